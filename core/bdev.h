@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Backing devices: a regular file, a block device, or memory (tests), behind
+ * one table of operations.  Offsets and lengths are in bytes and multiples of
+ * @align; memory given to read and write is aligned to @align as well.
+ */
+#ifndef CORE_BDEV_H
+#define CORE_BDEV_H
+
+#include <stdatomic.h>
+#include <sys/uio.h>
+#include "core/util.h"
+
+struct bdev;
+struct bio;
+struct blk_integrity;
+
+struct bdev_ops {
+	/*
+	 * Synchronous, whole or error: 0 or a negative errno (-EIO for a
+	 * short transfer).  Callable from many threads at once.
+	 */
+	int (*readv)(struct bdev *b, const struct iovec *iov, int n, uint64_t off);
+	int (*writev)(struct bdev *b, const struct iovec *iov, int n, uint64_t off);
+	/* Everything that completed before the call is durable after it. */
+	int (*flush)(struct bdev *b);
+	/* -EOPNOTSUPP where the device can't.  Content of the range is undefined afterwards. */
+	int (*discard)(struct bdev *b, uint64_t off, uint64_t len);
+	/*
+	 * Asynchronous submission; calls bio_endio() from some thread (never
+	 * from inside submit).  NULL: the block layer runs the bio on its own
+	 * thread pool with readv and writev.
+	 */
+	void (*submit)(struct bdev *b, struct bio *bio);
+	void (*close)(struct bdev *b);
+};
+
+struct bdev {
+	const struct bdev_ops *ops;
+	const char *name; /* for messages */
+	uint64_t size;	  /* bytes */
+	uint32_t align;	  /* bytes: logical block size, 512 to 4096 */
+	uint32_t max_io;  /* bytes per bio the device takes; larger ones are split */
+	uint32_t max_segs; /* segments per bio the device takes */
+	bool read_only;
+	bool is_block;	  /* a block device, not a file or memory */
+	struct blk_integrity *integrity; /* NULL: none; see core/integrity.h */
+	struct bdev_stats {
+		atomic_ullong reads, read_bytes, writes, write_bytes, flushes, discards, errors;
+	} stats;
+};
+
+enum {
+	BDEV_OPEN_RDONLY = 1 << 0,
+	BDEV_OPEN_BUFFERED = 1 << 1, /* no O_DIRECT */
+	BDEV_OPEN_NO_URING = 1 << 2, /* thread pool even where io_uring works */
+	BDEV_OPEN_WAIT = 1 << 3,     /* wait for a lock held by one that is shutting down (rule 9) */
+	BDEV_OPEN_NO_LOCK = 1 << 4,  /* tools that look only, on request */
+};
+
+/*
+ * Opens and locks (flock: exclusive for writing, shared with BDEV_OPEN_RDONLY)
+ * a file or block device.  O_DIRECT where it works, else buffered; io_uring
+ * where the kernel allows it, else the thread pool.
+ * Errors: -EBUSY in use (served by somebody: fail at once), -ENOENT, -EACCES,
+ * -EROFS, -ENOTBLK neither file nor block device, -EINVAL size 0, ...
+ * Whoever serves the image marks the lock "serving" (a second byte range, OFD
+ * lock) until it starts to shut down: bdev_set_serving().
+ */
+int bdev_open(const char *path, unsigned int flags, struct bdev **out);
+void bdev_set_serving(struct bdev *b, bool serving);
+void bdev_close(struct bdev *b); /* waits for nothing: the caller has drained its I/O */
+/* After fork (daemonising): start the threads that bdev_open did not start.  Called once, before the first bio. */
+int bdev_start(struct bdev *b);
+
+/* An in-memory device of @bytes, all zero, for tests. */
+struct bdev *bdev_mem_create(uint64_t bytes);
+void *bdev_mem_data(struct bdev *b);
+
+/* Synchronous helpers; @buf aligned to @align.  They bypass integrity. */
+int bdev_read(struct bdev *b, void *buf, size_t len, uint64_t off);
+int bdev_write(struct bdev *b, const void *buf, size_t len, uint64_t off);
+int bdev_flush(struct bdev *b);
+int bdev_discard(struct bdev *b, uint64_t off, uint64_t len);
+
+#endif

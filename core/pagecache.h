@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The page cache: folios of several blocks, per-block uptodate and dirty bits,
+ * dirty accounting, throttling, a flusher and reclaim.
+ *
+ * Lock order (outer to inner):
+ *   file system's inode lock -> folio lock -> file system's own locks (taken
+ *   inside iomap_ops) -> mapping->lock -> folio state lock -> cache lock.
+ *
+ * Invariants (asserted in debug builds):
+ *  - a block with its dirty bit set is uptodate and present;
+ *  - FOLIO_UPTODATE is set exactly when all its blocks are uptodate;
+ *  - the memory of a block under writeback does not change: a writer gives the
+ *    block fresh memory instead, the bio keeps a reference on the old segment;
+ *  - a folio is on its mapping's dirty list exactly when it has a dirty block;
+ *  - a block goes under writeback again only after its previous writeback has
+ *    completed (folio-wise), so completions of one block never overtake.
+ */
+#ifndef CORE_PAGECACHE_H
+#define CORE_PAGECACHE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include "core/bio.h"
+#include "core/list.h"
+#include "core/seg.h"
+
+struct pagecache;
+struct address_space;
+struct writeback_control;
+
+struct pagecache_config {
+	uint64_t cache_bytes;	    /* bound on memory held (segments and folios) */
+	uint64_t dirty_bytes;	    /* writers are throttled here */
+	uint64_t background_bytes;  /* the flusher starts here; 0: half of dirty_bytes */
+	unsigned int flush_interval_ms; /* how often dirty data is written; 0: only on pressure and request */
+};
+
+/* Per-block memory of a folio.  addr == NULL: not present. */
+struct folio_block {
+	struct seg *seg;
+	void *addr;
+};
+
+/* Per-folio state (SEEDS B2): created with the first partial use. */
+struct folio_state {
+	pthread_mutex_t lock;
+	uint32_t read_bytes_pending, write_bytes_pending;
+	unsigned long bits[]; /* uptodate bits, dirty bits, error bits: one run of longs each */
+};
+
+enum {
+	FOLIO_LOCKED = 1 << 0,
+	FOLIO_UPTODATE = 1 << 1,
+	FOLIO_DIRTY = 1 << 2,
+	FOLIO_WRITEBACK = 1 << 3,
+	FOLIO_ERROR = 1 << 4,
+	FOLIO_REFERENCED = 1 << 5,
+};
+
+struct folio {
+	struct address_space *mapping; /* NULL once removed (truncated or reclaimed); stable under the folio lock */
+	uint64_t index;		       /* file offset >> mapping->folio_shift */
+	atomic_uint refs;
+	atomic_uint flags;
+	struct folio_state *state;
+	struct list_head lru, dirty_list;
+	uint32_t nblocks;
+	struct folio_block blocks[];
+};
+
+/* What the file system does for a mapping. */
+struct address_space_ops {
+	/* Write dirty blocks of the range in @wbc; see iomap_writepages. */
+	int (*writepages)(struct address_space *m, struct writeback_control *wbc);
+	/*
+	 * @nblocks dirty blocks were dropped without being written (truncate,
+	 * invalidate): the space promised for them goes back.
+	 */
+	void (*undirty)(struct address_space *m, uint64_t nblocks);
+	/* The flusher holds a mapping only through these: false if it is going away. */
+	bool (*grab)(struct address_space *m);
+	void (*drop)(struct address_space *m);
+};
+
+struct address_space {
+	struct pagecache *cache;
+	void *host; /* the file system's inode */
+	uint64_t ino; /* for messages */
+	const struct address_space_ops *a_ops;
+	unsigned int blkbits;	  /* log2 of the block size */
+	unsigned int folio_shift; /* log2 of the folio size, >= blkbits */
+	atomic_ullong i_size;	  /* bytes; written under the inode lock */
+	pthread_mutex_t lock;	  /* index and dirty list */
+	void *root;		  /* radix tree of folios */
+	unsigned int height;
+	uint64_t nr_folios;
+	struct list_head dirty_folios;
+	struct list_head dirty_link;  /* in the cache's list of dirty mappings */
+	uint64_t dirtied_when_ns;
+	atomic_ullong nr_dirty_blocks, nr_writeback_blocks;
+	atomic_ullong wb_err;	  /* errseq: see mapping_set_error */
+};
+
+struct writeback_control {
+	uint64_t start, end; /* byte range, @end exclusive; UINT64_MAX: to the end */
+	uint64_t nr_to_write; /* blocks; UINT64_MAX: all */
+	bool sync;	     /* data integrity: wait for writeback under way and redo */
+	uint64_t written;    /* out: blocks submitted */
+};
+
+/* NULL if out of memory.  Starts the flusher thread when flush_interval_ms or background_bytes ask for one. */
+struct pagecache *pagecache_create(const struct pagecache_config *cfg);
+/* Every mapping must have been removed. */
+void pagecache_destroy(struct pagecache *pc);
+struct seg_pool *pagecache_segs(struct pagecache *pc);
+/* Drop clean folios until at most @target bytes are held (0: all that can go).  Returns bytes freed. */
+uint64_t pagecache_shrink(struct pagecache *pc, uint64_t target);
+/* Change the bounds at run time. */
+void pagecache_set_limits(struct pagecache *pc, uint64_t cache_bytes, uint64_t dirty_bytes);
+/* Write everything dirty in every mapping.  @wait: until it is done.  First error. */
+int pagecache_sync(struct pagecache *pc, bool wait);
+
+struct pagecache_stats {
+	uint64_t folios, bytes, dirty_bytes, writeback_bytes, reclaimed_folios, throttled;
+	uint64_t read_hits, read_misses; /* blocks */
+	uint64_t ioends_built, ioends_merged;
+};
+void pagecache_get_stats(struct pagecache *pc, struct pagecache_stats *st);
+
+void mapping_init(struct address_space *m, struct pagecache *pc, void *host, uint64_t ino,
+		  const struct address_space_ops *a_ops, unsigned int blkbits, unsigned int folio_shift);
+/* Must be empty (truncate_inode_pages(m, 0) first). */
+void mapping_destroy(struct address_space *m);
+
+static inline uint64_t i_size_read(struct address_space *m)
+{
+	return atomic_load(&m->i_size);
+}
+static inline void i_size_write(struct address_space *m, uint64_t size)
+{
+	atomic_store(&m->i_size, size);
+}
+
+/* Folios come referenced; folio_put when done. */
+struct folio *filemap_get_folio(struct address_space *m, uint64_t index);	  /* NULL: not cached */
+struct folio *filemap_lock_folio(struct address_space *m, uint64_t index);	  /* locked; NULL: not cached */
+struct folio *filemap_grab_folio(struct address_space *m, uint64_t index);	  /* locked, created; NULL: out of memory */
+void folio_put(struct folio *f);
+void folio_lock(struct folio *f);
+bool folio_trylock(struct folio *f);
+void folio_unlock(struct folio *f);
+void folio_wait_writeback(struct folio *f);
+
+/* True while any block of the range is dirty or under writeback. */
+bool filemap_range_busy(struct address_space *m, uint64_t start, uint64_t end);
+
+/* Start (and wait for) writeback of dirty blocks in bytes [start, end).  0 or the first error of this run. */
+int filemap_fdatawrite_range(struct address_space *m, uint64_t start, uint64_t end);
+void filemap_fdatawait_range(struct address_space *m, uint64_t start, uint64_t end);
+int filemap_write_and_wait_range(struct address_space *m, uint64_t start, uint64_t end);
+
+/*
+ * Remove cached blocks from byte @start (block aligned up by the caller's
+ * iomap_truncate_page) to the end / in [start, end).  Dirty ones are dropped (and
+ * a_ops->undirty told), ones under writeback or read are waited for.
+ */
+void truncate_inode_pages(struct address_space *m, uint64_t start);
+void truncate_inode_pages_range(struct address_space *m, uint64_t start, uint64_t end);
+/* Drop clean blocks only; -EBUSY if a dirty one or one under writeback was in the range. */
+int invalidate_inode_pages_range(struct address_space *m, uint64_t start, uint64_t end);
+
+/* Writers call this (no folio lock held) after dirtying: waits while over the dirty limit. */
+void balance_dirty_pages(struct address_space *m);
+
+/*
+ * errseq (SEEDS B17): an error is remembered on the mapping and seen once by
+ * each open file.  A file samples at open; check_and_advance returns the error
+ * if one was recorded since its sample.
+ */
+void mapping_set_error(struct address_space *m, int err);
+uint64_t mapping_sample_error(struct address_space *m);
+int mapping_check_and_advance_error(struct address_space *m, uint64_t *since);
+
+#endif

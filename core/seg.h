@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Refcounted memory segments: what folios, bios and receive buffers are made
+ * of.  A segment is page aligned (4096), so every part of it that starts on
+ * a block boundary can be given to an O_DIRECT device.
+ *
+ * Whoever keeps a pointer into a segment holds a reference.  A folio under
+ * writeback and the bio that writes it hold one each, so a writer may give the
+ * folio fresh memory while the device still reads the old.
+ */
+#ifndef CORE_SEG_H
+#define CORE_SEG_H
+
+#include <stdatomic.h>
+#include "core/util.h"
+
+struct seg_pool;
+
+struct seg {
+	atomic_uint refs;
+	uint32_t size; /* bytes usable at @base */
+	void *base;
+	struct seg_pool *pool;
+};
+
+/*
+ * A pool counts the bytes of all its live segments (the figure that memory
+ * bounds are checked against) and keeps a bounded number of free ones.
+ */
+struct seg_pool *seg_pool_create(void);
+/* Every segment must have been put. */
+void seg_pool_destroy(struct seg_pool *pool);
+uint64_t seg_pool_bytes(const struct seg_pool *pool);
+
+/* @bytes is rounded up to a multiple of 1024 (4096 from 4096 up).  Contents undefined.  NULL if out of memory. */
+struct seg *seg_alloc(struct seg_pool *pool, size_t bytes);
+struct seg *seg_get(struct seg *s);
+void seg_put(struct seg *s); /* NULL is fine */
+
+#endif
