@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Space: which blocks are free, who was promised how many, and tuples.
+ *
+ * Two views of a group's bitmap: the one in the buffer cache is what the running
+ * transaction will commit; the *claim map* in memory is what may be handed out: in-use
+ * blocks, plus blocks claimed for writeback under way (not yet in any
+ * transaction), plus blocks freed by a transaction that is not durable
+ * yet (rule 3).  Allocation only ever looks at the claim map.
+ */
+#ifndef FS_ALLOC_H
+#define FS_ALLOC_H
+
+#include "core/integrity.h"
+#include "fs/buffer.h"
+
+/* ---- promises (rule 6).  No meta_lock held; may wait for commits. ---- */
+/*
+ * Promise space for @blocks blocks of file data, each to be given back
+ * (space_unreserve), or used up by the extent written (alloc_data's claim takes
+ * over).  @overwrite: the blocks replace mapped, unshared ones: served from the hidden
+ * pool, waits for commits instead of failing.  -ENOSPC only after a forced commit freed nothing.
+ */
+int space_reserve(struct tfs_fs *fs, uint64_t blocks, bool overwrite);
+void space_unreserve(struct tfs_fs *fs, uint64_t blocks);
+/* Before a namespace operation that may grow trees: waits or -ENOSPC.  Deleting never asks. */
+int space_check_meta(struct tfs_fs *fs);
+/* For statfs: blocks free for users, and all free ones. */
+void space_statfs(struct tfs_fs *fs, uint64_t *avail, uint64_t *free_blocks, uint64_t *total);
+
+/* ---- data blocks ---- */
+/*
+ * Claim up to @want contiguous free blocks near @goal (0: anywhere) for data
+ * about to be written, in memory only; one reservation unit per block claimed is used up.
+ * *got >= 1.  Reads bitmaps as needed: no meta_lock held.  -ENOSPC, -EIO, ...
+ */
+int alloc_data(struct tfs_fs *fs, uint64_t goal, uint64_t want, uint64_t *start, uint64_t *got);
+/* A claim that was not used: back to free, the reservation units back too if @rereserve. */
+void alloc_cancel(struct tfs_fs *fs, uint64_t start, uint64_t n, bool rereserve);
+/* The claim enters the running transaction: bits set on disk. */
+int alloc_commit(struct tfs_trans *t, uint64_t start, uint64_t n);
+/*
+ * Blocks of the tree's or a file's go free in this transaction; they can be
+ * handed out again once it is durable.  Their tuples stay as they are.
+ */
+int alloc_free(struct tfs_trans *t, uint64_t start, uint64_t n);
+/* Journal only: the transaction that freed these is durable. */
+void alloc_release(struct tfs_fs *fs, uint64_t start, uint64_t n);
+
+/* ---- tree nodes: geom.node_blocks aligned blocks ---- */
+int alloc_node(struct tfs_trans *t, uint64_t goal, uint64_t *block);
+int alloc_free_node(struct tfs_trans *t, uint64_t block);
+
+int alloc_init(struct tfs_fs *fs);
+void alloc_exit(struct tfs_fs *fs);
+
+/* ---- tuples, fs/tuple.c (inside a section; -EAGAIN on a miss) ---- */
+int tuple_read(struct tfs_trans *t, uint64_t block, uint32_t n, struct tuple16 *out);
+int tuple_write(struct tfs_trans *t, uint64_t block, uint32_t n, const struct tuple16 *tuples);
+/* Tuples of @n blocks of @data, kind @app. */
+void tuple_make(const struct tfs_fs *fs, uint64_t block, uint32_t n, const void *data, enum tfs_app_tag app, struct tuple16 *out);
+
+/* ---- freezing, called by the journal at commit with meta_lock exclusive ---- */
+/* Tuples for all changed nodes, then guards of changed tuple blocks and bitmaps into group headers, then seals. */
+int tuple_seal_nodes(struct tfs_trans *t, struct list_head *tx_bufs);
+int group_seal(struct tfs_trans *t, struct list_head *tx_bufs);
+
+/* Make sure @group has a header (first use of an uninitialised group).  Write section. */
+int group_init(struct tfs_trans *t, uint64_t group);
+
+struct tfs_space_stats {
+	uint64_t free_blocks, claimed, reserved, pending_free, hidden_pool, enospc_commits;
+};
+void space_get_stats(struct tfs_fs *fs, struct tfs_space_stats *st);
+
+/* ---- making a file system, fs/format.c (mkfs and tests) ---- */
+struct tfs_format_opts {
+	uint32_t block_size, node_size; /* 0: defaults */
+	uint32_t blocks_per_group;	/* 0: 8 * block_size; smaller for tests */
+	enum tfs_guard guard;		/* 0: xxh3 */
+	uint64_t journal_bytes;		/* 0: by size */
+	uint8_t uuid[16];		/* all zero: random */
+	char label[TFS_LABEL_MAX + 1];
+	uint32_t root_uid, root_gid;
+	uint64_t size;			/* bytes; 0: the device's */
+	uint64_t test_seed;		/* not 0: deterministic seed, hash key, uuid and times (tests) */
+};
+/*
+ * Check the options against the device and fill *super and *geom.  -EINVAL
+ * with *why for people.
+ */
+int tfs_format_plan(struct bdev *b, const struct tfs_format_opts *o, struct tfs_super *super, struct tfs_geom *geom, char *why,
+		    size_t why_len);
+/* Write what was planned.  The old superblocks are destroyed first and the new primary is written last. */
+int tfs_format_write(struct bdev *b, const struct tfs_format_opts *o, const struct tfs_super *super, const struct tfs_geom *geom);
+
+#endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The journal: transactions of metadata, physical redo.  See docs/DESIGN.md for
+ * the argument and format.h for the log's layout.
+ *
+ * Order of a commit (each arrow waits):
+ *   freeze (meta_lock exclusive, microseconds): tuples of changed nodes -> tuple
+ *   blocks, guards of changed tuple blocks and bitmaps -> group headers, headers and
+ *   superblock sealed, images referenced
+ *   -> payload written -> FLUSH (also makes all data written so far durable)
+ *   -> two commit records -> FLUSH -> durable: waiters woken, blocks freed by the
+ *   transaction given to the allocator.
+ * Checkpoint: committed images written home (superblock copies too) -> FLUSH -> header
+ * copy 0 with the new tail -> FLUSH -> header copy 1.
+ */
+#ifndef FS_JOURNAL_H
+#define FS_JOURNAL_H
+
+#include "fs/buffer.h"
+
+/* Make transaction @txid (or any later one) durable; returns when it is.  0 or -errno.  No lock may be held. */
+int journal_commit(struct tfs_fs *fs, uint64_t txid);
+/* Everything changed so far. */
+int journal_commit_all(struct tfs_fs *fs);
+/* Ask for a commit soon; does not wait. */
+void journal_kick(struct tfs_fs *fs);
+/* Commit all, write everything home, empty the log. */
+int journal_checkpoint(struct tfs_fs *fs);
+/* Running transaction; last durable one. */
+uint64_t journal_running_txid(struct tfs_fs *fs);
+uint64_t journal_durable_txid(struct tfs_fs *fs);
+
+/*
+ * Called with blocks [start, start+n) freed in the running transaction @t; after
+ * it is durable the journal calls alloc_release() for them.
+ */
+int journal_defer_release(struct tfs_trans *t, uint64_t start, uint64_t n);
+
+struct tfs_journal_stats {
+	uint64_t running_txid, durable_txid, commits, checkpoints, log_bytes, log_used, log_size, images, ranges, revokes;
+};
+void journal_get_stats(struct tfs_fs *fs, struct tfs_journal_stats *st);
+
+/* ---- recovery, fs/recover.c: used by tfs_open, fsck and tallydump ---- */
+struct tfs_recovery {
+	bool pending;	      /* the log holds transactions that are not at home */
+	uint64_t first_txid, last_txid; /* of those */
+	uint64_t epoch;
+	uint64_t next_txid;   /* for the next one written */
+	bool header_damaged[2];
+	/* corruption of something known durable: nothing of it is papered over */
+	bool corrupt;
+	uint64_t corrupt_txid;
+	char what[200];
+	struct tfs_overlay *overlay; /* final images by home block; NULL if nothing is pending */
+};
+/* Scan the log and build the overlay in memory; writes nothing.  0, -EIO, -ENOMEM; damage is told in *r. */
+int journal_recover_scan(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g, struct tfs_recovery *r);
+/* Write the overlay home, flush, and start a new epoch.  Idempotent under crashes. */
+int journal_recover_apply(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g, struct tfs_recovery *r);
+void journal_recovery_free(struct tfs_recovery *r);
+/* Final image of the structure at home block @block if the log has one (bytes in *bytes), else NULL. */
+const void *overlay_lookup(const struct tfs_overlay *o, uint64_t block, uint32_t *bytes);
+/* Each entry in block order; stops when fn returns non-zero. */
+int overlay_each(const struct tfs_overlay *o, int (*fn)(void *arg, uint64_t block, uint32_t bytes, const void *data), void *arg);
+/* An empty journal for mkfs: both headers, epoch 1. */
+int journal_format(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g);
+
+#endif

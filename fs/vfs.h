@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The file system as a library: what a front end (FUSE, in-process tests) calls.
+ *
+ * Inodes are named by number.  Each successful call that returns an inode to the
+ * front end (vfs_lookup, vfs_create, ...) takes one lookup reference on it, given back
+ * by vfs_forget; an unlinked inode lives until its link count, its lookup count
+ * and its open files are all zero.  Lookup counts are kept in a compact table;
+ * inode objects themselves come and go.
+ *
+ * Permissions are the caller's business (default_permissions); ownership,
+ * setgid inheritance and set-id clearing are done here.  All functions return 0 or
+ * negative errno unless said otherwise; all may sleep and do I/O.  Names are
+ * byte strings of 1..255 bytes without '/' and NUL: -ENAMETOOLONG, -EINVAL.
+ */
+#ifndef FS_VFS_H
+#define FS_VFS_H
+
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include "core/iomap/iomap.h"
+#include "fs/fs.h"
+
+struct vfs_cred {
+	uid_t uid;
+	gid_t gid;
+	mode_t umask;
+};
+
+struct vfs_attr {
+	uint64_t ino, generation, size, blocks512;
+	uint32_t mode, nlink, uid, gid;
+	dev_t rdev;
+	struct timespec atime, mtime, ctime, btime;
+};
+
+struct tfs_inode;
+struct vfs_file {
+	struct tfs_inode *inode;
+	int flags; /* O_* */
+	uint64_t wb_err;
+};
+
+/* Everything above fs/super.c: opens, recovers, starts threads, finishes orphans and intents.  Reads of data work when it returns. */
+int vfs_mount(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs **out, char *why, size_t why_len);
+/* The part that starts threads, when opts.no_threads was set until a fork is over. */
+int vfs_start_threads(struct tfs_fs *fs);
+/* Write all, close.  First error; gone in any case. */
+int vfs_unmount(struct tfs_fs *fs);
+/* Tests: as if the power had gone: nothing more is written. */
+void vfs_crash(struct tfs_fs *fs);
+
+int vfs_lookup(struct tfs_fs *fs, uint64_t dir, const char *name, struct vfs_attr *attr);
+void vfs_ref(struct tfs_fs *fs, uint64_t ino, uint64_t n);
+void vfs_forget(struct tfs_fs *fs, uint64_t ino, uint64_t n);
+int vfs_getattr(struct tfs_fs *fs, uint64_t ino, struct vfs_attr *attr);
+/* -ESTALE if the inode is gone or its generation differs (export). */
+int vfs_parent(struct tfs_fs *fs, uint64_t ino, uint64_t *dir);
+
+enum {
+	VFS_SET_MODE = 1 << 0,
+	VFS_SET_UID = 1 << 1,
+	VFS_SET_GID = 1 << 2,
+	VFS_SET_SIZE = 1 << 3,
+	VFS_SET_ATIME = 1 << 4,
+	VFS_SET_MTIME = 1 << 5,
+	VFS_SET_ATIME_NOW = 1 << 6,
+	VFS_SET_MTIME_NOW = 1 << 7,
+	VFS_SET_CTIME = 1 << 8,
+	VFS_KILL_PRIV = 1 << 9, /* clear set-id bits and file capabilities (chown, truncate, write by others) */
+};
+int vfs_setattr(struct tfs_fs *fs, uint64_t ino, unsigned int what, const struct vfs_attr *set, const struct vfs_cred *cred,
+		struct vfs_attr *attr);
+
+/* O_EXCL semantics: -EEXIST if the name is there.  @f may be NULL (mknod of a regular file). */
+int vfs_create(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode, const struct vfs_cred *cred, int flags,
+	       struct vfs_attr *attr, struct vfs_file **f);
+int vfs_tmpfile(struct tfs_fs *fs, uint64_t dir, mode_t mode, const struct vfs_cred *cred, int flags, struct vfs_attr *attr,
+		struct vfs_file **f);
+int vfs_mknod(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode, dev_t rdev, const struct vfs_cred *cred,
+	      struct vfs_attr *attr);
+int vfs_mkdir(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode, const struct vfs_cred *cred, struct vfs_attr *attr);
+int vfs_symlink(struct tfs_fs *fs, uint64_t dir, const char *name, const char *target, const struct vfs_cred *cred,
+		struct vfs_attr *attr);
+int vfs_readlink(struct tfs_fs *fs, uint64_t ino, char *buf, size_t size); /* length */
+int vfs_link(struct tfs_fs *fs, uint64_t ino, uint64_t dir, const char *name, struct vfs_attr *attr);
+int vfs_unlink(struct tfs_fs *fs, uint64_t dir, const char *name);
+int vfs_rmdir(struct tfs_fs *fs, uint64_t dir, const char *name);
+/* @flags: RENAME_NOREPLACE, RENAME_EXCHANGE */
+int vfs_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdir, const char *newname, unsigned int flags);
+
+/* Entries after cookie @after (0: from ".").  fill returns false when its buffer is full. */
+struct vfs_dirent {
+	uint64_t ino, cookie;
+	uint8_t type;
+	const char *name;
+	size_t len;
+};
+typedef bool vfs_fill_fn(void *arg, const struct vfs_dirent *de);
+int vfs_readdir(struct tfs_fs *fs, uint64_t dir, uint64_t after, vfs_fill_fn *fill, void *arg);
+
+int vfs_open(struct tfs_fs *fs, uint64_t ino, int flags, struct vfs_file **f);
+void vfs_release(struct tfs_fs *fs, struct vfs_file *f);
+/*
+ * Reads through the page cache; calls @use with the pinned pieces while the inode
+ * is locked shared (so a reply is one consistent moment).  Returns what @use returned, or
+ * -errno: -EIO for data that could not be verified, never wrong data.
+ */
+int vfs_read(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, size_t len, int (*use)(void *arg, struct iovec *iov, int n, size_t bytes),
+	     void *arg);
+int64_t vfs_pread(struct tfs_fs *fs, struct vfs_file *f, void *buf, size_t len, uint64_t pos); /* copy; bytes */
+enum {
+	VFS_WRITE_KILL_PRIV = 1 << 0,
+	VFS_WRITE_CACHE = 1 << 1, /* from the kernel's write-back cache: mtime is the kernel's business, no O_APPEND */
+};
+int64_t vfs_write(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, const struct iomap_src *src, unsigned int flags);
+int64_t vfs_pwrite(struct tfs_fs *fs, struct vfs_file *f, const void *buf, size_t len, uint64_t pos);
+/* On close(2): reports an error not yet seen by this file; starts no I/O. */
+int vfs_flush(struct tfs_fs *fs, struct vfs_file *f);
+int vfs_fsync(struct tfs_fs *fs, struct vfs_file *f, bool datasync);
+int vfs_fsyncdir(struct tfs_fs *fs, uint64_t dir); /* of the root: all of the file system */
+int vfs_sync(struct tfs_fs *fs);
+/* FALLOC_FL_KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE; others -EOPNOTSUPP */
+int vfs_fallocate(struct tfs_fs *fs, struct vfs_file *f, int mode, uint64_t pos, uint64_t len);
+int64_t vfs_lseek(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, int whence); /* SEEK_DATA, SEEK_HOLE */
+int vfs_statfs(struct tfs_fs *fs, struct statvfs *st);
+
+int vfs_setxattr(struct tfs_fs *fs, uint64_t ino, const char *name, const void *value, size_t len, int flags, const struct vfs_cred *cred);
+int vfs_getxattr(struct tfs_fs *fs, uint64_t ino, const char *name, void *buf, size_t size); /* length */
+int vfs_listxattr(struct tfs_fs *fs, uint64_t ino, char *buf, size_t size);		     /* length */
+int vfs_removexattr(struct tfs_fs *fs, uint64_t ino, const char *name, const struct vfs_cred *cred);
+
+/* Numbers for `tallyctl status`: everything there is, as "name value" pairs. */
+typedef void vfs_stat_fn(void *arg, const char *group, const char *name, uint64_t value);
+void vfs_stats(struct tfs_fs *fs, vfs_stat_fn *fn, void *arg);
+
+#endif
