@@ -1,0 +1,68 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Install the Debian packages that tallyfs needs and that are not there yet.
+#
+#   scripts/setup.sh build    what building and mounting need
+#   scripts/setup.sh test     that, and what the tests need
+#
+# Says what it is about to install, and does nothing at all when nothing is missing.
+set -euo pipefail
+
+BUILD_PACKAGES=(
+	gcc libc6-dev cmake ninja-build pkg-config
+	libfuse3-dev fuse3 zlib1g-dev libxxhash-dev liburing-dev libblkid-dev uuid-dev libjson-c-dev libisal-dev
+)
+TEST_PACKAGES=(
+	clang clang-format libcriterion-dev mandoc python3 git
+	attr acl e2fsprogs mount util-linux procps
+)
+
+die() {
+	echo "setup.sh: $*" >&2
+	exit 1
+}
+
+case "${1:-}" in
+build) wanted=("${BUILD_PACKAGES[@]}") ;;
+test) wanted=("${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}") ;;
+*) die "usage: scripts/setup.sh build|test" ;;
+esac
+
+command -v dpkg-query >/dev/null || die "this is not a Debian system; install by hand the equivalents of: ${wanted[*]}"
+
+# libisal exists for some architectures only; without it zlib computes crc32
+case "$(dpkg --print-architecture)" in
+amd64 | arm64) isal=yes ;;
+*) isal=no ;;
+esac
+
+missing=()
+for p in "${wanted[@]}"; do
+	[ "$p" != libisal-dev ] || [ $isal = yes ] || continue
+	status=$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null || true)
+	[ "$status" = installed ] || missing+=("$p")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+echo "setup.sh: installing ${#missing[@]} missing packages: ${missing[*]}"
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+	command -v sudo >/dev/null || die "not root and no sudo; as root run: apt-get install ${missing[*]}"
+	as_root=(sudo)
+fi
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+apt_get() {
+	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 "$@" </dev/null >"$log" 2>&1
+}
+if ! apt_get update; then
+	tail -n 5 "$log" >&2
+	echo "setup.sh: apt-get update failed; trying with the package lists that are there" >&2
+fi
+if ! apt_get install --no-install-recommends "${missing[@]}"; then
+	tail -n 20 "$log" >&2
+	die "apt-get could not install: ${missing[*]}"
+fi
+echo "setup.sh: done"

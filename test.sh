@@ -1,0 +1,110 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Build tallyfs every way and run every test.
+#
+#   ./test.sh [STEP...]
+#
+# Steps: format man scripts release clang asan tsan integration integration-asan (default: all of them, in this order).
+# Installs what is missing.  LONG=1 runs the integration tests at full size, those marked "by hand" included.
+# Closes with "N passed, N failed"; exit 0 when nothing failed.
+set -uo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cd "$here" || exit 1
+passed=0
+failed=0
+failures=()
+
+say() { echo "test.sh: $*"; }
+ok() { passed=$((passed + 1)); }
+bad() {
+	failed=$((failed + 1))
+	failures+=("$1")
+	say "FAILED: $1"
+}
+
+case "${1:-}" in
+-h | --help)
+	sed -n '3,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+	exit 0
+	;;
+esac
+steps=("$@")
+[ ${#steps[@]} -gt 0 ] || steps=(format man scripts release clang asan tsan integration integration-asan)
+
+# build PRESET: one result for "builds without a warning"
+build() {
+	local log=build/$1.log
+	mkdir -p build
+	say "building $1"
+	if cmake --preset "$1" -G Ninja -DBUILD_TESTING=ON >"$log" 2>&1 && cmake --build "build/$1" >>"$log" 2>&1; then
+		ok
+	else
+		tail -n 40 "$log"
+		bad "build $1"
+		return 1
+	fi
+}
+
+# counted NAME COMMAND...: a runner whose last line is "COUNT passed failed"
+counted() {
+	local name=$1 out line
+	shift
+	out=$(mktemp)
+	"$@" </dev/null 2>&1 | tee "$out" | grep -v '^COUNT '
+	line=$(grep '^COUNT ' "$out" | tail -n 1)
+	rm -f "$out"
+	if [ -z "$line" ]; then
+		bad "$name (its runner died)"
+		return
+	fi
+	read -r _ p f <<<"$line"
+	passed=$((passed + p))
+	failed=$((failed + f))
+	[ "$f" -eq 0 ] || failures+=("$name: $f")
+}
+
+./scripts/setup.sh test || exit 1
+[ -e /proc/self/mountinfo ] || { say "/proc is not mounted here; mount it first (mount -t proc proc /proc)" && exit 1; }
+
+for step in "${steps[@]}"; do
+	case $step in
+	format)
+		say "checking the format of the C files"
+		if ./scripts/format.sh --check 2>&1 | tail -n 40; then ok; else bad "format (./scripts/format.sh puts it right)"; fi
+		;;
+	man)
+		say "checking the man pages"
+		for page in man/*.[158]; do
+			if mandoc -Tlint -Wwarning "$page"; then ok; else bad "$page"; fi
+		done
+		;;
+	scripts)
+		say "checking the scripts' syntax"
+		for f in run.sh test.sh .ci/run scripts/*.sh tests/external/*.sh completions/tallyfs; do
+			if bash -n "$f"; then ok; else bad "$f"; fi
+		done
+		;;
+	release | asan | tsan | debug)
+		build "$step" && counted "$step" python3 tests/run_units.py "$step"
+		;;
+	clang) build clang ;;
+	integration)
+		[ -x build/release/bin/tallyfs ] || build release || continue
+		counted "$step" env BIN="$here/build/release/bin" python3 tests/integration/run.py
+		;;
+	integration-asan)
+		[ -x build/asan/bin/tallyfs ] || build asan || continue
+		counted "$step" env BIN="$here/build/asan/bin" python3 tests/integration/run.py smoke bad_input options bitflip ctl
+		;;
+	*)
+		say "unknown step '$step' (see ./test.sh --help)"
+		exit 1
+		;;
+	esac
+done
+
+[ ${#failures[@]} -eq 0 ] || printf 'test.sh: failed: %s\n' "${failures[@]}"
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How administrators mount: mount -t tallyfs, fstab, umount that waits; image file and loop device (fuseblk); and an
+ordinary user with an image of their own."""
+import os, pwd
+import tally
+from tally import AS_ROOT, M, Loop, Mount
+
+HELPERS = {'/sbin/mount.tallyfs': 'mount.tallyfs', '/sbin/umount.fuse.tallyfs': 'umount.fuse.tallyfs',
+           '/sbin/umount.fuseblk.tallyfs': 'umount.fuse.tallyfs'}
+
+
+class Installed:
+    """mount(8) and umount(8) look for helpers in /sbin only; links are put there for the test's time."""
+
+    def __enter__(self):
+        self.made = []
+        for path, name in HELPERS.items():
+            if not os.path.lexists(path):
+                os.symlink(tally.tool(name), path)
+                self.made.append(path)
+
+    def __exit__(self, *_):
+        for path in self.made:
+            os.unlink(path)
+
+
+def mountinfo(mountpoint):
+    with open('/proc/self/mountinfo') as f:
+        for line in f:
+            left, right = line.split(' - ')
+            if left.split()[4] == mountpoint:
+                return right.split()[0], right.split()[1], left.split()[5] + ',' + right.split()[2]
+    return None
+
+
+def closed(image):
+    """Nobody holds the image: fsck, which takes the lock, gets it at once."""
+    tally.fsck(image)
+
+
+def by_mount(source, mnt, fstype):
+    def use(*mount):
+        tally.run(mount)
+        info = mountinfo(mnt)
+        assert info and info[0] == fstype, f'{" ".join(mount)}: mounted as {info}, {fstype} expected'
+        assert info[1] == source, f'the source is shown as {info[1]}, not {source}'
+        return info
+
+    def unmount(*argv):
+        tally.run(argv)
+        assert not tally.mounted(mnt)
+        closed(source)
+
+    use('mount', '-t', 'tallyfs', source, mnt)
+    with open(f'{mnt}/file', 'wb') as f:
+        f.write(os.urandom(20 * M))
+    digest = tally.sha256(f'{mnt}/file')
+    unmount('umount', mnt)
+    info = use('mount', '-t', 'tallyfs', '-o', 'ro,nofail,_netdev,x-something=1,noatime', source, mnt)
+    assert 'ro' in info[2].split(','), info
+    assert tally.sha256(f'{mnt}/file') == digest, 'what was written before umount is not there after it'
+    unmount('umount', mnt)
+    fstab = mnt + '.fstab'
+    with open(fstab, 'w') as f:
+        f.write(f'{source} {mnt} tallyfs defaults,nofail,x-systemd.automount,commit=1 0 2\n')
+    use('mount', '-T', fstab, mnt)
+    with open(f'{mnt}/file2', 'wb') as f:
+        f.write(b'fstab')
+    r = tally.run(['mount', '-t', 'tallyfs', source, mnt], want=None)
+    assert r.returncode == 32, f'mounting what is served: exit {r.returncode}, 32 expected\n{r.stderr}'
+    unmount('umount', mnt)
+    use(tally.tool('mount.tallyfs'), source, mnt, '-o', 'rw')
+    with open(f'{mnt}/file2', 'rb') as f:
+        assert f.read() == b'fstab'
+    unmount(tally.tool('umount.fuse.tallyfs'), mnt)
+    r = tally.run([tally.tool('mount.tallyfs'), '-f', source, mnt])
+    assert not tally.mounted(mnt), 'mount.tallyfs -f (fake) mounted'
+
+
+def sync_through_fuseblk(work):
+    """On fuseblk syncfs(2) reaches the daemon: what was written before it survives kill -9."""
+    image, mnt = f'{work}/sync.img', f'{work}/sync'
+    tally.mkfs(image, 128 * M)
+    loop = Loop(image)
+    m = Mount(loop.device, mnt, 'commit=300')
+    with open(m / 'file', 'wb') as f:
+        f.write(b'synced' * 10000)
+    tally.run(['sync', '-f', mnt])
+    m.kill()
+    with Mount(loop.device, mnt) as m:
+        with open(m / 'file', 'rb') as f:
+            assert f.read() == b'synced' * 10000, 'syncfs on fuseblk did not make the file durable'
+    loop.detach()
+
+
+def ordinary_user(work):
+    if not AS_ROOT:
+        return
+    user = 'nobody'
+    home = f'{work}/user'
+    os.mkdir(home)
+    uid, gid = pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid
+    os.chown(home, uid, gid)
+    as_user = ['runuser', '-u', user, '--']
+    if tally.run(as_user + ['test', '-r', '/dev/fuse', '-a', '-w', '/dev/fuse'], want=None).returncode:
+        print('ordinary user: SKIPPED, /dev/fuse is for root only here')
+        return
+    if tally.run(as_user + ['test', '-x', tally.tool('tallyfs')], want=None).returncode:
+        print(f'ordinary user: SKIPPED, {user} cannot reach {tally.BIN}')
+        return
+    image, mnt = f'{home}/own.img', f'{home}/mnt'
+    os.mkdir(mnt)
+    os.chown(mnt, uid, gid)
+    tally.sized(image, 64 * M)
+    os.chown(image, uid, gid)
+    tally.run(as_user + [tally.tool('mkfs.tallyfs'), '-q', image])
+    tally.run(as_user + [tally.tool('tallyfs'), image, mnt])
+    assert tally.mounted(mnt)
+    tally.run(as_user + ['sh', '-c', 'mkdir "$1/d" && echo mine >"$1/d/f" && ln -s f "$1/d/l" && cat "$1/d/l"', '-', mnt])
+    r = tally.run(as_user + [tally.tool('tallyctl'), 'status', mnt])
+    tally.run(as_user + ['fusermount3', '-u', mnt])
+    tally.wait_for(lambda: tally.fsck(image, want=None).returncode == 0, 'the image closed after fusermount3 -u')
+    tally.run(as_user + [tally.tool('tallyfs'), image, mnt])
+    r = tally.run(as_user + ['cat', f'{mnt}/d/f'])
+    assert r.stdout == 'mine\n'
+    tally.run(as_user + [tally.tool('tallyctl'), 'umount', mnt])
+    tally.fsck(image)
+    print('ordinary user: own image made, mounted, used, unmounted, checked')
+
+
+def test(work):
+    tally.require_fuse()
+    if not AS_ROOT:
+        raise tally.Skip('needs root for mount(8) and loop devices')
+    ordinary_user(work)
+    mnt = f'{work}/mnt'
+    os.mkdir(mnt)
+    with Installed():
+        image = f'{work}/image'
+        tally.mkfs(image, 256 * M)
+        by_mount(image, mnt, 'fuse.tallyfs')
+        print('image file: mount -t, fstab and umount work')
+        loop = Loop(image)
+        tally.mkfs(loop.device, 0, '-f')
+        by_mount(loop.device, mnt, 'fuseblk.tallyfs')
+        loop.detach()
+        print('loop device: mounted as fuseblk; mount -t, fstab and umount work')
+    sync_through_fuseblk(work)
+
+
+tally.main(test)

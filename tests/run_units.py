@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Run the unit and thread tests of one preset:  run_units.py PRESET
+
+Counts Criterion's test cases (a thread test is one case) and closes with "COUNT passed failed".
+
+A leak or a race inside a Criterion test is printed by the sanitizer, but the test still passes: Criterion does not look
+at how its child ended.  So the sanitizers write to files here, and each file that appears is a failure.
+"""
+import os, re, subprocess, sys, tempfile
+import xml.etree.ElementTree as ET
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SYNTHESIS = re.compile(r'Synthesis: Tested: (\d+) \| Passing: (\d+) \| Failing: (\d+) \| Crashing: (\d+)')
+
+
+def sanitizer_env(logdir):
+    common = f'log_path={logdir}/report:log_exe_name=1'
+    return dict(os.environ,
+                ASAN_OPTIONS=f'{common}:detect_leaks=1:strict_string_checks=1',
+                UBSAN_OPTIONS=f'{common}:print_stacktrace=1:halt_on_error=1',
+                TSAN_OPTIONS=f'{common}:halt_on_error=0:second_deadlock_stack=1')
+
+
+def reports(logdir):
+    for name in sorted(os.listdir(logdir)):
+        with open(os.path.join(logdir, name), errors='replace') as f:
+            yield name, f.read()
+
+
+def main():
+    preset = sys.argv[1]
+    build = os.path.join(ROOT, 'build', preset)
+    with tempfile.TemporaryDirectory(prefix='tallyfs-units-') as tmp:
+        logdir = os.path.join(tmp, 'sanitizer')
+        os.mkdir(logdir)
+        junit = os.path.join(tmp, 'junit.xml')
+        done = subprocess.run(
+            ['ctest', '--test-dir', build, '-j', str(os.cpu_count()), '--timeout', '900', '--output-junit', junit,
+             '--test-output-size-passed', '1000000', '--test-output-size-failed', '1000000', '--output-on-failure'],
+            env=sanitizer_env(logdir), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors='replace')
+        passed = failed = 0
+        if not os.path.exists(junit):
+            print(done.stdout)
+            print(f'{preset}: ctest did not run')
+            print('COUNT 0 1')
+            return 1
+        for case in ET.parse(junit).getroot().iter('testcase'):
+            out = re.sub(r'\x1b\[[0-9;]*m', '', case.findtext('system-out') or '')
+            good = case.get('status') == 'run'
+            m = SYNTHESIS.search(out)
+            ok, bad = (int(m[2]), int(m[3]) + int(m[4])) if m else (int(good), int(not good))
+            bad = max(bad, int(not good))
+            passed += ok
+            failed += bad
+            print(f"{preset}: {case.get('name'):<28} {ok:4d} passed {bad:3d} failed  {float(case.get('time')):6.1f} s")
+            if bad:
+                print(out[-8000:])
+        for name, text in reports(logdir):
+            failed += 1
+            print(f'{preset}: sanitizer report {name}:\n{text[:6000]}')
+        if passed + failed == 0:
+            print(f'{preset}: no test found in {build}')
+            failed = 1
+        print(f'COUNT {passed} {failed}')
+        return int(failed > 0)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
