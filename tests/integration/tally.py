@@ -102,6 +102,10 @@ def detach(mountpoint):
         subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
 
 
+class Refused(AssertionError):
+    """The daemon ended, with an exit code and a message, before it had mounted."""
+
+
 class Mount:
     """An image served by a daemon in the foreground, so that its pid, log and exit code are known."""
     live = []
@@ -118,8 +122,10 @@ class Mount:
         self.pid = self.daemon.pid
         Mount.live.append(self)
         wait_for(lambda: mounted(self.mountpoint) or self.daemon.poll() is not None, f'{image} mounted', 60)
-        if self.daemon.poll() is not None:
-            raise AssertionError(f'tallyfs exited {self.daemon.returncode} instead of mounting:\n{self.log()}')
+        code = self.daemon.poll()
+        if code is not None:
+            Mount.live.remove(self)
+            raise (Refused if code > 0 else AssertionError)(f'tallyfs exited {code} instead of mounting:\n{self.log()}')
         run(['stat', '-f', self.mountpoint], timeout=60)
 
     def __enter__(self):
