@@ -68,14 +68,21 @@ static int geom_journal(const struct tfs_super *s, struct tfs_geom *g)
 	return 0;
 }
 
-int tfs_super_geom(const struct tfs_super *super, struct tfs_geom *geom)
+int tfs_geom_layout(const struct tfs_super *super, struct tfs_geom *g)
 {
-	struct tfs_geom g = { 0 };
 	int err;
 
-	err = geom_sizes(super, &g);
-	if (!err)
-		err = geom_groups(super, &g);
+	*g = (struct tfs_geom){ 0 };
+	err = geom_sizes(super, g);
+	return err ? err : geom_groups(super, g);
+}
+
+int tfs_super_geom(const struct tfs_super *super, struct tfs_geom *geom)
+{
+	struct tfs_geom g;
+	int err;
+
+	err = tfs_geom_layout(super, &g);
 	if (!err)
 		err = geom_journal(super, &g);
 	if (!err && le64_get(super->groups_init) > g.nr_groups)

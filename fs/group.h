@@ -9,6 +9,12 @@
 #include "fs/fs.h"
 
 /*
+ * tfs_super_geom without the journal: enough to plan where that goes.  -EUCLEAN
+ * if the sizes make no sense or the last group has no room for itself.
+ */
+int tfs_geom_layout(const struct tfs_super *super, struct tfs_geom *g);
+
+/*
  * Does [start, start + n) (absolute blocks) touch anything that is never
  * allocated: reserved area, superblock and copies, group structures, the journal, or what lies
  * outside of the device?  n > 0.
