@@ -33,6 +33,8 @@ struct bdev_ops {
 	 */
 	void (*submit)(struct bdev *b, struct bio *bio);
 	void (*close)(struct bdev *b);
+	/* Start what bdev_open did not: threads, rings.  NULL: nothing to start.  0 or -errno. */
+	int (*start)(struct bdev *b);
 };
 
 struct bdev {
@@ -42,6 +44,7 @@ struct bdev {
 	uint32_t align;	  /* bytes: logical block size, 512 to 4096 */
 	uint32_t max_io;  /* bytes per bio the device takes; larger ones are split */
 	uint32_t max_segs; /* segments per bio the device takes */
+	uint32_t virt_boundary; /* mask: a gap inside a list of segments lies on a multiple of mask + 1; 0: anywhere */
 	bool read_only;
 	bool is_block;	  /* a block device, not a file or memory */
 	struct blk_integrity *integrity; /* NULL: none; see core/integrity.h */
@@ -59,18 +62,31 @@ enum {
 };
 
 /*
- * Opens and locks (flock: exclusive for writing, shared with BDEV_OPEN_RDONLY)
- * a file or block device.  O_DIRECT where it works, else buffered; io_uring
- * where the kernel allows it, else the thread pool.
- * Errors: -EBUSY in use (served by somebody: fail at once), -ENOENT, -EACCES,
- * -EROFS, -ENOTBLK neither file nor block device, -EINVAL size 0, ...
- * Whoever serves the image marks the lock "serving" (a second byte range, OFD
- * lock) until it starts to shut down: bdev_set_serving().
+ * Opens and locks (exclusive for writing, shared with BDEV_OPEN_RDONLY) a file
+ * or block device.  O_DIRECT where it works, else buffered; io_uring where the
+ * kernel allows it, else the thread pool.
+ * Errors: -EBUSY in use, -ENOENT, -EACCES, -EROFS, -ENOTBLK neither file nor
+ * block device, -EINVAL size 0, -EINTR while waiting, ...
+ *
+ * Locks are OFD locks on two bytes far behind any data, so they survive fork
+ * and an unrelated close.  "main" is held as long as the image is open.
+ * "serving" is taken with it and let go by bdev_set_serving(b, false) when the
+ * owner begins to shut down.  A comer who finds "serving" taken gets -EBUSY at
+ * once; one who finds only "main" taken gets -EBUSY too or, with
+ * BDEV_OPEN_WAIT, logs a line and waits.
  */
 int bdev_open(const char *path, unsigned int flags, struct bdev **out);
 void bdev_set_serving(struct bdev *b, bool serving);
+/*
+ * Wait until nobody has the image at @path open, at most @timeout_ms (negative:
+ * for ever).  Takes no lock.  0, -ETIMEDOUT, or what open(2) says.
+ */
+int bdev_wait_closed(const char *path, int timeout_ms);
 void bdev_close(struct bdev *b); /* waits for nothing: the caller has drained its I/O */
-/* After fork (daemonising): start the threads that bdev_open did not start.  Called once, before the first bio. */
+/*
+ * After fork (daemonising): start the threads that bdev_open did not start.
+ * The first bio does it where nobody did.  0 or -errno.
+ */
 int bdev_start(struct bdev *b);
 
 /* An in-memory device of @bytes, all zero, for tests. */

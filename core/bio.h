@@ -15,6 +15,7 @@
 #include "core/bdev.h"
 #include "core/list.h"
 #include "core/seg.h"
+#include "core/workqueue.h"
 
 typedef uint64_t sector_t; /* in units of 512 bytes */
 
@@ -25,7 +26,10 @@ enum {
 	BIO_F_CLONED = 1 << 1,	 /* shares its vector with another bio */
 	BIO_F_RAHEAD = 1 << 2,	 /* nobody waits for it */
 	BIO_F_INTEGRITY = 1 << 3, /* payload attached */
-	BIO_F_CHAIN = 1 << 4,
+	BIO_F_CHAIN = 1 << 4,	 /* others were chained to it */
+	BIO_F_NO_INTEGRITY = 1 << 5, /* submit attaches no payload: what this bio carries has checksums of its own */
+	BIO_F_VEC_POOL = 1 << 6,     /* private to the block layer: where the vector came from */
+	BIO_F_VEC_HEAP = 1 << 7,
 };
 
 struct bio_vec {
@@ -60,6 +64,7 @@ struct bio {
 	atomic_uint bi_remaining; /* chained completions outstanding */
 	uint16_t bi_vcnt, bi_max_vecs;
 	struct list_head bi_list; /* for whoever owns the bio at the moment */
+	struct work bi_work;	  /* the block layer's, from submission to completion */
 	struct bio_vec *bi_io_vec;
 	struct bio_vec bi_inline_vecs[];
 };
@@ -74,7 +79,11 @@ struct bio {
 int bioset_create(struct bio_set **bs, unsigned int pool_size);
 void bioset_free(struct bio_set *bs);
 
-/* One-time start and stop of the block layer (pools, the integrity workers).  0 or -errno. */
+/*
+ * Start and stop the block layer (pools, @workers >= 1 integrity workers);
+ * calls nest.  Starts threads: a daemon calls it after it has detached.
+ * 0, -ENOMEM or -EAGAIN.
+ */
 int blk_init(unsigned int workers);
 void blk_exit(void);
 
@@ -97,18 +106,27 @@ static inline sector_t bio_end_sector(const struct bio *bio)
 	return bio->bi_iter.bi_sector + (bio->bi_iter.bi_size >> SECTOR_SHIFT);
 }
 
-/* Move the front of the bio on by @bytes; payload follows. */
+/* Move the front of the bio on by @bytes (a multiple of 512); payload follows. */
 void bio_advance(struct bio *bio, unsigned int bytes);
 /* Keep @sectors sectors from @offset (sectors) on; payload follows. */
 void bio_trim(struct bio *bio, unsigned int offset, unsigned int sectors);
 /* New bio sharing the vector and payload window of @src (which must outlive it).  NULL if out of memory. */
 struct bio *bio_clone(struct bio *src, struct bio_set *bs);
-/* Cut the first @sectors off into a new bio that shares memory; @bio keeps the rest.  NULL if out of memory. */
+/*
+ * Cut the first @sectors off into a new bio that shares memory (so @bio must
+ * outlive it); @bio keeps the rest.  0 < @sectors < sectors of @bio, and where
+ * a payload is attached the cut lies between two intervals.  The new bio has
+ * no completion yet.  NULL if out of memory (only without a set) or if the cut
+ * is not a legal one.
+ */
 struct bio *bio_split(struct bio *bio, unsigned int sectors, struct bio_set *bs);
 /* @parent completes only after @bio has; errors travel up. */
 void bio_chain(struct bio *bio, struct bio *parent);
 
-/* Iterate single segments from @iter's position (does not change the bio). */
+/*
+ * Iterate single segments from @iter's position (does not change the bio).
+ * bvec_iter_advance leaves bi_sector alone: segments need not be whole sectors.
+ */
 struct bio_vec bvec_iter_bvec(const struct bio_vec *bv, struct bvec_iter it);
 void bvec_iter_advance(const struct bio_vec *bv, struct bvec_iter *it, unsigned int bytes);
 #define bio_for_each_segment(bvl, bio, it)                                            \
@@ -128,6 +146,9 @@ void bvec_iter_advance(const struct bio_vec *bv, struct bvec_iter *it, unsigned 
  */
 void submit_bio(struct bio *bio);
 int submit_bio_wait(struct bio *bio);
+/* For drivers: the I/O is over, bi_status says how.  Runs verification, then bi_end_io. */
 void bio_endio(struct bio *bio);
+/* Set bi_status unless an earlier error is there already; safe against chained bios that fail at the same time. */
+void bio_set_error(struct bio *bio, int err);
 
 #endif

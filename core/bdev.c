@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What all backing devices share: checked synchronous access, with statistics. */
+#include "core/bdev.h"
+
+#include <errno.h>
+
+static int check_range(const struct bdev *b, uint64_t off, uint64_t len)
+{
+	if ((off | len) & (b->align - 1))
+		return -EINVAL;
+	if (off > b->size || len > b->size - off)
+		return -EIO;
+	return 0;
+}
+
+static int count_result(struct bdev *b, atomic_ullong *ops, atomic_ullong *bytes, uint64_t len, int err)
+{
+	atomic_fetch_add_explicit(ops, 1, memory_order_relaxed);
+	if (bytes)
+		atomic_fetch_add_explicit(bytes, len, memory_order_relaxed);
+	if (err)
+		atomic_fetch_add_explicit(&b->stats.errors, 1, memory_order_relaxed);
+	return err;
+}
+
+int bdev_read(struct bdev *b, void *buf, size_t len, uint64_t off)
+{
+	struct iovec iov = { .iov_base = buf, .iov_len = len };
+	int err = check_range(b, off, len);
+
+	if (err || !len)
+		return err;
+	return count_result(b, &b->stats.reads, &b->stats.read_bytes, len, b->ops->readv(b, &iov, 1, off));
+}
+
+int bdev_write(struct bdev *b, const void *buf, size_t len, uint64_t off)
+{
+	struct iovec iov = { .iov_base = (void *)buf, .iov_len = len };
+	int err = b->read_only ? -EROFS : check_range(b, off, len);
+
+	if (err || !len)
+		return err;
+	return count_result(b, &b->stats.writes, &b->stats.write_bytes, len, b->ops->writev(b, &iov, 1, off));
+}
+
+int bdev_flush(struct bdev *b)
+{
+	if (!b->ops->flush)
+		return 0;
+	return count_result(b, &b->stats.flushes, NULL, 0, b->ops->flush(b));
+}
+
+int bdev_discard(struct bdev *b, uint64_t off, uint64_t len)
+{
+	int err = b->read_only ? -EROFS : check_range(b, off, len);
+
+	if (err || !len)
+		return err;
+	if (!b->ops->discard)
+		return -EOPNOTSUPP;
+	return count_result(b, &b->stats.discards, NULL, 0, b->ops->discard(b, off, len));
+}
+
+int bdev_start(struct bdev *b)
+{
+	return b->ops->start ? b->ops->start(b) : 0;
+}
+
+void bdev_close(struct bdev *b)
+{
+	if (b)
+		b->ops->close(b);
+}

@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Backing devices: memory, files with and without io_uring and O_DIRECT, locks between processes. */
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/bio.h"
+#include "core/log.h"
+
+#define IMAGE_BYTES (8u << 20)
+
+static char path[64];
+
+static void make_image(void)
+{
+	int fd;
+
+	strcpy(path, "/var/tmp/tally-test-XXXXXX");
+	fd = mkstemp(path);
+	cr_assert(fd >= 0);
+	cr_assert_eq(ftruncate(fd, IMAGE_BYTES), 0);
+	close(fd);
+}
+
+static void drop_image(void)
+{
+	unlink(path);
+}
+
+TestSuite(bdev_file, .init = make_image, .fini = drop_image);
+TestSuite(bdev_lock, .init = make_image, .fini = drop_image);
+
+static void fill(uint8_t *p, size_t len, unsigned int salt)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		p[i] = (uint8_t)(i * 7 + (i >> 9) + salt);
+}
+
+Test(bdev_mem, basics)
+{
+	struct bdev *b = bdev_mem_create(1 << 20);
+	uint8_t in[4096], out[4096];
+
+	cr_assert(b);
+	fill(in, sizeof(in), 1);
+	cr_assert_eq(bdev_write(b, in, sizeof(in), 8192), 0);
+	cr_assert_eq(bdev_read(b, out, sizeof(out), 8192), 0);
+	cr_assert_arr_eq(in, out, sizeof(in));
+	cr_assert_arr_eq((uint8_t *)bdev_mem_data(b) + 8192, in, sizeof(in));
+	cr_assert_eq(bdev_flush(b), 0);
+	cr_assert_eq(bdev_discard(b, 8192, 4096), 0);
+	cr_assert_eq(bdev_read(b, out, sizeof(out), 8192), 0);
+	cr_assert_neq(memcmp(in, out, sizeof(in)), 0);
+	cr_assert_eq(bdev_read(b, out, 512, 1 << 20), -EIO);
+	cr_assert_eq(bdev_read(b, out, 4096, (1 << 20) - 512), -EIO);
+	cr_assert_eq(bdev_write(b, out, 512, UINT64_MAX - 511), -EIO);
+	cr_assert_eq(bdev_read(b, out, 100, 0), -EINVAL);
+	cr_assert_eq(bdev_read(b, out, 0, 0), 0);
+	b->read_only = true;
+	cr_assert_eq(bdev_write(b, in, 512, 0), -EROFS);
+	cr_assert_eq(bdev_discard(b, 0, 512), -EROFS);
+	cr_assert_eq(atomic_load(&b->stats.writes), 1);
+	cr_assert_eq(atomic_load(&b->stats.write_bytes), 4096);
+	cr_assert_eq(atomic_load(&b->stats.flushes), 1);
+	cr_assert_eq(atomic_load(&b->stats.discards), 1);
+	bdev_close(b);
+	cr_assert_null(bdev_mem_create(0));
+	cr_assert_null(bdev_mem_create(1000));
+	tl_alloc_fail_nth(1);
+	cr_assert_null(bdev_mem_create(4096));
+	tl_alloc_fail_nth(0);
+}
+
+Test(bdev_mem, large_discard_stays_sparse)
+{
+	struct bdev *b = bdev_mem_create(UINT64_C(1) << 40);
+	uint8_t *data = bdev_mem_data(b);
+
+	data[0] = data[5 << 20] = 1;
+	cr_assert_eq(bdev_discard(b, 0, UINT64_C(1) << 40), 0);
+	cr_assert_eq(data[0], 0);
+	cr_assert_eq(data[5 << 20], 0);
+	bdev_close(b);
+}
+
+/* Files, in every way to do I/O on them */
+
+struct waiting {
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	unsigned int left;
+	int err;
+};
+
+static void one_done(struct bio *bio)
+{
+	struct waiting *w = bio->bi_private;
+
+	pthread_mutex_lock(&w->lock);
+	if (bio->bi_status)
+		w->err = bio->bi_status;
+	w->left--;
+	pthread_cond_signal(&w->cond);
+	pthread_mutex_unlock(&w->lock);
+	bio_put(bio);
+}
+
+/* All of the image in @n bios at once. */
+static int io_async(struct bdev *b, enum bio_op op, uint8_t *mem, unsigned int n)
+{
+	struct waiting w = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, n, 0 };
+	uint32_t each = IMAGE_BYTES / n;
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		struct bio *bio = bio_alloc(b, 4, op, NULL);
+
+		cr_assert(bio);
+		bio->bi_iter.bi_sector = (uint64_t)i * each >> SECTOR_SHIFT;
+		cr_assert_eq(bio_add_vec(bio, NULL, mem + (size_t)i * each, each), each);
+		bio->bi_end_io = one_done;
+		bio->bi_private = &w;
+		submit_bio(bio);
+	}
+	pthread_mutex_lock(&w.lock);
+	while (w.left)
+		pthread_cond_wait(&w.cond, &w.lock);
+	pthread_mutex_unlock(&w.lock);
+	return w.err;
+}
+
+ParameterizedTestParameters(bdev_file, io)
+{
+	static unsigned int flags[] = { 0, BDEV_OPEN_BUFFERED, BDEV_OPEN_NO_URING,
+					BDEV_OPEN_BUFFERED | BDEV_OPEN_NO_URING };
+
+	return cr_make_param_array(unsigned int, flags, ARRAY_SIZE(flags));
+}
+
+ParameterizedTest(unsigned int *flags, bdev_file, io)
+{
+	uint8_t *in = tl_alloc_aligned(4096, IMAGE_BYTES), *out = tl_alloc_aligned(4096, IMAGE_BYTES);
+	struct bio *bio;
+	struct bdev *b;
+	struct stat st;
+
+	cr_assert_eq(blk_init(2), 0);
+	cr_assert_eq(bdev_open(path, *flags, &b), 0);
+	cr_assert_eq(b->size, IMAGE_BYTES);
+	cr_assert(b->align >= 512 && b->align <= 4096);
+	cr_assert_not(b->is_block);
+	if (*flags)
+		cr_assert_eq(bdev_start(b), 0); /* else the first bio does it */
+	fill(in, IMAGE_BYTES, 3);
+	cr_assert_eq(io_async(b, BIO_OP_WRITE, in, 512), 0);
+	cr_assert_eq(io_async(b, BIO_OP_READ, out, 2), 0); /* split at max_io */
+	cr_assert_arr_eq(in, out, IMAGE_BYTES);
+	cr_assert(atomic_load(&b->stats.reads) >= 8);
+	cr_assert_eq(atomic_load(&b->stats.read_bytes), IMAGE_BYTES);
+	cr_assert_eq(bdev_flush(b), 0);
+	cr_assert_eq(stat(path, &st), 0);
+	cr_assert(st.st_blocks * 512 >= IMAGE_BYTES);
+
+	bio = bio_alloc(b, 1, BIO_OP_DISCARD, NULL);
+	bio->bi_iter.bi_size = IMAGE_BYTES / 2;
+	if (submit_bio_wait(bio) != -EOPNOTSUPP) {
+		cr_assert_eq(bio->bi_status, 0);
+		cr_assert_eq(stat(path, &st), 0);
+		cr_assert(st.st_blocks * 512 < IMAGE_BYTES);
+	}
+	bio_put(bio);
+
+	/* The file shrinks behind our back: a short read is an error, not zeroes. */
+	cr_assert_eq(truncate(path, IMAGE_BYTES / 2 + 4096), 0);
+	log_init("test", false, LOG_LVL_ERR);
+	bio = bio_alloc(b, 1, BIO_OP_READ, NULL);
+	bio->bi_flags |= BIO_F_QUIET;
+	bio->bi_iter.bi_sector = IMAGE_BYTES / 2 >> SECTOR_SHIFT;
+	bio_add_vec(bio, NULL, out, 65536);
+	cr_assert_eq(submit_bio_wait(bio), -EIO);
+	bio_put(bio);
+	cr_assert_eq(bdev_read(b, out, 8192, IMAGE_BYTES / 2), -EIO);
+	cr_assert_eq(atomic_load(&b->stats.errors), 2);
+	bdev_close(b);
+	blk_exit();
+	tl_free(in);
+	tl_free(out);
+}
+
+ParameterizedTestParameters(bdev_file, async_short_read)
+{
+	static unsigned int flags[] = { 0, BDEV_OPEN_NO_URING };
+
+	return cr_make_param_array(unsigned int, flags, ARRAY_SIZE(flags));
+}
+
+ParameterizedTest(unsigned int *flags, bdev_file, async_short_read)
+{
+	uint8_t *mem = tl_alloc_aligned(4096, IMAGE_BYTES);
+	struct bdev *b;
+
+	cr_assert_eq(blk_init(1), 0);
+	cr_assert_eq(bdev_open(path, *flags, &b), 0);
+	cr_assert_eq(truncate(path, IMAGE_BYTES - 8192), 0);
+	cr_assert_eq(io_async(b, BIO_OP_READ, mem, 4), -EIO);
+	bdev_close(b);
+	blk_exit();
+	tl_free(mem);
+}
+
+Test(bdev_file, no_memory_anywhere)
+{
+	struct bdev *b;
+	unsigned int n;
+	int err;
+
+	for (n = 1;; n++) {
+		tl_alloc_fail_nth(n);
+		err = bdev_open(path, 0, &b);
+		tl_alloc_fail_nth(0);
+		if (!err)
+			break;
+		cr_assert_eq(err, -ENOMEM);
+	}
+	cr_assert(n > 2);
+	bdev_close(b);
+	bdev_close(NULL);
+}
+
+Test(bdev_file, submission_without_memory_goes_to_the_pool)
+{
+	uint8_t *mem = tl_alloc_aligned(4096, 4096);
+	struct waiting w = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 1, 0 };
+	struct bdev *b;
+	struct bio *bio;
+
+	cr_assert_eq(blk_init(1), 0);
+	cr_assert_eq(bdev_open(path, 0, &b), 0);
+	bdev_start(b);
+	bio = bio_alloc(b, 1, BIO_OP_READ, NULL);
+	bio_add_vec(bio, NULL, mem, 4096);
+	bio->bi_end_io = one_done;
+	bio->bi_private = &w;
+	tl_alloc_fail_nth(1);
+	submit_bio(bio);
+	pthread_mutex_lock(&w.lock);
+	while (w.left)
+		pthread_cond_wait(&w.cond, &w.lock);
+	pthread_mutex_unlock(&w.lock);
+	tl_alloc_fail_nth(0);
+	cr_assert_eq(w.err, 0);
+	bdev_close(b);
+	blk_exit();
+	tl_free(mem);
+}
+
+Test(bdev_file, what_cannot_be_opened)
+{
+	struct bdev *b;
+	char fifo[80];
+
+	cr_assert_eq(bdev_open("/nonexistent/x", 0, &b), -ENOENT);
+	cr_assert_eq(bdev_open("/", 0, &b), -ENOTBLK);
+	cr_assert_eq(bdev_open("/dev/null", 0, &b), -ENOTBLK);
+	snprintf(fifo, sizeof(fifo), "%s.fifo", path);
+	cr_assert_eq(mkfifo(fifo, 0600), 0);
+	cr_assert_eq(bdev_open(fifo, 0, &b), -ENOTBLK);
+	unlink(fifo);
+	cr_assert_eq(truncate(path, 0), 0);
+	cr_assert_eq(bdev_open(path, 0, &b), -EINVAL);
+	cr_assert_eq(truncate(path, 100), 0);
+	cr_assert_eq(bdev_open(path, 0, &b), -EINVAL);
+	cr_assert_eq(bdev_open(path, 0, &b), -EINVAL, "and the lock was let go");
+}
+
+Test(bdev_file, read_only)
+{
+	struct bdev *b;
+	char *buf = tl_alloc_aligned(4096, 4096);
+
+	cr_assert_eq(chmod(path, 0400), 0);
+	cr_assert_eq(bdev_open(path, BDEV_OPEN_RDONLY, &b), 0);
+	cr_assert(b->read_only);
+	cr_assert_eq(bdev_read(b, buf, 4096, 0), 0);
+	cr_assert_eq(bdev_write(b, buf, 4096, 0), -EROFS);
+	bdev_close(b);
+	tl_free(buf);
+}
+
+/* Locks */
+
+struct owner {
+	pid_t pid;
+	int to, from; /* pipes */
+};
+
+static void tell(int fd, char c)
+{
+	cr_assert_eq(write(fd, &c, 1), 1);
+}
+
+static char hear(int fd)
+{
+	char c = 0;
+
+	cr_assert_eq(read(fd, &c, 1), 1);
+	return c;
+}
+
+/* A process that opens the image, and then on command: 's'huts down, 'c'loses. */
+static struct owner start_owner(unsigned int flags)
+{
+	int to[2], from[2];
+	struct owner o;
+
+	cr_assert_eq(pipe(to), 0);
+	cr_assert_eq(pipe(from), 0);
+	o.to = to[1];
+	o.from = from[0];
+	o.pid = fork();
+	if (!o.pid) {
+		struct bdev *b = NULL;
+		int err = bdev_open(path, flags, &b);
+
+		tell(from[1], err == -EBUSY ? 'b' : err ? 'e' : 'o');
+		while (!err) {
+			char c = hear(to[0]);
+
+			if (c == 's')
+				bdev_set_serving(b, false);
+			else if (c == 'r')
+				bdev_set_serving(b, true);
+			else
+				break;
+			tell(from[1], 'd');
+		}
+		bdev_close(b);
+		_exit(0);
+	}
+	close(to[0]);
+	close(from[1]);
+	return o;
+}
+
+static void stop_owner(struct owner *o)
+{
+	tell(o->to, 'c');
+	waitpid(o->pid, NULL, 0);
+	close(o->to);
+	close(o->from);
+}
+
+static char told[256];
+
+static void keep_line(enum log_level lvl, const char *line)
+{
+	snprintf(told, sizeof(told), "%s", line);
+}
+
+Test(bdev_lock, served_is_busy_at_once)
+{
+	struct owner o = start_owner(0);
+	struct bdev *b;
+
+	cr_assert_eq(hear(o.from), 'o');
+	cr_assert_eq(bdev_open(path, BDEV_OPEN_WAIT, &b), -EBUSY);
+	cr_assert_eq(bdev_open(path, 0, &b), -EBUSY);
+	cr_assert_eq(bdev_open(path, BDEV_OPEN_RDONLY, &b), -EBUSY);
+	cr_assert_eq(bdev_open(path, BDEV_OPEN_RDONLY | BDEV_OPEN_NO_LOCK, &b), 0);
+	bdev_close(b);
+	cr_assert_eq(bdev_wait_closed(path, 0), -ETIMEDOUT);
+	stop_owner(&o);
+	cr_assert_eq(bdev_wait_closed(path, -1), 0);
+	cr_assert_eq(bdev_wait_closed("/nonexistent", 0), -ENOENT);
+	cr_assert_eq(bdev_open(path, 0, &b), 0);
+	bdev_close(b);
+}
+
+Test(bdev_lock, shutting_down_is_waited_for, .timeout = 20)
+{
+	struct owner o = start_owner(0), comer;
+	struct bdev *b;
+
+	cr_assert_eq(hear(o.from), 'o');
+	tell(o.to, 's');
+	cr_assert_eq(hear(o.from), 'd');
+	cr_assert_eq(bdev_open(path, 0, &b), -EBUSY, "without BDEV_OPEN_WAIT");
+	comer = start_owner(BDEV_OPEN_WAIT);
+	usleep(50000);
+	stop_owner(&o);
+	cr_assert_eq(hear(comer.from), 'o', "got it when the first had closed");
+	cr_assert_eq(bdev_open(path, BDEV_OPEN_WAIT, &b), -EBUSY, "and serves now");
+	stop_owner(&comer);
+}
+
+Test(bdev_lock, waiting_is_told, .timeout = 20)
+{
+	struct owner o = start_owner(0);
+	struct bdev *b;
+
+	cr_assert_eq(hear(o.from), 'o');
+	tell(o.to, 's');
+	cr_assert_eq(hear(o.from), 'd');
+	log_set_hook(keep_line);
+	if (!fork()) {
+		usleep(50000);
+		tell(o.to, 'c');
+		_exit(0);
+	}
+	cr_assert_eq(bdev_open(path, BDEV_OPEN_WAIT, &b), 0);
+	log_set_hook(NULL);
+	cr_assert(strstr(told, "waiting"), "said: %s", told);
+	bdev_close(b);
+	while (wait(NULL) > 0)
+		;
+}
+
+Test(bdev_lock, serving_again)
+{
+	struct owner o = start_owner(0);
+	struct bdev *b;
+
+	cr_assert_eq(hear(o.from), 'o');
+	tell(o.to, 's');
+	cr_assert_eq(hear(o.from), 'd');
+	tell(o.to, 'r');
+	cr_assert_eq(hear(o.from), 'd');
+	cr_assert_eq(bdev_open(path, BDEV_OPEN_WAIT, &b), -EBUSY);
+	stop_owner(&o);
+}
+
+Test(bdev_lock, readers_share)
+{
+	struct owner o = start_owner(BDEV_OPEN_RDONLY);
+	struct bdev *b;
+
+	cr_assert_eq(hear(o.from), 'o');
+	cr_assert_eq(bdev_open(path, BDEV_OPEN_RDONLY, &b), 0);
+	bdev_close(b);
+	cr_assert_eq(bdev_open(path, BDEV_OPEN_WAIT, &b), -EBUSY);
+	stop_owner(&o);
+}
+
+Test(bdev_lock, survives_fork_and_unrelated_close)
+{
+	struct bdev *b, *c;
+	struct owner o;
+	pid_t pid;
+	int fd, go[2];
+
+	cr_assert_eq(pipe(go), 0);
+	cr_assert_eq(bdev_open(path, 0, &b), 0);
+	/* A POSIX lock would be gone after this. */
+	fd = open(path, O_RDONLY);
+	close(fd);
+	cr_assert_eq(bdev_open(path, 0, &c), -EBUSY);
+	pid = fork();
+	if (!pid) {
+		hear(go[0]);
+		_exit(0);
+	}
+	/* The parent of a daemon leaves: its child still has the image. */
+	bdev_close(b);
+	o = start_owner(0);
+	cr_assert_eq(hear(o.from), 'b');
+	waitpid(o.pid, NULL, 0);
+	tell(go[1], 'x');
+	waitpid(pid, NULL, 0);
+	cr_assert_eq(bdev_open(path, 0, &b), 0);
+	bdev_close(b);
+}
