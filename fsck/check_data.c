@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Data blocks: every mapped block has a tuple that is for it and for data;
+ * on request every block is read, in device order, and compared with its tuple.
+ */
+#include <errno.h>
+#include "fsck/check_priv.h"
+
+#define CHUNK_BYTES (1u << 20)
+
+struct reader {
+	void *buf;
+	struct tuple16 *tuples;
+	uint32_t max_blocks;
+	uint64_t done, total; /* bytes */
+};
+
+static int by_start(const void *a, const void *b)
+{
+	const struct check_extent *x = a, *y = b;
+
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+static int read_tuples(struct check *c, uint64_t block, uint32_t n, struct tuple16 *out)
+{
+	struct tfs_trans t;
+	int err;
+
+	do {
+		trans_read_begin(&t, c->fs);
+		err = tuple_read(&t, block, n, out);
+	} while (trans_again(&t, &err));
+	return err;
+}
+
+static uint64_t ref_of(const struct tuple16 *t)
+{
+	uint64_t r = 0;
+
+	for (int i = 5; i >= 0; i--)
+		r = r << 8 | t->ref[i];
+	return r;
+}
+
+static void bad_block(struct check *c, const struct check_extent *x, uint64_t block, const char *what)
+{
+	char name[4600];
+
+	c->res->bad_data_blocks++;
+	check_name(c, x->ino, name, sizeof(name));
+	check_report(c, CHECK_ERROR, "data-bad", x->ino, block, "block %llu: %s: %s, bytes %llu to %llu", (unsigned long long)block, what,
+		     name, (unsigned long long)(x->fblock + block - x->start) << c->fs->geom.blkbits,
+		     ((unsigned long long)(x->fblock + block - x->start + 1) << c->fs->geom.blkbits) - 1);
+}
+
+/* Behind EOF a block holds zeros, in every committed state (docs/DESIGN.md, "EOF"). */
+static void check_tail(struct check *c, const struct check_extent *x, uint64_t block, const uint8_t *data)
+{
+	uint64_t pos = (x->fblock + block - x->start) << c->fs->geom.blkbits;
+	uint32_t bs = c->fs->geom.block_size;
+
+	if (pos >= x->eof_bytes || pos + bs <= x->eof_bytes)
+		return;
+	for (uint32_t i = (uint32_t)(x->eof_bytes - pos); i < bs; i++)
+		if (data[i]) {
+			check_report(c, CHECK_ERROR, "eof-tail", x->ino, block, "inode %llu: bytes behind the end of the file are not zero",
+				     (unsigned long long)x->ino);
+			return;
+		}
+}
+
+static void verify_blocks(struct check *c, const struct check_extent *x, uint64_t block, uint32_t n, struct reader *r)
+{
+	const struct tfs_geom *g = &c->fs->geom;
+	int err = bdev_read(c->fs->bdev, r->buf, (size_t)n << g->blkbits, block << g->blkbits);
+
+	for (uint32_t i = 0; i < n && !c->err; i++) {
+		uint8_t *data = (uint8_t *)r->buf + ((size_t)i << g->blkbits);
+		unsigned int bad;
+
+		/* one unreadable block must not hide its neighbours */
+		if (err && bdev_read(c->fs->bdev, data, g->block_size, (block + i) << g->blkbits)) {
+			bad_block(c, x, block + i, "cannot be read");
+			continue;
+		}
+		if (blk_integrity_verify_buf(&c->fs->integrity, data, block + i, 1, &r->tuples[i], &bad))
+			bad_block(c, x, block + i, "does not match its tuple");
+		else
+			check_tail(c, x, block + i, data);
+		c->res->verified_bytes += g->block_size;
+	}
+}
+
+static void check_run(struct check *c, const struct check_extent *x, uint64_t block, uint32_t n, struct reader *r)
+{
+	int err = read_tuples(c, block, n, r->tuples);
+
+	if (err && n > 1) {
+		for (uint32_t i = 0; i < n && !c->err; i++)
+			check_run(c, x, block + i, 1, r);
+		return;
+	}
+	if (err) {
+		bad_block(c, x, block, "its tuple cannot be read");
+		return;
+	}
+	if (c->opts->verify_data) {
+		verify_blocks(c, x, block, n, r);
+		return;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		if (le16_get(r->tuples[i].app) != TFS_APP_DATA || ref_of(&r->tuples[i]) != block + i)
+			bad_block(c, x, block + i, "its tuple is not one of a data block here");
+}
+
+static void check_all(struct check *c, struct reader *r)
+{
+	const struct check_extent *x = c->extents.v;
+	const char *phase = c->opts->verify_data ? "data" : "tuples";
+
+	for (size_t i = 0; i < c->extents.nr; i++) {
+		if (x[i].flags & TFS_EXTENT_UNWRITTEN)
+			continue;
+		for (uint32_t done = 0; done < x[i].len;) {
+			uint32_t n = min_t(uint32_t, x[i].len - done, r->max_blocks);
+
+			if (!check_progress(c, phase, r->done, r->total))
+				return;
+			check_run(c, &x[i], x[i].start + done, n, r);
+			done += n;
+			r->done += (uint64_t)n << c->fs->geom.blkbits;
+		}
+	}
+	check_progress(c, phase, r->done, r->total);
+}
+
+void check_data(struct check *c)
+{
+	struct reader r = { .max_blocks = CHUNK_BYTES >> c->fs->geom.blkbits };
+	const struct check_extent *x = c->extents.v;
+
+	if (c->extents.nr)
+		qsort(c->extents.v, c->extents.nr, sizeof(*x), by_start);
+	for (size_t i = 0; i < c->extents.nr; i++)
+		if (!(x[i].flags & TFS_EXTENT_UNWRITTEN))
+			r.total += (uint64_t)x[i].len << c->fs->geom.blkbits;
+	r.buf = tl_alloc_aligned(4096, CHUNK_BYTES);
+	r.tuples = tl_alloc(r.max_blocks * sizeof(*r.tuples));
+	if (r.buf && r.tuples)
+		check_all(c, &r);
+	else
+		c->err = -ENOMEM;
+	tl_free(r.buf);
+	tl_free(r.tuples);
+}

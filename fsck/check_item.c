@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Items: each makes sense by itself, and those of one inode make sense together. */
+#include <dirent.h>
+#include <sys/stat.h>
+#include "fsck/check_priv.h"
+
+static uint64_t mix(uint64_t x)
+{
+	x ^= x >> 33;
+	x *= 0xff51afd7ed558ccdull;
+	x ^= x >> 33;
+	x *= 0xc4ceb9fe1a85ec53ull;
+	return x ^ x >> 33;
+}
+
+/*
+ * Order-independent sums of (directory, cookie, inode, type): equal sums over all
+ * names and over all back-references mean equal sets, but for 2^-128.
+ */
+static void sum_add(uint64_t sum[2], uint64_t dir, uint64_t cookie, uint64_t ino, uint8_t type)
+{
+	uint64_t h = mix(dir + mix(cookie + mix(ino * 31 + type)));
+
+	sum[0] += h;
+	sum[1] += mix(h ^ 0x9e3779b97f4a7c15ull);
+}
+
+static void bad_item(struct check *c, const struct tkey *k, const char *what)
+{
+	check_report(c, CHECK_ERROR, "item-bad", k->ino, UINT64_MAX, "item (%llu %u %llu): %s", (unsigned long long)k->ino, k->type,
+		     (unsigned long long)k->off, what);
+}
+
+static uint8_t dt_of(uint32_t mode)
+{
+	return (mode & S_IFMT) >> 12;
+}
+
+static void item_inode(struct check *c, const struct tkey *k, const void *data, uint32_t len)
+{
+	struct check_inode *in = &c->cur;
+	uint32_t fmt;
+
+	if (len != sizeof(in->item) || k->off) {
+		bad_item(c, k, "not an inode item");
+		return;
+	}
+	memcpy(&in->item, data, sizeof(in->item));
+	in->have = true;
+	fmt = le32_get(in->item.mode) & S_IFMT;
+	if (fmt != S_IFREG && fmt != S_IFDIR && fmt != S_IFLNK && fmt != S_IFCHR && fmt != S_IFBLK && fmt != S_IFIFO && fmt != S_IFSOCK)
+		bad_item(c, k, "unknown file type");
+	c->res->inodes++;
+	c->res->directories += fmt == S_IFDIR;
+	c->res->files += fmt == S_IFREG;
+	if (k->ino > c->max_ino)
+		c->max_ino = k->ino;
+	if (le64_get(in->item.size) > (uint64_t)TFS_MAX_FILE_SIZE)
+		bad_item(c, k, "size out of range");
+}
+
+static void item_link(struct check *c, const struct tkey *k, const void *data, uint32_t len)
+{
+	const le64 *dirs = data;
+
+	if (!len || len % sizeof(*dirs) || k->off < 256 || k->off >> 63) {
+		bad_item(c, k, "not a back-reference");
+		return;
+	}
+	for (uint32_t i = 0; i < len / sizeof(*dirs); i++) {
+		sum_add(c->link_sum, le64_get(dirs[i]), k->off, k->ino, dt_of(le32_get(c->cur.item.mode)));
+		c->links++;
+		c->cur.links++;
+		c->cur.parent = le64_get(dirs[i]);
+	}
+}
+
+static void item_dirent(struct check *c, const struct tkey *k, const void *data, uint32_t len)
+{
+	const struct tfs_dirent_item *de = data;
+	uint32_t nlen = len - sizeof(*de);
+
+	if (len <= sizeof(*de) || nlen > TFS_NAME_MAX || memchr(de->name, '/', nlen) || memchr(de->name, 0, nlen)) {
+		bad_item(c, k, "not a directory entry");
+		return;
+	}
+	if ((nlen == 1 && de->name[0] == '.') || (nlen == 2 && de->name[0] == '.' && de->name[1] == '.'))
+		bad_item(c, k, "\".\" or \"..\" as an entry");
+	if (k->off >> 8 != dir_cookie(c->fs, k->ino, (const char *)de->name, nlen) >> 8)
+		bad_item(c, k, "name is not where its hash belongs");
+	sum_add(c->name_sum, k->ino, k->off, le64_get(de->ino), de->type);
+	c->names++;
+	c->cur.entries++;
+	c->cur.subdirs += de->type == DT_DIR;
+}
+
+static void item_xattr(struct check *c, const struct tkey *k, const void *data, uint32_t len)
+{
+	const struct tfs_xattr_item *x = data;
+	uint32_t vlen;
+
+	if (len < sizeof(*x) || !x->name_len || len < sizeof(*x) + x->name_len || memchr(x->name, 0, x->name_len)) {
+		bad_item(c, k, "not an extended attribute");
+		return;
+	}
+	vlen = le32_get(x->value_len);
+	if (vlen > TFS_XATTR_MAX || (le32_get(x->value_id) ? len != sizeof(*x) + x->name_len : len != sizeof(*x) + x->name_len + vlen))
+		bad_item(c, k, "extended attribute of impossible length");
+	else if (le32_get(x->value_id))
+		c->cur.xattr_promised += vlen;
+}
+
+static void item_extent(struct check *c, const struct tkey *k, const void *data, uint32_t len)
+{
+	const struct tfs_extent_item *e = data;
+	struct check_inode *in = &c->cur;
+	struct check_extent *x;
+	uint64_t start;
+	uint32_t n;
+
+	if (len != sizeof(*e) || !le32_get(e->len) || le32_get(e->flags) & ~(uint32_t)(TFS_EXTENT_UNWRITTEN | TFS_EXTENT_SHARED)) {
+		bad_item(c, k, "not an extent");
+		return;
+	}
+	start = le64_get(e->start);
+	n = le32_get(e->len);
+	if (!check_block_ok(c, start, n) || k->off > (uint64_t)TFS_MAX_FILE_SIZE >> c->fs->geom.blkbits) {
+		bad_item(c, k, "extent outside the device");
+		return;
+	}
+	if (k->off < in->next_fblock || (in->have_inline && !k->off))
+		bad_item(c, k, "extent overlaps another one");
+	in->next_fblock = k->off + n;
+	in->blocks += n;
+	c->extent_items++;
+	if (!(le32_get(e->flags) & TFS_EXTENT_SHARED)) {
+		c->data_blocks += n;
+		check_mark(c, start, n, "a file", k->ino);
+	}
+	x = check_vec_add(c, &c->extents, sizeof(*x));
+	if (x)
+		*x = (struct check_extent){ .start = start, .ino = k->ino, .fblock = k->off, .len = n, .flags = le32_get(e->flags),
+					    .eof_bytes = le64_get(in->item.size) };
+}
+
+static void item_meta(struct check *c, const struct tkey *k, const void *data, uint32_t len)
+{
+	uint64_t *v;
+
+	switch (k->type) {
+	case TFS_KEY_ORPHAN:
+		v = check_vec_add(c, &c->orphans, sizeof(*v));
+		if (v)
+			*v = k->off;
+		c->res->orphans++;
+		break;
+	case TFS_KEY_INTENT:
+		if (len != sizeof(struct tfs_intent_item) || le32_get(((const struct tfs_intent_item *)data)->op) != TFS_INTENT_TRUNCATE) {
+			bad_item(c, k, "unknown intent");
+			break;
+		}
+		v = check_vec_add(c, &c->intents, sizeof(*v));
+		if (v)
+			*v = k->off;
+		break;
+	case TFS_KEY_DAMAGE:
+		if (len != sizeof(struct tfs_damage_item))
+			bad_item(c, k, "not a damage item");
+		break;
+	default:
+		bad_item(c, k, "unknown type");
+	}
+}
+
+/* Does what was collected of the inode fit together? */
+void check_inode_end(struct check *c)
+{
+	struct check_inode *in = &c->cur;
+	uint32_t mode = le32_get(in->item.mode), nlink = le32_get(in->item.nlink);
+	bool dir = S_ISDIR(mode);
+	struct check_dir *d;
+	uint64_t *v;
+
+	if (!in->ino || c->tree_incomplete)
+		return;
+	if (!in->have) {
+		check_report(c, CHECK_ERROR, "inode-missing", in->ino, UINT64_MAX, "inode %llu has items but no inode item",
+			     (unsigned long long)in->ino);
+		return;
+	}
+	if (dir && in->ino != TFS_INO_ROOT && nlink && in->links != 1)
+		check_report(c, CHECK_ERROR, "dir-links", in->ino, UINT64_MAX, "directory %llu has %llu names", (unsigned long long)in->ino,
+			     (unsigned long long)in->links);
+	if (dir && nlink && nlink != 2 + in->subdirs)
+		check_report(c, CHECK_ERROR, "nlink", in->ino, UINT64_MAX, "directory %llu: link count %u, counted %llu",
+			     (unsigned long long)in->ino, nlink, (unsigned long long)(2 + in->subdirs));
+	if (!dir && nlink != in->links)
+		check_report(c, CHECK_ERROR, "nlink", in->ino, UINT64_MAX, "inode %llu: link count %u, counted %llu",
+			     (unsigned long long)in->ino, nlink, (unsigned long long)in->links);
+	if (dir && le64_get(in->item.size) != in->entries)
+		check_report(c, CHECK_ERROR, "dir-size", in->ino, UINT64_MAX, "directory %llu: size says %llu entries, counted %llu",
+			     (unsigned long long)in->ino, (unsigned long long)le64_get(in->item.size), (unsigned long long)in->entries);
+	if (!dir && in->entries)
+		check_report(c, CHECK_ERROR, "entries-in-file", in->ino, UINT64_MAX, "inode %llu is no directory but has entries",
+			     (unsigned long long)in->ino);
+	if (in->blocks != le64_get(in->item.blocks))
+		check_report(c, CHECK_LEAK, "inode-blocks", in->ino, UINT64_MAX, "inode %llu: says %llu blocks, counted %llu",
+			     (unsigned long long)in->ino, (unsigned long long)le64_get(in->item.blocks), (unsigned long long)in->blocks);
+	if (!S_ISREG(mode) && (in->blocks || in->have_inline))
+		check_report(c, CHECK_ERROR, "data-in-nonfile", in->ino, UINT64_MAX, "inode %llu is no regular file but has content",
+			     (unsigned long long)in->ino);
+	if (S_ISLNK(mode) && (in->symlink_bytes != le64_get(in->item.size) || !in->symlink_bytes || in->symlink_bytes > TFS_SYMLINK_MAX))
+		check_report(c, CHECK_ERROR, "symlink", in->ino, UINT64_MAX, "symbolic link %llu: target of %llu bytes, size says %llu",
+			     (unsigned long long)in->ino, (unsigned long long)in->symlink_bytes,
+			     (unsigned long long)le64_get(in->item.size));
+	if (in->xattr_promised != in->xattr_found && nlink)
+		check_report(c, CHECK_ERROR, "xattr-value", in->ino, UINT64_MAX,
+			     "inode %llu: extended attributes lie out of line with %llu bytes, found %llu", (unsigned long long)in->ino,
+			     (unsigned long long)in->xattr_promised, (unsigned long long)in->xattr_found);
+	if (dir) {
+		d = check_vec_add(c, &c->dirs, sizeof(*d));
+		if (d)
+			*d = (struct check_dir){ .ino = in->ino, .parent = in->ino == TFS_INO_ROOT ? TFS_INO_ROOT : in->parent,
+						 .connected = in->ino == TFS_INO_ROOT || !nlink };
+	}
+	if (!nlink) {
+		v = check_vec_add(c, &c->unlinked, sizeof(*v));
+		if (v)
+			*v = in->ino;
+	}
+}
+
+static void item_of_inode(struct check *c, const struct tkey *k, const void *data, uint32_t len)
+{
+	if (k->ino != c->cur.ino) {
+		check_inode_end(c);
+		memset(&c->cur, 0, sizeof(c->cur));
+		c->cur.ino = k->ino;
+	}
+	switch (k->type) {
+	case TFS_KEY_INODE:
+		item_inode(c, k, data, len);
+		break;
+	case TFS_KEY_LINK:
+		item_link(c, k, data, len);
+		break;
+	case TFS_KEY_XATTR:
+		item_xattr(c, k, data, len);
+		break;
+	case TFS_KEY_XATTR_VALUE:
+		c->cur.xattr_found += len;
+		break;
+	case TFS_KEY_SYMLINK:
+		c->cur.symlink_bytes += len;
+		break;
+	case TFS_KEY_INLINE:
+		if (k->off || len > c->fs->geom.inline_max)
+			bad_item(c, k, "inline data of impossible place or size");
+		c->cur.have_inline = true;
+		break;
+	case TFS_KEY_EXTENT:
+		item_extent(c, k, data, len);
+		break;
+	case TFS_KEY_DIRENT:
+		item_dirent(c, k, data, len);
+		break;
+	default:
+		bad_item(c, k, "unknown type");
+	}
+}
+
+void check_item(struct check *c, enum tfs_tree_id tree, const struct tkey *key, const void *data, uint32_t len)
+{
+	struct check_extent *x;
+
+	if (tree == TFS_TREE_FS && key->ino == TFS_INO_META) {
+		item_meta(c, key, data, len);
+	} else if (tree == TFS_TREE_FS) {
+		item_of_inode(c, key, data, len);
+	} else if (tree == TFS_TREE_REFS && key->type == TFS_KEY_REFS && len == sizeof(struct tfs_refs_item)) {
+		const struct tfs_refs_item *r = data;
+
+		x = check_vec_add(c, &c->refs, sizeof(*x));
+		if (x)
+			*x = (struct check_extent){ .start = key->off, .len = le32_get(r->len), .fblock = le32_get(r->count) };
+	} else {
+		bad_item(c, key, "unknown type");
+	}
+}

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * fsck.tallyfs.  This version checks; it does not repair.  What -p and -y may do
+ * safely is what every mount does: replay the journal.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "fsck/check.h"
+#include "tools/cli.h"
+
+enum {
+	EXIT_CLEAN = 0,
+	EXIT_UNCORRECTED = 4,
+	EXIT_OPERATIONAL = 8,
+	EXIT_USAGE = 16,
+	EXIT_CANCELLED = 32,
+};
+
+static struct {
+	bool no, preen, yes, force, verify_data, verbose, json;
+	int progress_fd; /* -C: lines "pass cur max device" here; -1: none */
+	int super;	 /* -b */
+	enum cli_progress_mode progress;
+	const char *device;
+} opt = { .progress_fd = -1, .super = -1 };
+
+static struct cli_progress bar;
+static volatile sig_atomic_t interrupted;
+
+static const char usage_text[] =
+	"Usage: fsck.tallyfs [OPTION]... DEVICE|FILE\n"
+	"Check a tallyfs.  This version finds damage and names it; it does not repair yet.\n"
+	"\n"
+	"  -n                 check everything, write nothing (the journal is replayed in memory)\n"
+	"  -p, -a             for boot: replay the journal; check fully only if errors were seen\n"
+	"  -y                 as -p -f\n"
+	"  -f                 with -p: check fully even if it looks clean\n"
+	"  -C[FD]             progress as lines \"pass cur max device\" on descriptor FD (default 1)\n"
+	"  -b N               use superblock copy N (1 or 2) instead of the first good one\n"
+	"  -v                 more output: notes and totals\n"
+	"      --verify-data  read every data block and compare it with its tuple\n"
+	"      --json         results as JSON lines\n"
+	"      --progress=auto|always|never\n"
+	"                     a progress bar on stderr (default auto: on a terminal)\n"
+	"  -V, --version      version\n"
+	"      --help         this text\n"
+	"\n"
+	"Exit status: 0 clean, 4 errors left uncorrected, 8 operational error, 16 usage, 32 cancelled.\n";
+
+enum { OPT_VERIFY = 256, OPT_JSON, OPT_PROGRESS, OPT_HELP };
+
+static const struct option long_options[] = {
+	{ "verify-data", no_argument, NULL, OPT_VERIFY }, { "json", no_argument, NULL, OPT_JSON },
+	{ "progress", required_argument, NULL, OPT_PROGRESS }, { "version", no_argument, NULL, 'V' },
+	{ "help", no_argument, NULL, OPT_HELP }, { 0 },
+};
+
+static int usage_error(const char *msg, const char *arg)
+{
+	fprintf(stderr, "fsck.tallyfs: %s%s%s (try --help)\n", msg, arg ? ": " : "", arg ? arg : "");
+	return EXIT_USAGE;
+}
+
+/* -1: go on; else the exit status. */
+static int parse_option(int c)
+{
+	char *end;
+
+	switch (c) {
+	case 'n':
+		opt.no = true;
+		break;
+	case 'p':
+	case 'a':
+		opt.preen = true;
+		break;
+	case 'y':
+		opt.yes = true;
+		break;
+	case 'f':
+		opt.force = true;
+		break;
+	case 'v':
+		opt.verbose = true;
+		break;
+	case 'C':
+		opt.progress_fd = optarg ? (int)strtol(optarg, &end, 10) : 1;
+		if (optarg && (*end || opt.progress_fd < 0))
+			return usage_error("-C takes a file descriptor, not", optarg);
+		break;
+	case 'b':
+		opt.super = (int)strtol(optarg, &end, 10);
+		if (*end || opt.super < 0 || opt.super > 2)
+			return usage_error("-b takes 0 (primary), 1 or 2, not", optarg);
+		break;
+	case OPT_VERIFY:
+		opt.verify_data = true;
+		break;
+	case OPT_JSON:
+		opt.json = true;
+		break;
+	case OPT_PROGRESS:
+		if (!cli_parse_progress(optarg, &opt.progress))
+			return usage_error("--progress takes auto, always or never, not", optarg);
+		break;
+	case 'V':
+		printf("fsck.tallyfs %s\n", TALLYFS_VERSION);
+		return EXIT_CLEAN;
+	case OPT_HELP:
+		fputs(usage_text, stdout);
+		return EXIT_CLEAN;
+	default:
+		return EXIT_USAGE;
+	}
+	return -1;
+}
+
+static int parse(int argc, char **argv)
+{
+	int c, ret;
+
+	while ((c = getopt_long(argc, argv, "npayfvC::b:V", long_options, NULL)) != -1) {
+		ret = parse_option(c);
+		if (ret >= 0)
+			return ret;
+	}
+	if (opt.no + opt.preen + opt.yes > 1)
+		return usage_error("only one of -n, -p (-a) and -y can be given", NULL);
+	if (optind == argc)
+		return usage_error("which device or file?", NULL);
+	if (optind + 1 < argc)
+		return usage_error("one device or file only; did not expect", argv[optind + 1]);
+	opt.device = argv[optind];
+	return -1;
+}
+
+static void on_signal(int sig)
+{
+	interrupted = sig;
+}
+
+static void report(void *arg, const struct check_problem *p)
+{
+	static const char *const word[] = { "note", "leak", "error" };
+	struct json_object *o;
+
+	if (opt.json) {
+		o = json_object_new_object();
+		json_object_object_add(o, "message_type", json_object_new_string("problem"));
+		json_object_object_add(o, "severity", json_object_new_string(word[p->severity]));
+		json_object_object_add(o, "code", json_object_new_string(p->code));
+		if (p->ino)
+			json_object_object_add(o, "inode", json_object_new_uint64(p->ino));
+		if (p->block != UINT64_MAX)
+			json_object_object_add(o, "block", json_object_new_uint64(p->block));
+		cli_json_path(o, "text", p->text, strlen(p->text));
+		cli_json_end(o);
+		return;
+	}
+	cli_progress_clear(&bar);
+	if (p->severity != CHECK_NOTE || opt.verbose || !strcmp(p->code, "journal-pending"))
+		printf("%s: %s: %s\n", opt.device, word[p->severity], p->text);
+}
+
+static bool progress(void *arg, const char *phase, uint64_t done, uint64_t total)
+{
+	static const char *const passes[] = { "groups", "trees", "tuples", "data" };
+	static uint64_t last;
+	bool bytes = !strcmp(phase, "data") || !strcmp(phase, "tuples");
+
+	if (interrupted)
+		return false;
+	cli_progress_update(&bar, phase, done, total, bytes);
+	/* at most a thousand lines a pass */
+	if (opt.progress_fd >= 0 && (done < last || done - last > total / 1000 || done >= total)) {
+		for (size_t i = 0; i < ARRAY_SIZE(passes); i++)
+			if (!strcmp(phase, passes[i]))
+				dprintf(opt.progress_fd, "%zu %llu %llu %s\n", i + 1, (unsigned long long)done, (unsigned long long)total,
+					opt.device);
+		last = done;
+	}
+	return true;
+}
+
+static void summary_json(const struct check_result *r, int status)
+{
+	struct json_object *o = cli_json_begin("fsck");
+
+	json_object_object_add(o, "message_type", json_object_new_string("summary"));
+	json_object_object_add(o, "device", json_object_new_string(opt.device));
+	json_object_object_add(o, "exit_status", json_object_new_int(status));
+	json_object_object_add(o, "clean", json_object_new_boolean(status == EXIT_CLEAN));
+	json_object_object_add(o, "errors", json_object_new_uint64(r->errors));
+	json_object_object_add(o, "leaks", json_object_new_uint64(r->leaks));
+	json_object_object_add(o, "journal_pending", json_object_new_boolean(r->journal_pending));
+	json_object_object_add(o, "inodes", json_object_new_uint64(r->inodes));
+	json_object_object_add(o, "directories", json_object_new_uint64(r->directories));
+	json_object_object_add(o, "files", json_object_new_uint64(r->files));
+	json_object_object_add(o, "orphans", json_object_new_uint64(r->orphans));
+	json_object_object_add(o, "extents", json_object_new_uint64(r->extents));
+	json_object_object_add(o, "tree_nodes", json_object_new_uint64(r->nodes));
+	json_object_object_add(o, "data_blocks", json_object_new_uint64(r->data_blocks));
+	json_object_object_add(o, "bad_data_blocks", json_object_new_uint64(r->bad_data_blocks));
+	json_object_object_add(o, "verified_bytes", json_object_new_uint64(r->verified_bytes));
+	cli_json_end(o);
+}
+
+static void summary(const struct check_result *r, int status)
+{
+	char size[32];
+
+	if (opt.json) {
+		summary_json(r, status);
+		return;
+	}
+	if (status == EXIT_CLEAN)
+		printf("%s: clean, %llu inodes, %llu data blocks%s", opt.device, (unsigned long long)r->inodes,
+		       (unsigned long long)r->data_blocks, opt.verify_data ? "" : "\n");
+	else
+		printf("%s: NOT CLEAN: %llu errors, %llu leaks; %llu inodes, %llu data blocks%s", opt.device,
+		       (unsigned long long)r->errors, (unsigned long long)r->leaks, (unsigned long long)r->inodes,
+		       (unsigned long long)r->data_blocks, opt.verify_data ? "" : "\n");
+	if (opt.verify_data)
+		printf(", %s of data verified\n", cli_size(r->verified_bytes, size, sizeof(size)));
+	if (opt.verbose)
+		printf("%s: %llu directories, %llu files, %llu orphans, %llu extents, %llu tree nodes\n", opt.device,
+		       (unsigned long long)r->directories, (unsigned long long)r->files, (unsigned long long)r->orphans,
+		       (unsigned long long)r->extents, (unsigned long long)r->nodes);
+}
+
+static int operational(const char *what)
+{
+	struct json_object *o;
+
+	if (opt.json) {
+		o = cli_json_begin("fsck");
+		json_object_object_add(o, "message_type", json_object_new_string("summary"));
+		json_object_object_add(o, "device", json_object_new_string(opt.device));
+		json_object_object_add(o, "clean", json_object_new_boolean(false));
+		json_object_object_add(o, "error", json_object_new_string(what));
+		cli_json_end(o);
+	}
+	fprintf(stderr, "fsck.tallyfs: %s: %s\n", opt.device, what);
+	return EXIT_OPERATIONAL;
+}
+
+static int open_device(unsigned int flags, struct bdev **b)
+{
+	int err = bdev_open(opt.device, flags, b);
+
+	if (err == -EBUSY)
+		return operational("is in use (mounted?); unmount it first");
+	if (err == -ENOTBLK)
+		return operational("is neither a regular file nor a block device");
+	return err ? operational(strerror(-err)) : 0;
+}
+
+/* -p and -y: what a mount would do first. */
+static int replay(bool *errors_seen)
+{
+	struct tfs_recovery rec = { 0 };
+	struct tfs_super super;
+	struct tfs_geom geom;
+	struct bdev *b;
+	char why[300];
+	int err, ret = open_device(0, &b);
+
+	if (ret)
+		return ret;
+	err = tfs_super_read(b, opt.super, &super, &geom, why, sizeof(why));
+	if (err) {
+		bdev_close(b);
+		fprintf(stderr, "fsck.tallyfs: %s: %s\n", opt.device, why);
+		return err == -EUCLEAN ? EXIT_UNCORRECTED : EXIT_OPERATIONAL;
+	}
+	err = journal_recover_scan(b, &super, &geom, &rec);
+	if (!err && rec.pending && !rec.corrupt) {
+		err = journal_recover_apply(b, &super, &geom, &rec);
+		if (!err && !opt.json)
+			printf("%s: journal replayed\n", opt.device);
+	}
+	*errors_seen = rec.corrupt || rec.header_damaged[0] || rec.header_damaged[1] || le32_get(super.state) & TFS_STATE_ERRORS;
+	journal_recovery_free(&rec);
+	bdev_close(b);
+	return err ? operational(strerror(-err)) : 0;
+}
+
+/* Without a full check, say what a mount would find. */
+static int quick_line(void)
+{
+	struct check_result r = { 0 };
+	struct tfs_super super;
+	struct tfs_geom geom;
+	struct bdev *b;
+	char why[300];
+	int ret = open_device(BDEV_OPEN_RDONLY, &b);
+
+	if (ret)
+		return ret;
+	if (tfs_super_read(b, opt.super, &super, &geom, why, sizeof(why))) {
+		bdev_close(b);
+		fprintf(stderr, "fsck.tallyfs: %s: %s\n", opt.device, why);
+		return EXIT_UNCORRECTED;
+	}
+	bdev_close(b);
+	r.inodes = le64_get(super.nr_inodes);
+	r.data_blocks = le64_get(super.data_blocks);
+	opt.verify_data = false;
+	summary(&r, EXIT_CLEAN);
+	return EXIT_CLEAN;
+}
+
+static int full_check(void)
+{
+	struct check_opts co = { .verify_data = opt.verify_data, .report = report, .progress = progress };
+	struct check_result res;
+	struct bdev *b;
+	char why[300] = "";
+	int err, ret = open_device(BDEV_OPEN_RDONLY, &b);
+
+	if (ret)
+		return ret;
+	cli_progress_init(&bar, opt.progress, opt.json);
+	err = tfs_check_device(b, &co, &res, why, sizeof(why));
+	cli_progress_clear(&bar);
+	bdev_close(b);
+	if (err == -ECANCELED) {
+		fprintf(stderr, "fsck.tallyfs: %s: interrupted; not checked to the end\n", opt.device);
+		return EXIT_CANCELLED;
+	}
+	if (err == -EUCLEAN) {
+		fprintf(stderr, "fsck.tallyfs: %s: %s\n", opt.device, why);
+		return EXIT_UNCORRECTED;
+	}
+	if (err)
+		return operational(why);
+	ret = res.errors || res.leaks ? EXIT_UNCORRECTED : EXIT_CLEAN;
+	summary(&res, ret);
+	if (ret && !opt.no && !opt.json)
+		fprintf(stderr, "fsck.tallyfs: %s: this version cannot repair; copy what can be read and restore the rest\n", opt.device);
+	return ret;
+}
+
+int main(int argc, char **argv)
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+	bool errors_seen = true;
+	int ret = parse(argc, argv);
+
+	if (ret >= 0)
+		return ret;
+	log_init("fsck.tallyfs", false, LOG_LVL_WARN);
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+	ret = blk_init(1);
+	if (ret)
+		return operational(strerror(-ret));
+	if (opt.preen || opt.yes)
+		ret = replay(&errors_seen);
+	if (!ret)
+		ret = opt.preen && !opt.force && !errors_seen && !opt.verify_data ? quick_line() : full_check();
+	blk_exit();
+	return ret;
+}
