@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include "tests/lib/crashdev.h"
+
+enum event_kind { EV_WRITE, EV_DISCARD, EV_FLUSH };
+
+struct event {
+	enum event_kind kind;
+	uint64_t off, len;
+	uint8_t *data;
+};
+
+struct crashdev {
+	struct bdev bdev;
+	uint8_t *live;	/* what reads see */
+	uint8_t *base;	/* everything up to the flush at or before the last cut asked for */
+	uint64_t base_events; /* events in @base */
+	struct event *events;
+	uint64_t nr, cap, flushes;
+	unsigned int lose_nth;
+	pthread_mutex_t lock;
+};
+
+static struct crashdev *to_crashdev(struct bdev *b)
+{
+	return container_of(b, struct crashdev, bdev);
+}
+
+/* Tests have memory, or they may die. */
+static void *must(void *p)
+{
+	if (!p)
+		abort();
+	return p;
+}
+
+static void record(struct crashdev *cd, enum event_kind kind, uint64_t off, uint64_t len)
+{
+	struct event *e;
+
+	if (cd->nr == cd->cap) {
+		cd->cap = cd->cap ? cd->cap * 2 : 1024;
+		cd->events = must(realloc(cd->events, cd->cap * sizeof(*cd->events)));
+	}
+	e = &cd->events[cd->nr++];
+	*e = (struct event){ .kind = kind, .off = off, .len = len };
+	if (kind == EV_WRITE) {
+		e->data = must(malloc(len));
+		memcpy(e->data, cd->live + off, len);
+	}
+}
+
+static int crash_readv(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
+{
+	struct crashdev *cd = to_crashdev(b);
+
+	pthread_mutex_lock(&cd->lock);
+	for (int i = 0; i < n; off += iov[i++].iov_len)
+		memcpy(iov[i].iov_base, cd->live + off, iov[i].iov_len);
+	pthread_mutex_unlock(&cd->lock);
+	return 0;
+}
+
+static int crash_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
+{
+	struct crashdev *cd = to_crashdev(b);
+	uint64_t start = off;
+
+	pthread_mutex_lock(&cd->lock);
+	for (int i = 0; i < n; off += iov[i++].iov_len)
+		memcpy(cd->live + off, iov[i].iov_base, iov[i].iov_len);
+	record(cd, EV_WRITE, start, off - start);
+	pthread_mutex_unlock(&cd->lock);
+	return 0;
+}
+
+static int crash_flush(struct bdev *b)
+{
+	struct crashdev *cd = to_crashdev(b);
+
+	pthread_mutex_lock(&cd->lock);
+	cd->flushes++;
+	if (!cd->lose_nth || cd->flushes % cd->lose_nth)
+		record(cd, EV_FLUSH, 0, 0);
+	pthread_mutex_unlock(&cd->lock);
+	return 0;
+}
+
+static int crash_discard(struct bdev *b, uint64_t off, uint64_t len)
+{
+	struct crashdev *cd = to_crashdev(b);
+
+	pthread_mutex_lock(&cd->lock);
+	memset(cd->live + off, 0xdd, len);
+	record(cd, EV_DISCARD, off, len);
+	pthread_mutex_unlock(&cd->lock);
+	return 0;
+}
+
+static void crash_close(struct bdev *b)
+{
+}
+
+static const struct bdev_ops crash_ops = {
+	.readv = crash_readv,
+	.writev = crash_writev,
+	.flush = crash_flush,
+	.discard = crash_discard,
+	.close = crash_close,
+};
+
+struct crashdev *crashdev_create(const void *image, uint64_t bytes)
+{
+	struct crashdev *cd = must(calloc(1, sizeof(*cd)));
+
+	cd->bdev = (struct bdev){ .ops = &crash_ops, .name = "crashdev", .size = bytes, .align = 512, .max_io = 1u << 20, .max_segs = 256 };
+	cd->live = must(aligned_alloc(4096, bytes));
+	cd->base = must(malloc(bytes));
+	memcpy(cd->live, image, bytes);
+	memcpy(cd->base, image, bytes);
+	pthread_mutex_init(&cd->lock, NULL);
+	return cd;
+}
+
+void crashdev_destroy(struct crashdev *cd)
+{
+	for (uint64_t i = 0; i < cd->nr; i++)
+		free(cd->events[i].data);
+	free(cd->events);
+	free(cd->live);
+	free(cd->base);
+	pthread_mutex_destroy(&cd->lock);
+	free(cd);
+}
+
+struct bdev *crashdev_bdev(struct crashdev *cd)
+{
+	return &cd->bdev;
+}
+
+void crashdev_lose_flushes(struct crashdev *cd, unsigned int nth)
+{
+	cd->lose_nth = nth;
+}
+
+uint64_t crashdev_events(struct crashdev *cd)
+{
+	uint64_t n;
+
+	pthread_mutex_lock(&cd->lock);
+	n = cd->nr;
+	pthread_mutex_unlock(&cd->lock);
+	return n;
+}
+
+static void apply(uint8_t *image, const struct event *e)
+{
+	if (e->kind == EV_WRITE)
+		memcpy(image + e->off, e->data, e->len);
+	else if (e->kind == EV_DISCARD)
+		memset(image + e->off, 0xdd, e->len);
+}
+
+/* Any set of the event's sectors may have arrived. */
+static void apply_torn(uint8_t *image, const struct event *e, uint64_t *rng)
+{
+	if (e->kind != EV_WRITE)
+		return;
+	for (uint64_t o = 0; o < e->len; o += SECTOR_SIZE)
+		if (test_rand(rng) & 1)
+			memcpy(image + e->off + o, e->data + o, min_t(uint64_t, SECTOR_SIZE, e->len - o));
+}
+
+static void apply_subset(struct crashdev *cd, uint64_t from, uint64_t to, bool torn, uint64_t *rng, uint8_t *out)
+{
+	uint64_t *order = must(malloc((to - from + 1) * sizeof(*order))), nr = 0, tear;
+
+	for (uint64_t i = from; i < to; i++)
+		if (test_rand(rng) & 1)
+			order[nr++] = i;
+	for (uint64_t i = nr; i > 1; i--) {
+		uint64_t j = test_rand(rng) % i, x = order[i - 1];
+
+		order[i - 1] = order[j];
+		order[j] = x;
+	}
+	tear = nr && torn ? test_rand(rng) % nr : UINT64_MAX;
+	for (uint64_t i = 0; i < nr; i++) {
+		if (i == tear)
+			apply_torn(out, &cd->events[order[i]], rng);
+		else
+			apply(out, &cd->events[order[i]]);
+	}
+	free(order);
+}
+
+void crashdev_image(struct crashdev *cd, uint64_t events, enum crash_mode mode, uint64_t *rng, void *out)
+{
+	uint64_t flushed = cd->base_events;
+
+	pthread_mutex_lock(&cd->lock);
+	for (uint64_t i = cd->base_events; i < events; i++)
+		if (cd->events[i].kind == EV_FLUSH)
+			flushed = i + 1;
+	for (; cd->base_events < flushed; cd->base_events++)
+		apply(cd->base, &cd->events[cd->base_events]);
+	memcpy(out, cd->base, cd->bdev.size);
+	if (mode == CRASH_ALL)
+		for (uint64_t i = flushed; i < events; i++)
+			apply(out, &cd->events[i]);
+	else if (mode != CRASH_NONE)
+		apply_subset(cd, flushed, events, mode == CRASH_TORN, rng, out);
+	pthread_mutex_unlock(&cd->lock);
+}
+
+uint64_t test_rand(uint64_t *state)
+{
+	*state ^= *state >> 12;
+	*state ^= *state << 25;
+	*state ^= *state >> 27;
+	return *state * 0x2545f4914f6cdd1dull;
+}
+
+uint64_t test_seed(uint64_t fallback)
+{
+	const char *s = getenv("TALLYFS_SEED");
+	uint64_t seed = s ? strtoull(s, NULL, 0) : fallback;
+
+	if (!seed)
+		seed = 1;
+	fprintf(stderr, "TALLYFS_SEED=%llu\n", (unsigned long long)seed);
+	return seed;
+}
+
+uint64_t test_ops(uint64_t fallback)
+{
+	const char *s = getenv("TALLYFS_OPS");
+
+	return s ? strtoull(s, NULL, 0) : fallback;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A device for the crash simulator: memory that records every write, discard and
+ * flush, and afterwards makes the images a power cut at any moment could have left.
+ *
+ * What a flush confirmed is there.  Of what came after the last flush before
+ * the cut, any subset may have reached the medium, in any order, and a write may
+ * be torn at any 512-byte sector.
+ */
+#ifndef TESTS_CRASHDEV_H
+#define TESTS_CRASHDEV_H
+
+#include "core/bdev.h"
+
+struct crashdev;
+
+/* A device holding a copy of @image (@bytes).  Recording starts at once. */
+struct crashdev *crashdev_create(const void *image, uint64_t bytes);
+void crashdev_destroy(struct crashdev *cd);
+struct bdev *crashdev_bdev(struct crashdev *cd);
+/* Test the test: pretend that every @nth flush (1: all; 0: none) did nothing. */
+void crashdev_lose_flushes(struct crashdev *cd, unsigned int nth);
+/* Number of recorded events so far: cuts go from 0 to this. */
+uint64_t crashdev_events(struct crashdev *cd);
+
+enum crash_mode {
+	CRASH_ALL,    /* everything up to the cut arrived */
+	CRASH_NONE,   /* nothing since the last flush arrived */
+	CRASH_SUBSET, /* a random subset in random order */
+	CRASH_TORN,   /* a random subset, one of them torn */
+	CRASH_MODES,
+};
+/*
+ * Image as of a cut after the first @events events, into @out (size of the
+ * device).  Cuts must be asked for in rising order.
+ */
+void crashdev_image(struct crashdev *cd, uint64_t events, enum crash_mode mode, uint64_t *rng, void *out);
+
+/* xorshift64*, for tests: *state must not be 0. */
+uint64_t test_rand(uint64_t *state);
+/* From the environment variable TALLYFS_SEED, or @fallback; printed to stderr. */
+uint64_t test_seed(uint64_t fallback);
+/* From the environment variable TALLYFS_OPS, or @fallback. */
+uint64_t test_ops(uint64_t fallback);
+
+#endif
