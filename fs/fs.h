@@ -32,6 +32,12 @@ struct tfs_damage;
 
 enum tfs_errors { TFS_ERRORS_REMOUNT_RO, TFS_ERRORS_CONTINUE, TFS_ERRORS_ABORT };
 
+/* Rules broken on purpose, to show that the crash simulator notices.  No program sets them. */
+enum {
+	TFS_BREAK_COMMIT_FLUSH = 1 << 0, /* no flush between a transaction's payload and its commit record */
+	TFS_BREAK_EARLY_REUSE = 1 << 1,	 /* freed blocks are handed out before their transaction is durable */
+};
+
 struct tfs_mount_opts {
 	bool ro;	   /* the device is never written; the journal is replayed into memory */
 	bool norecovery;   /* with ro: do not even replay */
@@ -39,6 +45,7 @@ struct tfs_mount_opts {
 	uint64_t cache_size, dirty_size; /* bytes; 0: defaults */
 	unsigned int commit_interval;	 /* seconds; 0: default 5 */
 	enum tfs_errors errors;
+	unsigned int break_rules; /* tests of the tests: TFS_BREAK_* */
 	bool no_threads;   /* tests: no periodic commits, no flusher; the caller drives everything */
 };
 
