@@ -37,7 +37,16 @@ void space_statfs(struct tfs_fs *fs, uint64_t *avail, uint64_t *free_blocks, uin
 int alloc_data(struct tfs_fs *fs, uint64_t goal, uint64_t want, uint64_t *start, uint64_t *got);
 /* A claim that was not used: back to free, the reservation units back too if @rereserve. */
 void alloc_cancel(struct tfs_fs *fs, uint64_t start, uint64_t n, bool rereserve);
-/* The claim enters the running transaction: bits set on disk. */
+/*
+ * See that alloc_commit or alloc_free, and tuple_write, of [start, start + n)
+ * will find all they need in memory: call it before the first change of a section.
+ * 0, -EAGAIN, -EUCLEAN, -EIO, -ENOMEM.
+ */
+int alloc_prefault(struct tfs_trans *t, uint64_t start, uint64_t n);
+/*
+ * The claim enters the running transaction: bits set on disk, its group made if
+ * it was not in use before.  The range lies in one group.
+ */
 int alloc_commit(struct tfs_trans *t, uint64_t start, uint64_t n);
 /*
  * Blocks of the tree's or a file's go free in this transaction; they can be
@@ -48,6 +57,12 @@ int alloc_free(struct tfs_trans *t, uint64_t start, uint64_t n);
 void alloc_release(struct tfs_fs *fs, uint64_t start, uint64_t n);
 
 /* ---- tree nodes: geom.node_blocks aligned blocks ---- */
+/*
+ * The next @n (at most 32) calls of alloc_node in this section will find bitmaps,
+ * headers and tuple blocks in memory.  0, -EAGAIN, -ENOSPC, ...
+ */
+int alloc_prefault_nodes(struct tfs_trans *t, uint64_t goal, unsigned int n);
+/* Aligned blocks of a node near @goal (a block, 0: anywhere).  The tree takes them over with buf_new.  -ENOSPC, -EAGAIN, ... */
 int alloc_node(struct tfs_trans *t, uint64_t goal, uint64_t *block);
 int alloc_free_node(struct tfs_trans *t, uint64_t block);
 
@@ -56,6 +71,8 @@ void alloc_exit(struct tfs_fs *fs);
 
 /* ---- tuples, fs/tuple.c (inside a section; -EAGAIN on a miss) ---- */
 int tuple_read(struct tfs_trans *t, uint64_t block, uint32_t n, struct tuple16 *out);
+/* Read in what tuple_read or tuple_write of the range needs. */
+int tuple_prefault(struct tfs_trans *t, uint64_t block, uint32_t n);
 int tuple_write(struct tfs_trans *t, uint64_t block, uint32_t n, const struct tuple16 *tuples);
 /* Tuples of @n blocks of @data, kind @app. */
 void tuple_make(const struct tfs_fs *fs, uint64_t block, uint32_t n, const void *data, enum tfs_app_tag app, struct tuple16 *out);

@@ -259,6 +259,7 @@ int tfs_format_plan(struct bdev *b, const struct tfs_format_opts *o, struct tfs_
 		err = plan_groups(b, o, super, &g, why, why_len);
 	if (!err)
 		err = plan_journal(o, super, &g, why, why_len);
+	super->groups_init = le64_of(1); /* at least; see plan_root */
 	if (!err && tfs_super_geom(super, &g))
 		err = refuse(why, why_len, "these sizes don't go together");
 	if (!err)

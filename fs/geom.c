@@ -85,7 +85,7 @@ int tfs_super_geom(const struct tfs_super *super, struct tfs_geom *geom)
 	err = tfs_geom_layout(super, &g);
 	if (!err)
 		err = geom_journal(super, &g);
-	if (!err && le64_get(super->groups_init) > g.nr_groups)
+	if (!err && (!le64_get(super->groups_init) || le64_get(super->groups_init) > g.nr_groups))
 		err = -EUCLEAN;
 	if (!err)
 		*geom = g;

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the parts of the allocator (alloc*.c, space.c) share.  Nobody else includes this. */
+#ifndef FS_ALLOC_INT_H
+#define FS_ALLOC_INT_H
+
+#include <stdatomic.h>
+#include "fs/alloc.h"
+
+#define AGROUP_MAX_LOADED 4096u /* claim maps kept in memory (16 MiB with 4 KiB blocks) */
+#define AGROUP_RUN_UNKNOWN UINT32_MAX
+#define ALLOC_MAX_PREFAULT 32u
+
+enum {
+	AGROUP_KNOWN = 1 << 0,	    /* free and slots are right, map or not */
+	AGROUP_BAD = 1 << 1,	    /* its bitmap can't be read: nothing is allocated there */
+	AGROUP_NODES_FULL = 1 << 2, /* no free slot in its node area */
+};
+
+/* One group in the claim view.  All zero: nothing known.  Under alloc->lock. */
+struct agroup {
+	void *map; /* claim map, block_size bytes; NULL: not loaded */
+	uint32_t free, slots;
+	uint32_t claimed, pending; /* blocks; while not 0 the map must stay in memory */
+	uint32_t max_run;	   /* no free run is longer; AGROUP_RUN_UNKNOWN */
+	uint32_t flags;
+	struct list_head lru; /* of those with a map, least recently loaded first */
+};
+
+struct tfs_alloc {
+	pthread_mutex_t lock;
+	pthread_cond_t freed; /* blocks were released or promises given back */
+	struct agroup *groups;
+	struct list_head lru;
+	unsigned int nr_loaded;
+	_Atomic uint64_t open_groups; /* groups below this are in use or about to be */
+	uint64_t stream;      /* block: where data without a goal goes next */
+	uint64_t node_group;  /* where the last node was put */
+	/* totals of the claim view, in blocks (slots: in nodes) */
+	uint64_t free, slots, claimed, pending;
+	uint64_t reserved;     /* promised, not yet claimed */
+	uint64_t growth;       /* blocks that may still become an extent of their own; as of the last change */
+	uint64_t const_pool;   /* blocks for a few operations on the trees */
+	uint64_t dirty_pool;   /* blocks for overwriting */
+	uint64_t released;     /* ever: tells whether a commit freed something */
+	uint64_t enospc_commits;
+	/* slots that alloc_prefault_nodes made sure of, for the section that asked */
+	const struct tfs_trans *prefault_for;
+	unsigned int nr_prefault;
+	uint64_t prefault[ALLOC_MAX_PREFAULT];
+};
+
+/* Where in a group tree nodes are kept together: bits [*from, *to). */
+void alloc_node_area(const struct tfs_geom *g, uint64_t group, uint32_t *from, uint32_t *to);
+
+/*
+ * The group with its claim map, alloc->lock held; NULL and *err: the section must
+ * read first (-EAGAIN), no memory, or the bitmap is bad (the group is then marked).
+ */
+struct agroup *alloc_lock_group(struct tfs_trans *t, uint64_t group, int *err);
+/* Same, in read sections of its own; no meta_lock held. */
+struct agroup *alloc_lock_group_sleep(struct tfs_fs *fs, uint64_t group, int *err);
+
+/* Change bits of a claim map and the counts of free blocks and slots.  alloc->lock held. */
+void alloc_map_set(struct tfs_fs *fs, struct agroup *ag, uint32_t from, uint32_t to);
+void alloc_map_clear(struct tfs_fs *fs, struct agroup *ag, uint32_t from, uint32_t to);
+
+/*
+ * Set or clear bits in the running transaction's bitmap, with the counts that go
+ * along; clearing also tells the journal.  One group.  -EUCLEAN if a bit was so already.
+ */
+int alloc_disk_mark(struct tfs_trans *t, uint64_t start, uint64_t n, bool set);
+/* The counters promises depend on changed (meta_lock exclusive). */
+void alloc_note_growth(struct tfs_fs *fs);
+
+/* Free slots that data may not touch: those the trees may come to need.  alloc->lock held. */
+uint64_t space_slot_reserve(const struct tfs_fs *fs);
+void space_init(struct tfs_fs *fs);
+
+#endif

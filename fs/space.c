@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Promises (rule 6).  Of the blocks that are free in the claim view,
+ *
+ *   |<- users ->|<- promised to dirty data ->|<- overwriting ->|<- trees ->|
+ *
+ * the last two are the hidden pool.  "Trees": a leaf half full for each block of data
+ * that may yet become an extent of its own (each overwrite can split an
+ * extent), and a few nodes for operations under way.  "Overwriting": new blocks are
+ * written before the old ones go free, so as many as may be dirty at once.
+ */
+#include <errno.h>
+#include <time.h>
+#include "fs/alloc_int.h"
+#include "fs/journal.h"
+
+/* Bytes of tree for one more extent, nodes being half full at worst. */
+#define EXTENT_BYTES (2 * (sizeof(struct tfs_item) + sizeof(struct tfs_extent_item)))
+#define CONST_NODES 64	    /* for operations under way */
+#define CONST_NODES_MIN 8   /* on the smallest device */
+#define DIRTY_DEFAULT (64ull << 20)
+#define META_NODES 4	    /* what a namespace operation may take at once */
+#define OVERWRITE_WAITS 50  /* of 100 ms, without any block going free */
+
+void space_init(struct tfs_fs *fs)
+{
+	const struct tfs_geom *g = &fs->geom;
+	struct tfs_alloc *a = fs->alloc;
+	uint64_t dirty = fs->opts.dirty_size ? fs->opts.dirty_size : DIRTY_DEFAULT;
+	uint64_t nb = g->node_blocks;
+
+	a->const_pool = max_t(uint64_t, min_t(uint64_t, g->total_blocks / 32, CONST_NODES * nb), CONST_NODES_MIN * nb);
+	a->dirty_pool = min_t(uint64_t, dirty >> g->blkbits, g->total_blocks / 16);
+}
+
+/* Blocks the trees may come to need when @extra more blocks of data are promised. */
+static uint64_t tree_need(const struct tfs_fs *fs, uint64_t extra)
+{
+	const struct tfs_alloc *a = fs->alloc;
+	uint64_t bytes = (a->growth + a->claimed + a->reserved + extra) * EXTENT_BYTES;
+
+	return div_up(bytes, fs->geom.node_size - sizeof(struct tfs_node)) * fs->geom.node_blocks + a->const_pool;
+}
+
+uint64_t space_slot_reserve(const struct tfs_fs *fs)
+{
+	return tree_need(fs, 0) / fs->geom.node_blocks;
+}
+
+/* Would @blocks more be covered?  alloc->lock held. */
+static bool fits(const struct tfs_fs *fs, uint64_t blocks, bool overwrite)
+{
+	const struct tfs_alloc *a = fs->alloc;
+	uint64_t need = a->reserved + tree_need(fs, blocks) + (overwrite ? 0 : a->dirty_pool);
+
+	return a->free >= need && a->free - need >= blocks;
+}
+
+/* Commit, with alloc->lock let go.  *freed: blocks went free meanwhile. */
+static int force_commit(struct tfs_fs *fs, bool *freed)
+{
+	struct tfs_alloc *a = fs->alloc;
+	uint64_t before = a->released;
+	int err;
+
+	a->enospc_commits++;
+	pthread_mutex_unlock(&a->lock);
+	err = journal_commit_all(fs);
+	pthread_mutex_lock(&a->lock);
+	*freed = a->released != before;
+	return err;
+}
+
+/* Until a block goes free or a promise is given back, at most 100 ms. */
+static void wait_freed(struct tfs_alloc *a)
+{
+	struct timespec end;
+
+	clock_gettime(CLOCK_REALTIME, &end);
+	end.tv_nsec += 100000000;
+	if (end.tv_nsec >= 1000000000) {
+		end.tv_nsec -= 1000000000;
+		end.tv_sec++;
+	}
+	pthread_cond_timedwait(&a->freed, &a->lock, &end);
+}
+
+/*
+ * Overwriting dipped into all there is: other dirty data is on its way to the device,
+ * and the blocks it replaces go free with its commit.
+ */
+static bool more_to_come(const struct tfs_fs *fs)
+{
+	const struct tfs_alloc *a = fs->alloc;
+
+	return !fs->opts.no_threads && (a->reserved || a->claimed || a->pending);
+}
+
+int space_reserve(struct tfs_fs *fs, uint64_t blocks, bool overwrite)
+{
+	struct tfs_alloc *a = fs->alloc;
+	unsigned int waits = 0;
+	bool freed;
+	int err = 0;
+
+	pthread_mutex_lock(&a->lock);
+	while (!fits(fs, blocks, overwrite)) {
+		err = force_commit(fs, &freed);
+		if (err || fits(fs, blocks, overwrite))
+			break;
+		if (freed) {
+			waits = 0;
+			continue;
+		}
+		if (!overwrite || !more_to_come(fs) || ++waits > OVERWRITE_WAITS) {
+			err = -ENOSPC;
+			break;
+		}
+		wait_freed(a);
+	}
+	if (!err)
+		a->reserved += blocks;
+	pthread_mutex_unlock(&a->lock);
+	return err;
+}
+
+void space_unreserve(struct tfs_fs *fs, uint64_t blocks)
+{
+	struct tfs_alloc *a = fs->alloc;
+
+	pthread_mutex_lock(&a->lock);
+	assert(a->reserved >= blocks);
+	a->reserved -= min_t(uint64_t, a->reserved, blocks);
+	pthread_cond_broadcast(&a->freed);
+	pthread_mutex_unlock(&a->lock);
+}
+
+int space_check_meta(struct tfs_fs *fs)
+{
+	struct tfs_alloc *a = fs->alloc;
+	bool freed = true, ok;
+	int err = 0;
+
+	pthread_mutex_lock(&a->lock);
+	for (;;) {
+		ok = fits(fs, META_NODES * fs->geom.node_blocks, false) &&
+		     a->slots >= space_slot_reserve(fs) + META_NODES;
+		if (ok || err || !freed)
+			break;
+		err = force_commit(fs, &freed);
+	}
+	pthread_mutex_unlock(&a->lock);
+	return ok ? 0 : err ? err : -ENOSPC;
+}
+
+void space_statfs(struct tfs_fs *fs, uint64_t *avail, uint64_t *free_blocks, uint64_t *total)
+{
+	struct tfs_alloc *a = fs->alloc;
+	uint64_t need;
+
+	pthread_mutex_lock(&a->lock);
+	*free_blocks = a->free + a->pending;
+	need = a->reserved + tree_need(fs, 0) + a->dirty_pool;
+	*avail = *free_blocks > need ? *free_blocks - need : 0;
+	pthread_mutex_unlock(&a->lock);
+	/* data brings its share of the trees' part along */
+	*avail -= *avail * EXTENT_BYTES / (fs->geom.block_size + EXTENT_BYTES);
+	*total = fs->geom.total_blocks;
+}
+
+void space_get_stats(struct tfs_fs *fs, struct tfs_space_stats *st)
+{
+	struct tfs_alloc *a = fs->alloc;
+
+	pthread_mutex_lock(&a->lock);
+	st->free_blocks = a->free;
+	st->claimed = a->claimed;
+	st->reserved = a->reserved;
+	st->pending_free = a->pending;
+	st->hidden_pool = tree_need(fs, 0) + a->dirty_pool;
+	st->enospc_commits = a->enospc_commits;
+	pthread_mutex_unlock(&a->lock);
+}
