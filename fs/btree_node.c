@@ -9,33 +9,6 @@
 #define ITEM ((uint32_t)sizeof(struct tfs_item))
 #define CHILD ((uint32_t)sizeof(struct tfs_child))
 
-int tkey_cmp(const struct tkey *a, const struct tkey *b)
-{
-	if (a->ino != b->ino)
-		return a->ino < b->ino ? -1 : 1;
-	if (a->type != b->type)
-		return a->type < b->type ? -1 : 1;
-	if (a->off != b->off)
-		return a->off < b->off ? -1 : 1;
-	if (a->snap != b->snap)
-		return a->snap < b->snap ? -1 : 1;
-	return 0;
-}
-
-struct tkey tkey_get(const struct tfs_key *k)
-{
-	return (struct tkey){
-		.ino = le64_get(k->ino), .off = le64_get(k->off), .snap = le32_get(k->snap), .type = k->type
-	};
-}
-
-struct tfs_key tkey_put(const struct tkey *k)
-{
-	return (struct tfs_key){
-		.ino = le64_of(k->ino), .off = le64_of(k->off), .snap = le32_of(k->snap), .type = k->type
-	};
-}
-
 int key_cmp_disk(const struct tfs_key *disk, const struct tkey *key)
 {
 	struct tkey k = tkey_get(disk);

@@ -93,9 +93,6 @@ void inner_copy_tail(struct tfs_trans *t, struct tfs_buf *to, const struct tfs_b
 		     const struct tkey *key);
 void inner_cut(struct tfs_trans *t, struct tfs_buf *b, unsigned int n);
 
-/* The next @n calls of alloc_node() in this section find all they need in memory. */
-int alloc_prefault_nodes(struct tfs_trans *t, uint64_t goal, unsigned int n);
-
 /* ---- paths, btree.c ---- */
 
 /* The keys a subtree may hold: lo <= key < hi.  hi NULL: no bound. */
