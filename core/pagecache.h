@@ -12,7 +12,8 @@
  *  - FOLIO_UPTODATE is set exactly when all its blocks are uptodate;
  *  - the memory of a block under writeback does not change: a writer gives the
  *    block fresh memory instead, the bio keeps a reference on the old segment;
- *  - a folio is on its mapping's dirty list exactly when it has a dirty block;
+ *  - a folio is tagged in its mapping's index exactly when it has a dirty block
+ *    (the tag follows the block bits under mapping->lock);
  *  - a block goes under writeback again only after its previous writeback has
  *    completed (folio-wise), so completions of one block never overtake.
  */
@@ -23,6 +24,7 @@
 #include <stdatomic.h>
 #include "core/bio.h"
 #include "core/list.h"
+#include "core/radix.h"
 #include "core/seg.h"
 
 struct pagecache;
@@ -30,23 +32,31 @@ struct address_space;
 struct writeback_control;
 
 struct pagecache_config {
-	uint64_t cache_bytes;	    /* bound on memory held (segments and folios) */
-	uint64_t dirty_bytes;	    /* writers are throttled here */
+	uint64_t cache_bytes;	    /* bound on memory held (segments and folios); 0: none */
+	uint64_t dirty_bytes;	    /* writers are throttled here (dirty and under writeback); 0: never */
 	uint64_t background_bytes;  /* the flusher starts here; 0: half of dirty_bytes */
 	unsigned int flush_interval_ms; /* how often dirty data is written; 0: only on pressure and request */
 };
 
-/* Per-block memory of a folio.  addr == NULL: not present. */
+/*
+ * Per-block memory of a folio.  addr == NULL: not present.  seg == NULL with
+ * an address: the block is all zeros and shares static memory, which nobody
+ * writes to.
+ */
 struct folio_block {
 	struct seg *seg;
 	void *addr;
 };
 
-/* Per-folio state (SEEDS B2): created with the first partial use. */
+/*
+ * Per-folio state (SEEDS B2): created with the first use, lives as long as the
+ * folio.  The lock covers all of it and the folio's blocks[].
+ */
 struct folio_state {
 	pthread_mutex_t lock;
 	uint32_t read_bytes_pending, write_bytes_pending;
-	unsigned long bits[]; /* uptodate bits, dirty bits, error bits: one run of longs each */
+	uint32_t nr_uptodate, nr_dirty; /* bits set */
+	unsigned long bits[]; /* uptodate, dirty, error, writeback bits: one run of longs each */
 };
 
 enum {
@@ -56,15 +66,17 @@ enum {
 	FOLIO_WRITEBACK = 1 << 3,
 	FOLIO_ERROR = 1 << 4,
 	FOLIO_REFERENCED = 1 << 5,
+	FOLIO_WAITERS = 1 << 6, /* somebody sleeps for LOCKED or WRITEBACK to go */
 };
 
 struct folio {
 	struct address_space *mapping; /* NULL once removed (truncated or reclaimed); stable under the folio lock */
+	struct pagecache *cache;
 	uint64_t index;		       /* file offset >> mapping->folio_shift */
 	atomic_uint refs;
 	atomic_uint flags;
-	struct folio_state *state;
-	struct list_head lru, dirty_list;
+	struct folio_state *_Atomic state; /* NULL: no block present */
+	struct list_head lru;
 	uint32_t nblocks;
 	struct folio_block blocks[];
 };
@@ -78,7 +90,17 @@ struct address_space_ops {
 	 * invalidate): the space promised for them goes back.
 	 */
 	void (*undirty)(struct address_space *m, uint64_t nblocks);
-	/* The flusher holds a mapping only through these: false if it is going away. */
+	/*
+	 * May be NULL.  @nblocks blocks whose writeback failed are dirty again: the
+	 * space promised for them is needed once more.  No lock held.
+	 */
+	void (*redirty)(struct address_space *m, uint64_t nblocks);
+	/*
+	 * The flusher and pagecache_sync() hold a mapping only through these.
+	 * grab: false if it is going away; called with the cache's innermost lock
+	 * held, so no more than an atomic operation or a leaf lock.  drop:
+	 * no lock held.  Both may be NULL where mappings outlive the cache's use.
+	 */
 	bool (*grab)(struct address_space *m);
 	void (*drop)(struct address_space *m);
 };
@@ -91,15 +113,17 @@ struct address_space {
 	unsigned int blkbits;	  /* log2 of the block size */
 	unsigned int folio_shift; /* log2 of the folio size, >= blkbits */
 	atomic_ullong i_size;	  /* bytes; written under the inode lock */
-	pthread_mutex_t lock;	  /* index and dirty list */
-	void *root;		  /* radix tree of folios */
-	unsigned int height;
+	pthread_mutex_t lock;	  /* index and its tags */
+	struct radix_tree index;  /* of folios; tagged: has a dirty block */
 	uint64_t nr_folios;
-	struct list_head dirty_folios;
-	struct list_head dirty_link;  /* in the cache's list of dirty mappings */
-	uint64_t dirtied_when_ns;
+	struct list_head busy_link; /* in the cache's list of mappings with dirty or writeback blocks */
+	uint64_t busy_seq;	    /* place in that list */
+	uint64_t dirtied_when_ns;   /* when it came onto the list */
 	atomic_ullong nr_dirty_blocks, nr_writeback_blocks;
 	atomic_ullong wb_err;	  /* errseq: see mapping_set_error */
+	atomic_ullong wb_retry_ns; /* after an error: when the flusher tries again */
+	/* sequential reads: where the last one ended, how far and how much is read ahead; hints, unlocked */
+	atomic_ullong ra_prev, ra_end, ra_window;
 };
 
 struct writeback_control {
@@ -151,6 +175,12 @@ void folio_lock(struct folio *f);
 bool folio_trylock(struct folio *f);
 void folio_unlock(struct folio *f);
 void folio_wait_writeback(struct folio *f);
+/* A folio that is in no index yet (for iomap_migrate_folio): referenced, locked.  NULL: out of memory. */
+struct folio *folio_alloc(struct address_space *m, uint64_t index);
+static inline bool folio_test(const struct folio *f, unsigned int flag)
+{
+	return atomic_load(&f->flags) & flag;
+}
 
 /* True while any block of the range is dirty or under writeback. */
 bool filemap_range_busy(struct address_space *m, uint64_t start, uint64_t end);

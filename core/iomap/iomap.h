@@ -144,25 +144,19 @@ int64_t iomap_file_buffered_write(struct address_space *m, uint64_t pos, const s
 int iomap_file_unshare(struct address_space *m, uint64_t pos, uint64_t len, const struct iomap_ops *ops);
 int iomap_zero_range(struct address_space *m, uint64_t pos, uint64_t len, bool *did_zero, const struct iomap_ops *ops);
 int iomap_truncate_page(struct address_space *m, uint64_t pos, bool *did_zero, const struct iomap_ops *ops);
-/* Lock-free intent: a locked, uptodate folio is about to be changed in place from byte @offset on. 0 or -errno. */
+/*
+ * A locked, uptodate folio is about to be changed in place: space is promised
+ * for its blocks inside EOF, they become dirty, and none shares its memory with
+ * a write in flight or with static zeros.  0, -EFAULT (truncated, or wholly beyond
+ * EOF), -EIO (a block is not uptodate), -errno of iomap_begin.
+ */
 int iomap_page_mkwrite(struct folio *f, const struct iomap_ops *ops);
 
 /* ---- writeback (B13 to B18) ---- */
-struct iomap_ioend {
-	struct list_head io_list;
-	struct address_space *io_mapping;
-	uint64_t io_offset, io_size; /* file bytes; size is whole blocks */
-	uint64_t io_addr;	     /* device bytes of io_offset; IOMAP_NULL_ADDR for INLINE */
-	enum iomap_type io_type;
-	unsigned int io_flags;
-	int io_error;
-	struct list_head io_merged;  /* ioends merged into this one, in offset order */
-	struct bio *io_bio;	     /* last bio; the chain starts with io_first_bio */
-	struct bio *io_first_bio;
-	unsigned int io_nr_bios;
-	void *io_private;
-};
+#define IOMAP_IOEND_MAX_BIOS 64
+#define IOMAP_IOEND_MAX_BYTES (16u << 20)
 
+struct iomap_ioend;
 struct iomap_writepage_ctx;
 struct iomap_writeback_ops {
 	/*
@@ -180,11 +174,31 @@ struct iomap_writeback_ops {
 	void (*end_ioends)(void *host_fs, struct list_head *ioends);
 	/* May be NULL.  Private data of @next joins @ioend's. */
 	void (*merge_private)(struct iomap_ioend *ioend, struct iomap_ioend *next);
-	/* May be NULL.  [pos, pos+len) could not be mapped. */
+	/* May be NULL.  [pos, pos+len) could not be mapped.  The folio is locked. */
 	void (*discard_folio)(struct folio *f, uint64_t pos, uint64_t len);
 	/* Block policy of DESIGN rule 5: true keeps a failed block dirty (retried later), false drops it. */
 	bool keep_dirty_on_error;
 	void *host_fs;
+};
+
+struct iomap_ioend {
+	struct list_head io_list;
+	struct address_space *io_mapping;
+	uint64_t io_offset, io_size; /* file bytes; its own whole blocks, not those of io_merged */
+	uint64_t io_addr;	     /* device bytes of io_offset; IOMAP_NULL_ADDR for INLINE */
+	enum iomap_type io_type;
+	unsigned int io_flags;
+	int io_error;
+	struct list_head io_merged;  /* ioends merged into this one, in offset order */
+	struct bio *io_bio;	     /* last bio; the chain starts with io_first_bio */
+	struct bio *io_first_bio;
+	unsigned int io_nr_bios;
+	void *io_private;
+	/* iomap's own */
+	struct iomap_writeback_ops io_ops; /* as given to iomap_writepages() */
+	atomic_int io_status;	    /* first error of a bio */
+	atomic_uint io_remaining;   /* bios in flight */
+	struct bio *io_bios[IOMAP_IOEND_MAX_BIOS];
 };
 
 struct iomap_writepage_ctx {
@@ -196,6 +210,10 @@ struct iomap_writepage_ctx {
 	void *private;
 };
 
+/*
+ * Write the dirty blocks of the range.  Without wbc->sync, folios under writeback are left for later.  0, or the first
+ * error of map_blocks (-ENOMEM too); those of the device come with the ioends.
+ */
 int iomap_writepages(struct address_space *m, struct writeback_control *wbc, struct iomap_writepage_ctx *wpc,
 		     const struct iomap_writeback_ops *ops);
 /* End the writeback of @ioend and of all merged into it: bits, wakeups, errors, memory. */

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of iomap share among themselves. */
+#ifndef CORE_IOMAP_INTERNAL_H
+#define CORE_IOMAP_INTERNAL_H
+
+#include "core/iomap/iomap.h"
+#include "core/pagecache_internal.h"
+
+static inline uint64_t block_bytes(const struct address_space *m)
+{
+	return 1ULL << m->blkbits;
+}
+
+/* ---- folio_state.c ---- */
+/* The memory that all-zero blocks share: that of block @i. */
+void *iomap_zero_block(const struct address_space *m, unsigned int i);
+/*
+ * Give blocks [first, first + n) of a locked folio the memory at @base in @seg
+ * (a reference is taken for each), or static zeros (@seg NULL), and make them
+ * uptodate; with @dirty also dirty.  Returns how many became dirty.
+ */
+unsigned int folio_publish(struct address_space *m, struct folio *f, unsigned int first, unsigned int n,
+			   struct seg *seg, void *base, bool dirty);
+/* Blocks changed in place become dirty.  Returns how many were clean. */
+unsigned int folio_dirty_blocks(struct address_space *m, struct folio *f, unsigned int first, unsigned int n);
+/* Account for @newly blocks that folio_publish() or folio_dirty_blocks() made dirty. */
+void folio_account_dirty(struct address_space *m, struct folio *f, unsigned int newly);
+/* A block could not be read. */
+void folio_set_block_error(struct folio *f, unsigned int block);
+/*
+ * The first run of blocks in [*first, end) that are not uptodate (@uptodate false) or are
+ * (true): *first is where it begins.  Returns its length, 0: none.
+ */
+unsigned int folio_next_run(struct folio *f, unsigned int *first, unsigned int end, bool uptodate);
+
+/* ---- read_io.c ---- */
+#define READ_MAX_BYTES (1u << 20) /* per bio */
+
+struct read_io;
+/* One reading of missing blocks, over a row of locked folios. */
+struct read_op {
+	struct address_space *m;
+	const struct iomap_ops *ops;
+	unsigned int flags; /* for iomap_begin */
+	bool sync;	    /* read_op_finish() waits; otherwise folios are unlocked and put as they complete */
+	struct folio **folios;
+	unsigned int nr_folios;
+	uint64_t end; /* file bytes, where reading will stop: sizes what is allocated */
+	struct read_io *cur; /* being built */
+	struct list_head ios; /* sync: submitted */
+	unsigned int inflight;
+	uint64_t missed; /* blocks */
+	pthread_mutex_t lock;
+	pthread_cond_t done;
+	int error; /* first one */
+};
+void read_op_init(struct read_op *op, struct address_space *m, const struct iomap_ops *ops, struct folio **folios,
+		  unsigned int nr, bool sync);
+/* Missing blocks [first, first + n) of @f, all inside @map. 0 or -errno. */
+int read_op_run(struct read_op *op, struct folio *f, unsigned int first, unsigned int n, const struct iomap *map);
+/* Submit the last bio; sync: wait for all, find out which blocks failed.  Returns the first error. */
+int read_op_finish(struct read_op *op);
+/* Does a block at @pos have nothing to read, by this mapping and the file's size? */
+bool iomap_needs_zeroing(struct address_space *m, const struct iomap *map, uint64_t pos);
+
+/* ---- read.c ---- */
+/* Read what is missing of [start, end) (file bytes, block aligned) into the op's folios. */
+void read_op_fill(struct read_op *op, uint64_t start, uint64_t end);
+/*
+ * Make blocks [first, first + n) of a locked folio uptodate.  @map: they all lie in it and can be read from
+ * it directly, see iomap_readable_map(); NULL: the file system is asked.
+ */
+int iomap_read_blocks(struct folio *f, unsigned int first, unsigned int n, const struct iomap_ops *ops,
+		      const struct iomap *map);
+
+/* ---- write.c ---- */
+/*
+ * Put @len bytes of @src from @src_off on (@src NULL: zeros) at byte @off of a
+ * locked folio.  Returns bytes done or -errno; *dirtied grows by the blocks that
+ * turned dirty.
+ */
+int64_t folio_write(struct folio *f, size_t off, size_t len, const struct iomap_src *src, size_t src_off,
+		    const struct iomap_iter *it, const struct iomap_ops *ops, uint64_t *dirtied);
+/* @map, if the block at @pos can be read from it; NULL: it lacks the tuples that the device wants. */
+const struct iomap *iomap_readable_map(struct address_space *m, const struct iomap *map, uint64_t pos);
+/* The folio at @pos, locked, if the mapping still holds; NULL: *err is set, or 0 and the mapping is stale. */
+struct folio *iomap_write_folio(struct iomap_iter *it, uint64_t pos, const struct iomap_ops *ops, int *err);
+/* Give blocks whose memory must not change (writeback, static zeros) memory of their own with the same content. */
+int folio_make_writable(struct address_space *m, struct folio *f, unsigned int first, unsigned int n);
+
+/*
+ * Walk [pos, pos + len) with @body, which does one mapping and returns bytes done or -errno, looking at the
+ * dirty limit whenever about a megabyte has been dirtied.  0 or -errno.
+ */
+int iomap_walk_throttled(struct address_space *m, uint64_t pos, uint64_t len, unsigned int flags,
+			 const struct iomap_ops *ops,
+			 int64_t (*body)(struct iomap_iter *it, const struct iomap_ops *ops, void *arg), void *arg);
+
+/* ---- ioend.c ---- */
+/* An ioend without bios; NULL: out of memory. */
+struct iomap_ioend *iomap_ioend_alloc(struct address_space *m, const struct iomap_writeback_ops *ops);
+void iomap_ioend_free(struct iomap_ioend *ioend); /* and its bios */
+/* It begins at file offset @offset, where @map says. */
+void iomap_ioend_start(struct iomap_ioend *ioend, const struct iomap *map, uint64_t offset);
+/* All bios of the ioend are built: send them, or fail it with @error; either way it completes the normal way. */
+void iomap_ioend_submit(struct iomap_ioend *ioend, int error);
+
+#endif

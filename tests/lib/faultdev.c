@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <pthread.h>
+#include <unistd.h>
+#include "tests/lib/faultdev.h"
+
+#define MAX_FAULTS 64
+
+struct fault {
+	enum fault_kind kind;
+	uint64_t off, len;
+	int count; /* 0: unused */
+	unsigned int usec;
+};
+
+struct faultdev {
+	struct bdev b;
+	struct bdev *lower;
+	pthread_mutex_t lock;
+	struct fault faults[MAX_FAULTS];
+	atomic_ullong nr_reads, nr_writes;
+};
+
+static struct faultdev *of(struct bdev *b)
+{
+	return container_of(b, struct faultdev, b);
+}
+
+static uint64_t iov_bytes(const struct iovec *iov, int n)
+{
+	uint64_t len = 0;
+
+	while (n--)
+		len += iov[n].iov_len;
+	return len;
+}
+
+/* Does a fault of this kind strike? */
+static bool strike(struct faultdev *d, enum fault_kind kind, uint64_t off, uint64_t len, struct fault *hit)
+{
+	bool found = false;
+	int i;
+
+	pthread_mutex_lock(&d->lock);
+	for (i = 0; i < MAX_FAULTS && !found; i++) {
+		struct fault *f = &d->faults[i];
+
+		if (!f->count || f->kind != kind || off >= f->off + f->len || f->off >= off + len)
+			continue;
+		*hit = *f;
+		if (f->count > 0)
+			f->count--;
+		found = true;
+	}
+	pthread_mutex_unlock(&d->lock);
+	return found;
+}
+
+static void flip(const struct iovec *iov, int n, uint64_t at)
+{
+	for (int i = 0; i < n; i++) {
+		if (at < iov[i].iov_len) {
+			((unsigned char *)iov[i].iov_base)[at] ^= 4;
+			return;
+		}
+		at -= iov[i].iov_len;
+	}
+}
+
+static int fault_readv(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
+{
+	struct faultdev *d = of(b);
+	uint64_t len = iov_bytes(iov, n);
+	struct fault f;
+	int err;
+
+	atomic_fetch_add(&d->nr_reads, 1);
+	if (strike(d, FAULT_DELAY, off, len, &f))
+		usleep(f.usec);
+	if (strike(d, FAULT_READ_EIO, off, len, &f))
+		return -EIO;
+	err = d->lower->ops->readv(d->lower, iov, n, off);
+	if (!err && strike(d, FAULT_READ_FLIP, off, len, &f))
+		flip(iov, n, f.off > off ? f.off - off : 0);
+	return err;
+}
+
+static int fault_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
+{
+	struct faultdev *d = of(b);
+	uint64_t len = iov_bytes(iov, n);
+	struct fault f;
+
+	atomic_fetch_add(&d->nr_writes, 1);
+	if (strike(d, FAULT_DELAY, off, len, &f))
+		usleep(f.usec);
+	if (strike(d, FAULT_WRITE_EIO, off, len, &f))
+		return -EIO;
+	return d->lower->ops->writev(d->lower, iov, n, off);
+}
+
+static int fault_flush(struct bdev *b)
+{
+	return of(b)->lower->ops->flush(of(b)->lower);
+}
+
+static int fault_discard(struct bdev *b, uint64_t off, uint64_t len)
+{
+	return of(b)->lower->ops->discard(of(b)->lower, off, len);
+}
+
+static void fault_close(struct bdev *b)
+{
+	bdev_close(of(b)->lower);
+	pthread_mutex_destroy(&of(b)->lock);
+	tl_free(of(b));
+}
+
+static const struct bdev_ops fault_ops = {
+	.readv = fault_readv,
+	.writev = fault_writev,
+	.flush = fault_flush,
+	.discard = fault_discard,
+	.close = fault_close,
+};
+
+struct bdev *faultdev_create(struct bdev *lower)
+{
+	struct faultdev *d = tl_zalloc(sizeof(*d));
+
+	if (!d)
+		return NULL;
+	d->b.ops = &fault_ops;
+	d->b.name = "faultdev";
+	d->b.size = lower->size;
+	d->b.align = lower->align;
+	d->b.max_io = lower->max_io;
+	d->b.max_segs = lower->max_segs;
+	d->lower = lower;
+	pthread_mutex_init(&d->lock, NULL);
+	return &d->b;
+}
+
+void faultdev_add(struct bdev *b, enum fault_kind kind, uint64_t off, uint64_t len, int count, unsigned int usec)
+{
+	struct faultdev *d = of(b);
+
+	pthread_mutex_lock(&d->lock);
+	for (int i = 0; i < MAX_FAULTS; i++) {
+		if (!d->faults[i].count) {
+			d->faults[i] = (struct fault){ kind, off, len, count, usec };
+			break;
+		}
+	}
+	pthread_mutex_unlock(&d->lock);
+}
+
+void faultdev_clear(struct bdev *b)
+{
+	struct faultdev *d = of(b);
+
+	pthread_mutex_lock(&d->lock);
+	for (int i = 0; i < MAX_FAULTS; i++)
+		d->faults[i].count = 0;
+	pthread_mutex_unlock(&d->lock);
+}
+
+uint64_t faultdev_reads(struct bdev *b)
+{
+	return atomic_load(&of(b)->nr_reads);
+}
+
+uint64_t faultdev_writes(struct bdev *b)
+{
+	return atomic_load(&of(b)->nr_writes);
+}

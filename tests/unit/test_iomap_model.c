@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Random operations on a toy file, compared with a plain byte array.
+ * TALLYFS_SEED replays a run, TALLYFS_OPS sets its length.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include "core/log.h"
+#include "core/pagecache_internal.h"
+#include "tests/lib/toymap.h"
+
+#define FILE_MAX (2u << 20)
+
+struct model {
+	struct toymap t;
+	unsigned char *want; /* FILE_MAX bytes; zeros behind size */
+	unsigned char *buf;
+	uint64_t size, rng, seed;
+	unsigned int op;
+	const char *name;
+};
+
+static uint64_t rnd(struct model *x, uint64_t n)
+{
+	x->rng ^= x->rng << 13;
+	x->rng ^= x->rng >> 7;
+	x->rng ^= x->rng << 17;
+	return (x->rng >> 11) % n;
+}
+
+#define ok(cond)                                                                                              \
+	cr_assert(cond, "%s: %s (TALLYFS_SEED=%llu, operation %u %s)", x->t.bdev->name, #cond,                \
+		  (unsigned long long)x->seed, x->op, x->name)
+
+/* A random range: often small, often on block boundaries. */
+static void pick_range(struct model *x, uint64_t limit, uint64_t *pos, uint64_t *len)
+{
+	uint64_t bs = 1ULL << x->t.mapping.blkbits;
+	uint64_t max = rnd(x, 4) ? rnd(x, 3) ? 10000 : 200000 : 1 << 20;
+
+	*pos = rnd(x, limit);
+	if (!rnd(x, 3))
+		*pos = round_down_to(*pos, bs);
+	*len = 1 + rnd(x, max);
+	if (!rnd(x, 3))
+		*len = round_up_to(*len, bs);
+	if (*pos + *len > FILE_MAX)
+		*len = FILE_MAX - *pos;
+}
+
+static void check_read(struct model *x, uint64_t pos, uint64_t len, bool may_fail)
+{
+	int64_t n = toymap_read(&x->t, pos, x->buf, len);
+	uint64_t want = pos >= x->size ? 0 : min_t(uint64_t, len, x->size - pos);
+
+	if (may_fail && (n == -EIO || (n >= 0 && (uint64_t)n < want)))
+		want = n < 0 ? 0 : (uint64_t)n;
+	else
+		ok(n == (int64_t)want);
+	for (uint64_t i = 0; i < want; i++)
+		if (x->buf[i] != x->want[pos + i])
+			cr_assert_fail("byte %llu of [%llu,+%llu): %02x, not %02x; size %llu (TALLYFS_SEED=%llu, operation %u)",
+				       (unsigned long long)(pos + i), (unsigned long long)pos, (unsigned long long)len,
+				       x->buf[i], x->want[pos + i], (unsigned long long)x->size,
+				       (unsigned long long)x->seed, x->op);
+}
+
+static void op_read(struct model *x)
+{
+	uint64_t pos, len;
+
+	pick_range(x, FILE_MAX, &pos, &len);
+	if (x->size && rnd(x, 4))
+		pos %= x->size;
+	check_read(x, pos, len, false);
+}
+
+static void op_write(struct model *x)
+{
+	uint64_t pos, len, limit = rnd(x, 8) ? x->size + 20000 : FILE_MAX;
+	int64_t n;
+
+	pick_range(x, min_t(uint64_t, limit, FILE_MAX), &pos, &len);
+	for (uint64_t i = 0; i < len; i++)
+		x->buf[i] = (unsigned char)(x->op * 31 + i * 7 + (i >> 9));
+	n = toymap_write(&x->t, pos, x->buf, len);
+	ok(n == (int64_t)len);
+	memcpy(x->want + pos, x->buf, len);
+	x->size = max_t(uint64_t, x->size, pos + len);
+}
+
+/* As a receive buffer that the cache may keep. */
+static void op_adopt(struct model *x)
+{
+	uint64_t bs = 1ULL << x->t.mapping.blkbits, pos, len = (64u << 10) + round_down_to(rnd(x, 500000), 1024);
+	struct seg *seg = seg_alloc(pagecache_segs(x->t.cache), len + 4096);
+	struct iomap_src src = { .len = len, .seg = seg };
+
+	ok(seg);
+	pos = round_down_to(rnd(x, FILE_MAX - len), bs);
+	src.buf = (char *)seg->base + (rnd(x, 2) ? 4096 : 0);
+	for (uint64_t i = 0; i < len; i++)
+		((unsigned char *)src.buf)[i] = (unsigned char)(x->op + i * 3 + (i >> 10));
+	memcpy(x->want + pos, src.buf, len);
+	ok(iomap_file_buffered_write(&x->t.mapping, pos, &src, &toy_ops) == (int64_t)len);
+	seg_put(seg);
+	x->size = max_t(uint64_t, x->size, pos + len);
+}
+
+static void op_zero(struct model *x)
+{
+	uint64_t pos, len;
+
+	if (!x->size)
+		return;
+	pick_range(x, x->size, &pos, &len);
+	len = min_t(uint64_t, len, x->size - pos);
+	ok(iomap_zero_range(&x->t.mapping, pos, len, NULL, &toy_ops) == 0);
+	memset(x->want + pos, 0, len);
+}
+
+static void op_truncate(struct model *x)
+{
+	uint64_t size = rnd(x, 3) ? rnd(x, x->size + 10000) : rnd(x, FILE_MAX);
+
+	size = min_t(uint64_t, size, FILE_MAX);
+	ok(toymap_truncate(&x->t, size) == 0);
+	if (size < x->size)
+		memset(x->want + size, 0, x->size - size);
+	x->size = size;
+}
+
+static void op_sync(struct model *x)
+{
+	ok(toymap_sync(&x->t) == 0);
+	if (!rnd(x, 2))
+		pagecache_shrink(x->t.cache, 0);
+	ok(!atomic_load(&x->t.mapping.nr_writeback_blocks));
+}
+
+/* Start writing and do not wait: what follows meets blocks under writeback. */
+static void op_start_writeback(struct model *x)
+{
+	struct writeback_control wbc = { .end = UINT64_MAX, .nr_to_write = 1 + rnd(x, 200) };
+
+	ok(x->t.mapping.a_ops->writepages(&x->t.mapping, &wbc) == 0);
+}
+
+static void op_reclaim(struct model *x)
+{
+	pagecache_shrink(x->t.cache, rnd(x, 2) ? 0 : rnd(x, FILE_MAX));
+}
+
+static void op_invalidate(struct model *x)
+{
+	uint64_t pos, len;
+
+	pick_range(x, FILE_MAX, &pos, &len);
+	invalidate_inode_pages_range(&x->t.mapping, pos, pos + len);
+}
+
+static void op_unshare(struct model *x)
+{
+	uint64_t bits = x->t.mapping.blkbits, first = rnd(x, FILE_MAX >> bits), n;
+
+	n = 1 + rnd(x, (FILE_MAX >> bits) - first);
+	toymap_share(&x->t, first, n);
+	if (rnd(x, 2))
+		ok(iomap_file_unshare(&x->t.mapping, first << bits, n << bits, &toy_ops) == 0);
+}
+
+static void op_readahead(struct model *x)
+{
+	uint64_t pos, len;
+
+	pick_range(x, FILE_MAX, &pos, &len);
+	iomap_readahead(&x->t.mapping, pos, len, &toy_ops);
+}
+
+static void op_bad_read(struct model *x)
+{
+	uint64_t pos, len;
+	enum fault_kind kind = rnd(x, 2) && x->t.bdev->integrity ? FAULT_READ_FLIP : FAULT_READ_EIO;
+
+	pagecache_shrink(x->t.cache, 0);
+	for (int i = 0; i < 8; i++)
+		faultdev_add(x->t.bdev, kind, rnd(x, 8u << 20), 1, 1 + (int)rnd(x, 4), 0);
+	pick_range(x, x->size + 1, &pos, &len);
+	check_read(x, pos, len, true);
+	iomap_readahead(&x->t.mapping, pos, len, &toy_ops);
+	faultdev_clear(x->t.bdev);
+	check_read(x, pos, len, false);
+}
+
+static void op_bad_write(struct model *x)
+{
+	int err;
+
+	faultdev_add(x->t.bdev, FAULT_WRITE_EIO, rnd(x, 8u << 20), 4u << 20, 1 + (int)rnd(x, 3), 0);
+	err = toymap_sync(&x->t);
+	ok(!err || err == -EIO);
+	faultdev_clear(x->t.bdev);
+	op_read(x);
+	if (rnd(x, 2))
+		op_write(x);
+	ok(toymap_sync(&x->t) == 0);
+}
+
+static void op_no_space(struct model *x)
+{
+	pthread_mutex_lock(&x->t.lock);
+	x->t.map_error = -ENOSPC;
+	x->t.map_errors = 1 + (int)rnd(x, 3);
+	pthread_mutex_unlock(&x->t.lock);
+	toymap_sync(&x->t);
+	pthread_mutex_lock(&x->t.lock);
+	x->t.map_errors = 0;
+	pthread_mutex_unlock(&x->t.lock);
+	ok(toymap_sync(&x->t) == 0);
+}
+
+static void op_seek(struct model *x)
+{
+	uint64_t pos = rnd(x, FILE_MAX);
+	int64_t data = iomap_seek_data(&x->t.mapping, pos, &toy_ops);
+	int64_t hole = iomap_seek_hole(&x->t.mapping, pos, &toy_ops);
+	uint64_t end;
+
+	if (pos >= x->size) {
+		ok(data == -ENXIO && hole == -ENXIO);
+		return;
+	}
+	ok(data == -ENXIO || (data >= (int64_t)pos && data < (int64_t)x->size));
+	ok(hole >= (int64_t)pos && hole <= (int64_t)x->size);
+	/* what is not data is zero */
+	end = data == -ENXIO ? x->size : (uint64_t)data;
+	for (uint64_t i = pos; i < end; i++)
+		ok(!x->want[i]);
+}
+
+static void op_migrate(struct model *x)
+{
+	struct address_space *m = &x->t.mapping;
+	struct folio *from = filemap_lock_folio(m, rnd(x, FILE_MAX >> m->folio_shift)), *to;
+	int err;
+
+	if (!from)
+		return;
+	to = folio_alloc(m, from->index);
+	ok(to);
+	err = iomap_migrate_folio(to, from);
+	ok(!err || err == -EBUSY);
+	folio_unlock(to);
+	folio_put(to);
+	folio_unlock(from);
+	folio_put(from);
+}
+
+static void op_mkwrite(struct model *x)
+{
+	struct address_space *m = &x->t.mapping;
+	uint64_t index, pos, n;
+	struct folio *f;
+
+	if (!x->size)
+		return;
+	index = rnd(x, div_up(x->size, 1ULL << m->folio_shift));
+	f = filemap_grab_folio(m, index);
+	ok(f);
+	ok(iomap_read_folio(f, &toy_ops) == 0);
+	folio_lock(f);
+	ok(iomap_page_mkwrite(f, &toy_ops) == 0);
+	pos = index << m->folio_shift;
+	n = min_t(uint64_t, 1ULL << m->folio_shift, x->size - pos);
+	for (uint64_t i = 0; i < n; i++) {
+		unsigned char *at = (unsigned char *)f->blocks[i >> m->blkbits].addr + (i & ((1u << m->blkbits) - 1));
+
+		ok(*at == x->want[pos + i]);
+		x->want[pos + i] = *at = (unsigned char)(*at + 1);
+	}
+	folio_unlock(f);
+	folio_put(f);
+}
+
+static const struct {
+	const char *name;
+	void (*fn)(struct model *x);
+	unsigned int weight;
+} model_ops[] = {
+	{ "read", op_read, 20 },	   { "write", op_write, 20 },
+	{ "adopt", op_adopt, 4 },	   { "zero", op_zero, 6 },
+	{ "truncate", op_truncate, 6 },	   { "sync", op_sync, 4 },
+	{ "start writeback", op_start_writeback, 8 },
+	{ "reclaim", op_reclaim, 4 },	   { "invalidate", op_invalidate, 3 },
+	{ "unshare", op_unshare, 3 },	   { "readahead", op_readahead, 5 },
+	{ "bad read", op_bad_read, 2 },	   { "bad write", op_bad_write, 2 },
+	{ "no space", op_no_space, 1 },	   { "seek", op_seek, 4 },
+	{ "migrate", op_migrate, 2 },	   { "mkwrite", op_mkwrite, 2 },
+};
+
+static void run_op(struct model *x)
+{
+	unsigned int total = 0, i;
+	uint64_t pick;
+
+	for (i = 0; i < ARRAY_SIZE(model_ops); i++)
+		total += model_ops[i].weight;
+	pick = rnd(x, total);
+	for (i = 0; pick >= model_ops[i].weight; i++)
+		pick -= model_ops[i].weight;
+	x->name = model_ops[i].name;
+	model_ops[i].fn(x);
+	ok(i_size_read(&x->t.mapping) == x->size);
+}
+
+static uint64_t env_number(const char *name, uint64_t otherwise)
+{
+	const char *s = getenv(name);
+
+	return s ? strtoull(s, NULL, 0) : otherwise;
+}
+
+static void quiet(enum log_level lvl, const char *line)
+{
+}
+
+static void run_model(unsigned int blkbits, unsigned int folio_shift, bool integrity, unsigned int inline_max)
+{
+	struct toy_config cfg = {
+		.blkbits = blkbits,
+		.folio_shift = folio_shift,
+		.file_bytes = FILE_MAX,
+		.dev_bytes = 8u << 20,
+		.cache = { .cache_bytes = 3u << 20, .dirty_bytes = 1u << 20, .flush_interval_ms = 20 },
+		.integrity = integrity,
+		.inline_max = inline_max,
+	};
+	struct model m = { 0 }, *x = &m;
+	unsigned int ops = (unsigned int)env_number("TALLYFS_OPS", 1500);
+
+	log_set_hook(quiet);
+	x->seed = env_number("TALLYFS_SEED", (uint64_t)time(NULL) * 1000 + blkbits * 37 + folio_shift);
+	x->rng = x->seed * 0x9e3779b97f4a7c15ULL + 1;
+	x->want = calloc(1, FILE_MAX);
+	x->buf = malloc(FILE_MAX);
+	toymap_init(&x->t, &cfg);
+	x->t.scatter = rnd(x, 3) == 0;
+	for (x->op = 0; x->op < ops; x->op++)
+		run_op(x);
+	x->name = "end";
+	ok(toymap_sync(&x->t) == 0);
+	pagecache_shrink(x->t.cache, 0);
+	check_read(x, 0, FILE_MAX, false);
+	ok(!toymap_promise_gap(&x->t));
+	toymap_exit(&x->t);
+	free(x->want);
+	free(x->buf);
+}
+
+Test(iomap_model, blocks_1k_folios_1k)
+{
+	run_model(10, 10, true, 0);
+}
+
+Test(iomap_model, blocks_1k_folios_64k)
+{
+	run_model(10, 16, true, 700);
+}
+
+Test(iomap_model, blocks_4k_folios_64k)
+{
+	run_model(12, 16, true, 2000);
+}
+
+Test(iomap_model, blocks_4k_folios_1m)
+{
+	run_model(12, 20, true, 0);
+}
+
+Test(iomap_model, blocks_4k_no_integrity)
+{
+	run_model(12, 17, false, 4096);
+}
+
+Test(iomap_model, blocks_64k_folios_256k)
+{
+	run_model(16, 18, true, 3000);
+}
