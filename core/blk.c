@@ -12,7 +12,6 @@
 
 #define SPLIT_POOL_SIZE 64
 #define IO_THREADS 8
-#define SYNC_IOVS 64
 /* From here on a write's tuples are made by a worker, so that one writer keeps several cores busy. */
 #define GENERATE_ASYNC_BYTES (256u << 10)
 
@@ -132,33 +131,57 @@ static void fail_later(struct bio *bio, int err)
 	queue_work(get_io_wq(), &bio->bi_work);
 }
 
+/* What one call to a device can carry */
+
+/*
+ * How many bytes from @it on the device takes at once: all, or a multiple of
+ * @unit (a power of two); 0 if there is none.
+ */
+static uint32_t device_takes(const struct bdev *b, const struct bio_vec *vecs, struct bvec_iter it, uint32_t unit)
+{
+	uint32_t all = it.bi_size, bytes = 0;
+	struct bio_vec bv, prev = { NULL };
+	unsigned int segs = 0;
+
+	for (; it.bi_size && segs < b->max_segs && bytes < b->max_io; segs++) {
+		bv = bvec_iter_bvec(vecs, it);
+		if (segs && ((((uintptr_t)prev.bv_base + prev.bv_len) | (uintptr_t)bv.bv_base) & b->virt_boundary))
+			break;
+		bytes += min_t(uint32_t, bv.bv_len, b->max_io - bytes);
+		bvec_iter_advance(vecs, &it, bv.bv_len);
+		prev = bv;
+	}
+	return bytes == all ? bytes : bytes & ~(unit - 1);
+}
+
 /* Synchronous I/O */
 
 static int rw_sync(struct bio *bio)
 {
 	struct bdev *b = bio->bi_bdev;
-	unsigned int max = min_t(unsigned int, SYNC_IOVS, b->max_segs);
 	struct bvec_iter it = bio->bi_iter;
 	uint64_t off = it.bi_sector << SECTOR_SHIFT;
-	struct iovec iov[SYNC_IOVS];
+	struct iovec iov[BIO_MAX_VECS];
 	int err = 0;
 
 	while (it.bi_size && !err) {
-		uint32_t bytes = 0;
-		unsigned int n;
+		uint32_t left = device_takes(b, bio->bi_io_vec, it, b->align), bytes = left;
+		int n = 0;
 
-		for (n = 0; it.bi_size && n < max && bytes < b->max_io; n++) {
+		if (!bytes)
+			return -EINVAL;
+		while (left) {
 			struct bio_vec bv = bvec_iter_bvec(bio->bi_io_vec, it);
 
-			bv.bv_len = min_t(uint32_t, bv.bv_len, b->max_io - bytes);
-			iov[n] = (struct iovec){ .iov_base = bv.bv_base, .iov_len = bv.bv_len };
-			bytes += bv.bv_len;
+			bv.bv_len = min_t(uint32_t, bv.bv_len, left);
+			iov[n++] = (struct iovec){ .iov_base = bv.bv_base, .iov_len = bv.bv_len };
 			bvec_iter_advance(bio->bi_io_vec, &it, bv.bv_len);
+			left -= bv.bv_len;
 		}
 		if (bio->bi_op == BIO_OP_READ)
-			err = b->ops->readv(b, iov, (int)n, off);
+			err = b->ops->readv(b, iov, n, off);
 		else
-			err = b->ops->writev(b, iov, (int)n, off);
+			err = b->ops->writev(b, iov, n, off);
 		off += bytes;
 	}
 	return err;
@@ -281,37 +304,16 @@ static void dispatch(struct bio *bio)
 		blk_queue_sync_io(bio);
 }
 
-/*
- * How many bytes from the front of @bio the device takes at once: all, or a
- * number that is whole blocks and whole intervals; 0 if there is none.
- */
-static uint32_t device_takes(const struct bio *bio)
-{
-	const struct bdev *b = bio->bi_bdev;
-	struct bvec_iter it = bio->bi_iter;
-	uint32_t unit = b->align, bytes = 0;
-	struct bio_vec bv, prev = { NULL };
-	unsigned int segs = 0;
-
-	for (; it.bi_size && segs < b->max_segs && bytes < b->max_io; segs++) {
-		bv = bvec_iter_bvec(bio->bi_io_vec, it);
-		if (segs && ((((uintptr_t)prev.bv_base + prev.bv_len) | (uintptr_t)bv.bv_base) & b->virt_boundary))
-			break;
-		bytes += min_t(uint32_t, bv.bv_len, b->max_io - bytes);
-		bvec_iter_advance(bio->bi_io_vec, &it, bv.bv_len);
-		prev = bv;
-	}
-	if (bytes == bio->bi_iter.bi_size)
-		return bytes;
-	if (bio->bi_integrity)
-		unit = max_t(uint32_t, unit, 1u << b->integrity->interval_exp);
-	return bytes & ~(unit - 1);
-}
-
 void blk_issue(struct bio *bio)
 {
+	const struct bdev *b = bio->bi_bdev;
+	uint32_t unit = b->align;
+
+	/* A payload can only be cut between intervals. */
+	if (bio->bi_integrity)
+		unit = max_t(uint32_t, unit, 1u << b->integrity->interval_exp);
 	while (is_rw(bio)) {
-		uint32_t bytes = device_takes(bio);
+		uint32_t bytes = device_takes(b, bio->bi_io_vec, bio->bi_iter, unit);
 		struct bio *front;
 
 		if (bytes == bio->bi_iter.bi_size)

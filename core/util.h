@@ -16,8 +16,17 @@
 #define container_of(ptr, type, member) \
 	((type *)((char *)(ptr)-offsetof(type, member)))
 
-#define min_t(t, a, b) ((t)(a) < (t)(b) ? (t)(a) : (t)(b))
-#define max_t(t, a, b) ((t)(a) > (t)(b) ? (t)(a) : (t)(b))
+/* Each argument is evaluated once. */
+#define min_t(t, a, b)                         \
+	({                                     \
+		t min_a_ = (a), min_b_ = (b);  \
+		min_a_ < min_b_ ? min_a_ : min_b_; \
+	})
+#define max_t(t, a, b)                         \
+	({                                     \
+		t max_a_ = (a), max_b_ = (b);  \
+		max_a_ > max_b_ ? max_a_ : max_b_; \
+	})
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)

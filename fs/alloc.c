@@ -234,8 +234,8 @@ static int mark_header(struct tfs_trans *t, struct tfs_buf *hdr, uint32_t n, uin
 	struct tfs_group *h = buf_data(hdr);
 	uint32_t nr = le32_get(h->nr_blocks), free = le32_get(h->free_blocks), fs = le32_get(h->free_slots);
 
-	if (set ? free < n || fs < slots || c->free_blocks < n || c->free_slots < slots :
-		  free + n > nr || fs + slots > nr)
+	if (set ? free < n || fs < slots || c->free_blocks < n || c->free_slots < slots
+		: free + n > nr || fs + slots > nr)
 		return tfs_fs_error(t->fs, -EUCLEAN, "group %llu: the counts of free blocks are wrong",
 				    (unsigned long long)le64_get(h->index));
 	h->free_blocks = le32_of(set ? free - n : free + n);

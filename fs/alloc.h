@@ -62,7 +62,8 @@ void alloc_release(struct tfs_fs *fs, uint64_t start, uint64_t n);
  * headers and tuple blocks in memory.  0, -EAGAIN, -ENOSPC, ...
  */
 int alloc_prefault_nodes(struct tfs_trans *t, uint64_t goal, unsigned int n);
-/* Aligned blocks of a node near @goal (a block, 0: anywhere).  The tree takes them over with buf_new.  -ENOSPC, -EAGAIN, ... */
+/* Aligned blocks of a node near @goal (a block, 0: anywhere).  The tree takes them over with buf_new.  -ENOSPC,
+ * -EAGAIN, ... */
 int alloc_node(struct tfs_trans *t, uint64_t goal, uint64_t *block);
 int alloc_free_node(struct tfs_trans *t, uint64_t block);
 
@@ -75,7 +76,8 @@ int tuple_read(struct tfs_trans *t, uint64_t block, uint32_t n, struct tuple16 *
 int tuple_prefault(struct tfs_trans *t, uint64_t block, uint32_t n);
 int tuple_write(struct tfs_trans *t, uint64_t block, uint32_t n, const struct tuple16 *tuples);
 /* Tuples of @n blocks of @data, kind @app. */
-void tuple_make(const struct tfs_fs *fs, uint64_t block, uint32_t n, const void *data, enum tfs_app_tag app, struct tuple16 *out);
+void tuple_make(const struct tfs_fs *fs, uint64_t block, uint32_t n, const void *data, enum tfs_app_tag app,
+		struct tuple16 *out);
 
 /* ---- freezing, called by the journal at commit with meta_lock exclusive ---- */
 /* Tuples for all changed nodes, then guards of changed tuple blocks and bitmaps into group headers, then seals. */
@@ -99,16 +101,17 @@ struct tfs_format_opts {
 	uint8_t uuid[16];		/* all zero: random */
 	char label[TFS_LABEL_MAX + 1];
 	uint32_t root_uid, root_gid;
-	uint64_t size;			/* bytes; 0: the device's */
-	uint64_t test_seed;		/* not 0: deterministic seed, hash key, uuid and times (tests) */
+	uint64_t size;	    /* bytes; 0: the device's */
+	uint64_t test_seed; /* not 0: deterministic seed, hash key, uuid and times (tests) */
 };
 /*
  * Check the options against the device and fill *super and *geom.  -EINVAL
  * with *why for people.
  */
-int tfs_format_plan(struct bdev *b, const struct tfs_format_opts *o, struct tfs_super *super, struct tfs_geom *geom, char *why,
-		    size_t why_len);
+int tfs_format_plan(struct bdev *b, const struct tfs_format_opts *o, struct tfs_super *super, struct tfs_geom *geom,
+		    char *why, size_t why_len);
 /* Write what was planned.  The old superblocks are destroyed first and the new primary is written last. */
-int tfs_format_write(struct bdev *b, const struct tfs_format_opts *o, const struct tfs_super *super, const struct tfs_geom *geom);
+int tfs_format_write(struct bdev *b, const struct tfs_format_opts *o, const struct tfs_super *super,
+		     const struct tfs_geom *geom);
 
 #endif

@@ -28,7 +28,7 @@ struct search {
 	struct tfs_alloc *a;
 	uint64_t want;
 	enum how how;
-	bool exhaust;  /* nowhere else to go: read as many bitmaps as there are */
+	bool exhaust;	/* nowhere else to go: read as many bitmaps as there are */
 	uint64_t start; /* result */
 	uint32_t got;
 	int err; /* a group could not be looked at */

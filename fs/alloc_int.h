@@ -33,15 +33,15 @@ struct tfs_alloc {
 	struct list_head lru;
 	unsigned int nr_loaded;
 	_Atomic uint64_t open_groups; /* groups below this are in use or about to be */
-	uint64_t stream;      /* block: where data without a goal goes next */
-	uint64_t node_group;  /* where the last node was put */
+	uint64_t stream;	      /* block: where data without a goal goes next */
+	uint64_t node_group;	      /* where the last node was put */
 	/* totals of the claim view, in blocks (slots: in nodes) */
 	uint64_t free, slots, claimed, pending;
-	uint64_t reserved;     /* promised, not yet claimed */
-	uint64_t growth;       /* blocks that may still become an extent of their own; as of the last change */
-	uint64_t const_pool;   /* blocks for a few operations on the trees */
-	uint64_t dirty_pool;   /* blocks for overwriting */
-	uint64_t released;     /* ever: tells whether a commit freed something */
+	uint64_t reserved;   /* promised, not yet claimed */
+	uint64_t growth;     /* blocks that may still become an extent of their own; as of the last change */
+	uint64_t const_pool; /* blocks for a few operations on the trees */
+	uint64_t dirty_pool; /* blocks for overwriting */
+	uint64_t released;   /* ever: tells whether a commit freed something */
 	uint64_t enospc_commits;
 	/* slots that alloc_prefault_nodes made sure of, for the section that asked */
 	const struct tfs_trans *prefault_for;

@@ -71,8 +71,13 @@ uint32_t bm_count_clear(const void *map, uint32_t from, uint32_t to)
 /* Bit k * slot of the result is set where the whole group from there on is clear. */
 static uint64_t free_groups(uint64_t w, uint32_t slot)
 {
-	static const uint64_t first[] = { ~0ull,		 0x5555555555555555ull, 0x1111111111111111ull,
-					  0x0101010101010101ull, 0x0001000100010001ull, 0x0000000100000001ull, 1ull };
+	static const uint64_t first[] = { ~0ull,
+					  0x5555555555555555ull,
+					  0x1111111111111111ull,
+					  0x0101010101010101ull,
+					  0x0001000100010001ull,
+					  0x0000000100000001ull,
+					  1ull };
 	uint32_t i;
 
 	for (i = 1; i < slot; i *= 2)

@@ -47,6 +47,8 @@ int btree_seek(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *ke
 /* Next / previous item.  -ENOENT at the end. */
 int btree_next(struct tfs_trans *t, struct btree_path *p);
 int btree_prev(struct tfs_trans *t, struct btree_path *p);
+/* Hint: a scan that entered the path's leaf goes on; read the next few leaves in the background. */
+void btree_readahead(struct tfs_trans *t, const struct btree_path *p);
 void btree_item(const struct btree_path *p, struct btree_item *it);
 void btree_release(struct btree_path *p);
 

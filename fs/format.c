@@ -138,7 +138,8 @@ static int plan_journal(const struct tfs_format_opts *o, struct tfs_super *s, co
 		return refuse(why, why_len, "journal size %llu: a group has room for %llu bytes at most",
 			      (unsigned long long)o->journal_bytes, (unsigned long long)(room << g->blkbits));
 	if (room << g->blkbits < least)
-		return refuse(why, why_len, "too small: no room for a journal of %llu bytes (which this node size needs)",
+		return refuse(why, why_len,
+			      "too small: no room for a journal of %llu bytes (which this node size needs)",
 			      (unsigned long long)least);
 	s->journal_start = le64_of(start);
 	s->journal_blocks = le64_of(min_t(uint64_t, want, room));

@@ -16,11 +16,11 @@
 
 /* Bytes of tree for one more extent, nodes being half full at worst. */
 #define EXTENT_BYTES (2 * (sizeof(struct tfs_item) + sizeof(struct tfs_extent_item)))
-#define CONST_NODES 64	    /* for operations under way */
-#define CONST_NODES_MIN 8   /* on the smallest device */
+#define CONST_NODES 64	  /* for operations under way */
+#define CONST_NODES_MIN 8 /* on the smallest device */
 #define DIRTY_DEFAULT (64ull << 20)
-#define META_NODES 4	    /* what a namespace operation may take at once */
-#define OVERWRITE_WAITS 50  /* of 100 ms, without any block going free */
+#define META_NODES 4	   /* what a namespace operation may take at once */
+#define OVERWRITE_WAITS 50 /* of 100 ms, without any block going free */
 
 void space_init(struct tfs_fs *fs)
 {

@@ -180,7 +180,7 @@ _Static_assert(sizeof(struct tfs_key) == 24, "on-disk size");
 enum tfs_key_type {
 	TFS_KEY_INODE = 1,	  /* off 0: struct tfs_inode_item */
 	TFS_KEY_LINK = 2,	  /* off = cookie of the name: le64 directory inode numbers, one or more */
-	TFS_KEY_XATTR = 3,	  /* off = name hash << 8 | probe: struct tfs_xattr_item */
+	TFS_KEY_XATTR = 3,	  /* off = cookie of the name (the inode in place of the directory): struct tfs_xattr_item */
 	TFS_KEY_XATTR_VALUE = 4,  /* off = value id << 32 | chunk: bytes */
 	TFS_KEY_SYMLINK = 5,	  /* off = chunk: bytes of the target */
 	TFS_KEY_INLINE = 6,	  /* off 0: content of file block 0; then no extent maps block 0 */
@@ -219,7 +219,10 @@ _Static_assert(sizeof(struct tfs_item) == 32, "on-disk size");
 /* An item with its header takes at most a quarter of what follows the node header, so a leaf always holds four. */
 #define TFS_MAX_ITEM(node_size) (((node_size) - 64u) / 4u - 32u)
 
-/* Inner node: child i holds keys >= key i and < key i+1; the first key is the smallest possible in the subtree. */
+/*
+ * Inner node: child i holds keys >= key i and < key i+1.  Key 0 is all zeros, whatever the node's lower bound is (the parent
+ * knows): child 0 takes everything below key 1.
+ */
 struct tfs_child {
 	struct tfs_key key;
 	le64 addr;
