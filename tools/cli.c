@@ -205,6 +205,7 @@ void cli_json_path(struct json_object *o, const char *key, const char *name, siz
 
 	if (!out)
 		return;
+	*p = '\0'; /* for an empty name */
 	for (size_t i = 0, n; i < len; i += n) {
 		n = utf8_len(s + i, len - i);
 		if (n) {
