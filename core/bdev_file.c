@@ -186,9 +186,23 @@ static const struct bdev_ops file_ops = {
 	.start = file_start,
 };
 
+/* What the kernel says direct I/O on a file has to be aligned to at least; SECTOR_SIZE where it does not say. */
+static uint32_t told_direct_align(int fd)
+{
+	uint32_t align = SECTOR_SIZE;
+#ifdef STATX_DIOALIGN
+	struct statx stx;
+
+	if (!statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) && (stx.stx_mask & STATX_DIOALIGN))
+		align = max_t(uint32_t, align, max_t(uint32_t, stx.stx_dio_offset_align, stx.stx_dio_mem_align));
+#endif
+	return align;
+}
+
 /*
- * The smallest block that a direct read takes, by trying: file systems differ
- * too much in what they tell.  0 if there is none up to ALIGN_MAX.
+ * The smallest block that a direct read takes: what the kernel tells, then by
+ * trying, since not every file system tells, and some read through the page
+ * cache what does not suit them.  0 if there is none up to ALIGN_MAX.
  */
 static int probe_direct(int fd, uint32_t *align)
 {
@@ -198,7 +212,7 @@ static int probe_direct(int fd, uint32_t *align)
 	if (!buf)
 		return -ENOMEM;
 	*align = 0;
-	for (a = SECTOR_SIZE; a <= ALIGN_MAX && !*align; a *= 2) {
+	for (a = told_direct_align(fd); a <= ALIGN_MAX && !*align; a *= 2) {
 		/* Memory just as aligned as will be promised, no better. */
 		struct iovec iov = { .iov_base = buf + a, .iov_len = a };
 

@@ -19,27 +19,44 @@ struct workqueue *blk_integrity_wq;
 
 static pthread_mutex_t init_lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned int init_count;
-static struct bio_set *split_set;
+/*
+ * Where the parts of split bios come from.  Those that complete through the
+ * integrity workers have a set of their own: a worker that issues a write may
+ * wait for the other set, and must not wait for itself.
+ */
+static struct bio_set *split_set, *split_set_checked;
 /* Made by the first bio that needs it. */
 static struct workqueue *_Atomic io_wq;
 static pthread_mutex_t io_wq_lock = PTHREAD_MUTEX_INITIALIZER;
 
+static int create_set(struct bio_set **bs)
+{
+	int err = bioset_create(bs, SPLIT_POOL_SIZE);
+
+	return err ? err : bioset_integrity_create(*bs, SPLIT_POOL_SIZE);
+}
+
+static void free_sets(void)
+{
+	bioset_free(split_set);
+	bioset_free(split_set_checked);
+	split_set = split_set_checked = NULL;
+}
+
 static int start(unsigned int workers)
 {
-	int err = bioset_create(&split_set, SPLIT_POOL_SIZE);
+	int err = create_set(&split_set);
 
+	if (!err)
+		err = create_set(&split_set_checked);
 	if (err)
-		return err;
-	err = bioset_integrity_create(split_set, SPLIT_POOL_SIZE);
-	if (err)
-		goto out_set;
+		goto out_sets;
 	blk_integrity_wq = workqueue_create("tally-integrity", max_t(unsigned int, workers, 1));
 	if (blk_integrity_wq)
 		return 0;
 	err = -EAGAIN;
-out_set:
-	bioset_free(split_set);
-	split_set = NULL;
+out_sets:
+	free_sets();
 	return err;
 }
 
@@ -65,8 +82,7 @@ void blk_exit(void)
 		workqueue_destroy(atomic_exchange(&io_wq, NULL));
 		workqueue_destroy(blk_integrity_wq);
 		blk_integrity_wq = NULL;
-		bioset_free(split_set);
-		split_set = NULL;
+		free_sets();
 	}
 	pthread_mutex_unlock(&init_lock);
 }
@@ -140,7 +156,7 @@ static void fail_later(struct bio *bio, int err)
 static uint32_t device_takes(const struct bdev *b, const struct bio_vec *vecs, struct bvec_iter it, uint32_t unit)
 {
 	uint32_t all = it.bi_size, bytes = 0;
-	struct bio_vec bv, prev = { NULL };
+	struct bio_vec bv, prev = { .bv_base = NULL };
 	unsigned int segs = 0;
 
 	for (; it.bi_size && segs < b->max_segs && bytes < b->max_io; segs++) {
@@ -307,6 +323,7 @@ static void dispatch(struct bio *bio)
 void blk_issue(struct bio *bio)
 {
 	const struct bdev *b = bio->bi_bdev;
+	struct bio_set *bs = integrity_wants_completion(bio) ? split_set_checked : split_set;
 	uint32_t unit = b->align;
 
 	/* A payload can only be cut between intervals. */
@@ -318,7 +335,7 @@ void blk_issue(struct bio *bio)
 
 		if (bytes == bio->bi_iter.bi_size)
 			break;
-		front = bytes ? bio_split(bio, bytes >> SECTOR_SHIFT, split_set) : NULL;
+		front = bytes ? bio_split(bio, bytes >> SECTOR_SHIFT, bs) : NULL;
 		if (!front) {
 			fail_later(bio, -EINVAL);
 			return;
@@ -338,7 +355,7 @@ void submit_bio(struct bio *bio)
 		return;
 	}
 	if (bio->bi_integrity && (bio->bi_integrity->bip_flags & BIP_GENERATE)) {
-		if (bio->bi_iter.bi_size >= GENERATE_ASYNC_BYTES) {
+		if (bio->bi_iter.bi_size >= GENERATE_ASYNC_BYTES && !integrity_wants_completion(bio)) {
 			integrity_generate_async(bio);
 			return;
 		}

@@ -4,10 +4,13 @@
 #include <criterion/parameterized.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -215,6 +218,40 @@ ParameterizedTest(unsigned int *flags, bdev_file, async_short_read)
 	bdev_close(b);
 	blk_exit();
 	tl_free(mem);
+}
+
+/* As in many containers: io_uring_setup(2) says EPERM. */
+static void forbid_uring(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = { .len = ARRAY_SIZE(code), .filter = code };
+
+	cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog), 0);
+}
+
+Test(bdev_file, io_uring_forbidden)
+{
+	uint8_t *in = tl_alloc_aligned(4096, IMAGE_BYTES), *out = tl_alloc_aligned(4096, IMAGE_BYTES);
+	struct bdev *b;
+
+	forbid_uring();
+	cr_assert_eq(blk_init(1), 0);
+	cr_assert_eq(bdev_open(path, 0, &b), 0);
+	cr_assert_eq(bdev_start(b), 0);
+	fill(in, IMAGE_BYTES, 9);
+	cr_assert_eq(io_async(b, BIO_OP_WRITE, in, 16), 0);
+	cr_assert_eq(io_async(b, BIO_OP_READ, out, 16), 0);
+	cr_assert_arr_eq(in, out, IMAGE_BYTES);
+	bdev_close(b);
+	blk_exit();
+	tl_free(in);
+	tl_free(out);
 }
 
 Test(bdev_file, no_memory_anywhere)

@@ -16,7 +16,7 @@
 #include "tests/lib/faulty_dev.h"
 
 #define DEV_BYTES (1u << 20)
-#define ROUNDS 400
+#define ROUNDS 2000
 #define STEPS 6
 
 static struct faulty_dev *dev;
