@@ -39,14 +39,14 @@ struct bdev_ops {
 
 struct bdev {
 	const struct bdev_ops *ops;
-	const char *name; /* for messages */
-	uint64_t size;	  /* bytes */
-	uint32_t align;	  /* bytes: logical block size, 512 to 4096 */
-	uint32_t max_io;  /* bytes per bio the device takes; larger ones are split */
-	uint32_t max_segs; /* segments per bio the device takes */
+	const char *name;	/* for messages */
+	uint64_t size;		/* bytes */
+	uint32_t align;		/* bytes: logical block size, 512 to 4096 */
+	uint32_t max_io;	/* bytes per bio the device takes; larger ones are split */
+	uint32_t max_segs;	/* segments per bio the device takes */
 	uint32_t virt_boundary; /* mask: a gap inside a list of segments lies on a multiple of mask + 1; 0: anywhere */
 	bool read_only;
-	bool is_block;	  /* a block device, not a file or memory */
+	bool is_block;			 /* a block device, not a file or memory */
 	struct blk_integrity *integrity; /* NULL: none; see core/integrity.h */
 	struct bdev_stats {
 		atomic_ullong reads, read_bytes, writes, write_bytes, flushes, discards, errors;

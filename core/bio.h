@@ -22,11 +22,11 @@ typedef uint64_t sector_t; /* in units of 512 bytes */
 enum bio_op { BIO_OP_READ, BIO_OP_WRITE, BIO_OP_FLUSH, BIO_OP_DISCARD };
 
 enum {
-	BIO_F_QUIET = 1 << 0,	 /* no log line on error */
-	BIO_F_CLONED = 1 << 1,	 /* shares its vector with another bio */
-	BIO_F_RAHEAD = 1 << 2,	 /* nobody waits for it */
-	BIO_F_INTEGRITY = 1 << 3, /* payload attached */
-	BIO_F_CHAIN = 1 << 4,	 /* others were chained to it */
+	BIO_F_QUIET = 1 << 0,	     /* no log line on error */
+	BIO_F_CLONED = 1 << 1,	     /* shares its vector with another bio */
+	BIO_F_RAHEAD = 1 << 2,	     /* nobody waits for it */
+	BIO_F_INTEGRITY = 1 << 3,    /* payload attached */
+	BIO_F_CHAIN = 1 << 4,	     /* others were chained to it */
 	BIO_F_NO_INTEGRITY = 1 << 5, /* submit attaches no payload: what this bio carries has checksums of its own */
 	BIO_F_VEC_POOL = 1 << 6,     /* private to the block layer: where the vector came from */
 	BIO_F_VEC_HEAP = 1 << 7,
@@ -129,13 +129,11 @@ void bio_chain(struct bio *bio, struct bio *parent);
  */
 struct bio_vec bvec_iter_bvec(const struct bio_vec *bv, struct bvec_iter it);
 void bvec_iter_advance(const struct bio_vec *bv, struct bvec_iter *it, unsigned int bytes);
-#define bio_for_each_segment(bvl, bio, it)                                            \
-	for (it = (bio)->bi_iter;                                                     \
-	     it.bi_size && ((bvl = bvec_iter_bvec((bio)->bi_io_vec, it)), 1);         \
+#define bio_for_each_segment(bvl, bio, it)                                                         \
+	for (it = (bio)->bi_iter; it.bi_size && ((bvl = bvec_iter_bvec((bio)->bi_io_vec, it)), 1); \
 	     bvec_iter_advance((bio)->bi_io_vec, &it, bvl.bv_len))
 /* Every vector, wherever the iterator stands (owner of the bio only). */
-#define bio_for_each_segment_all(bvp, bio) \
-	for (bvp = (bio)->bi_io_vec; bvp < (bio)->bi_io_vec + (bio)->bi_vcnt; bvp++)
+#define bio_for_each_segment_all(bvp, bio) for (bvp = (bio)->bi_io_vec; bvp < (bio)->bi_io_vec + (bio)->bi_vcnt; bvp++)
 
 /*
  * Submit.  Splits at the device's limits, attaches integrity where the device

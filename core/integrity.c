@@ -207,8 +207,8 @@ int integrity_attach(struct bio *bio, const void *tuples)
 		memcpy(buf, tuples, bip->bip_iter.bi_size);
 		return 0;
 	}
-	err = bi->store_ops->load(bi->store, bip->bip_iter.bi_sector,
-				  bip->bip_iter.bi_size / bi->profile->tuple_size, buf);
+	err = bi->store_ops->load(bi->store, bip->bip_iter.bi_sector, bip->bip_iter.bi_size / bi->profile->tuple_size,
+				  buf);
 	if (err)
 		bio_integrity_free(bio);
 	return err;

@@ -17,7 +17,7 @@
 /* The 16-byte tuple: layout of NVMe's protection information with 64-bit guard.  See docs/FORMAT.md. */
 struct tuple16 {
 	le64 guard;
-	le16 app;      /* kind of block */
+	le16 app;	/* kind of block */
 	uint8_t ref[6]; /* device interval number, little-endian, 48 bits */
 } __attribute__((packed));
 
@@ -27,19 +27,19 @@ struct t10_tuple {
 } __attribute__((packed));
 
 struct integrity_iter {
-	void *prot_buf;		/* tuples, advanced by the function */
+	void *prot_buf; /* tuples, advanced by the function */
 	const void *data_buf;
-	uint64_t seed;		/* reference tag of the next interval, advanced */
-	uint32_t data_size;	/* bytes at data_buf, a multiple of the interval */
-	uint32_t interval;	/* bytes */
-	uint64_t key;		/* the profile's seed for guards */
-	uint16_t app;		/* application tag to store; verify compares unless it is 0 */
-	const char *name;	/* device, for messages */
+	uint64_t seed;	    /* reference tag of the next interval, advanced */
+	uint32_t data_size; /* bytes at data_buf, a multiple of the interval */
+	uint32_t interval;  /* bytes */
+	uint64_t key;	    /* the profile's seed for guards */
+	uint16_t app;	    /* application tag to store; verify compares unless it is 0 */
+	const char *name;   /* device, for messages */
 	/* set by verify on mismatch */
-	uint64_t bad_ref;	/* interval that failed */
-	uint64_t expected;	/* guard: what the tuple says; tags: what was asked for */
-	uint64_t found;		/* guard: what the data gives; tags: what the tuple says */
-	const char *what;	/* "guard", "app tag" or "ref tag" */
+	uint64_t bad_ref;  /* interval that failed */
+	uint64_t expected; /* guard: what the tuple says; tags: what was asked for */
+	uint64_t found;	   /* guard: what the data gives; tags: what the tuple says */
+	const char *what;  /* "guard", "app tag" or "ref tag" */
 };
 
 struct blk_integrity;
@@ -50,7 +50,7 @@ struct integrity_profile {
 	const char *name;
 	integrity_fn *generate_fn, *verify_fn;
 	uint8_t tuple_size, tag_size; /* bytes */
-	uint8_t tag_offset; /* bytes into the tuple */
+	uint8_t tag_offset;	      /* bytes into the tuple */
 };
 extern const struct integrity_profile profile_xxh3_64, profile_crc32;
 extern const struct integrity_profile profile_t10_type1_crc, profile_t10_type1_ip;
@@ -76,15 +76,15 @@ struct blk_integrity {
 	const struct integrity_profile *profile;
 	uint8_t interval_exp; /* log2 bytes, 9 .. 16 */
 	unsigned int flags;
-	uint64_t key;	      /* seeds every guard */
-	uint16_t app;	      /* default application tag */
+	uint64_t key;				 /* seeds every guard */
+	uint16_t app;				 /* default application tag */
 	const struct tuple_store_ops *store_ops; /* NULL: a read's payload only comes from its caller */
 	void *store;
 };
 
 struct bio_integrity_payload {
 	struct bio *bip_bio;
-	struct bvec_iter bip_iter;  /* bi_sector: the seed in intervals; bi_size: tuple bytes */
+	struct bvec_iter bip_iter; /* bi_sector: the seed in intervals; bi_size: tuple bytes */
 	uint16_t bip_vcnt, bip_max_vcnt;
 	unsigned int bip_flags;
 	uint16_t bip_app;
@@ -108,8 +108,8 @@ enum {
 	BIP_VECS_FROM_POOL = 1 << 3,
 	BIP_BUF_FROM_POOL = 1 << 4,
 	/* What completion has to do before bi_end_io; travels to the parts of a split. */
-	BIP_CHECK = 1 << 5, /* verify */
-	BIP_SAVE = 1 << 6,  /* give the tuples to the store */
+	BIP_CHECK = 1 << 5,    /* verify */
+	BIP_SAVE = 1 << 6,     /* give the tuples to the store */
 	BIP_GENERATE = 1 << 7, /* tuples not filled in yet (between prepare and issue, in submit_bio) */
 };
 
@@ -169,11 +169,12 @@ int bioset_integrity_create(struct bio_set *bs, unsigned int pool_size);
 void bioset_integrity_free(struct bio_set *bs);
 
 /* Without a bio (metadata, file system's own buffers): tuples of @n intervals at @data. */
-void blk_integrity_generate_buf(const struct blk_integrity *bi, const void *data, uint64_t first,
-				unsigned int n, uint16_t app, void *tuples);
-/* 0, or -EILSEQ and *bad (may be NULL) = index of the first interval that fails.  Application tags are not looked at. */
-int blk_integrity_verify_buf(const struct blk_integrity *bi, const void *data, uint64_t first,
-			     unsigned int n, const void *tuples, unsigned int *bad);
+void blk_integrity_generate_buf(const struct blk_integrity *bi, const void *data, uint64_t first, unsigned int n,
+				uint16_t app, void *tuples);
+/* 0, or -EILSEQ and *bad (may be NULL) = index of the first interval that fails.  Application tags are not looked at.
+ */
+int blk_integrity_verify_buf(const struct blk_integrity *bi, const void *data, uint64_t first, unsigned int n,
+			     const void *tuples, unsigned int *bad);
 
 /* Process-wide counters for `tallyctl status`. */
 struct integrity_stats {

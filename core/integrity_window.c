@@ -54,8 +54,8 @@ void bio_integrity_trim(struct bio *bio, unsigned int offset, unsigned int secto
 
 	bio_integrity_advance(bio, offset << SECTOR_SHIFT);
 	/* Down: a trim inside an interval leaves a bio that cannot be submitted, but nothing beyond the window. */
-	bip->bip_iter.bi_size = (uint32_t)intervals_between(bi, bio->bi_iter.bi_sector + offset, sectors) *
-				bi->profile->tuple_size;
+	bip->bip_iter.bi_size =
+		(uint32_t)intervals_between(bi, bio->bi_iter.bi_sector + offset, sectors) * bi->profile->tuple_size;
 }
 
 /* A payload for @to over the tuples of @from, at the same place. */
@@ -84,8 +84,8 @@ int bio_integrity_split(struct bio *bio, struct bio *front, unsigned int sectors
 	if (!bip)
 		return -ENOMEM;
 	bip->bip_flags |= rest->bip_flags & (BIP_CHECK | BIP_SAVE);
-	bip->bip_iter.bi_size = (uint32_t)intervals_between(bi, bio->bi_iter.bi_sector, sectors) *
-				bi->profile->tuple_size;
+	bip->bip_iter.bi_size =
+		(uint32_t)intervals_between(bi, bio->bi_iter.bi_sector, sectors) * bi->profile->tuple_size;
 	bip->bip_prep_iter = bip->bip_iter;
 	integrity_mark_submitted(front);
 	bio_integrity_advance(bio, sectors << SECTOR_SHIFT);

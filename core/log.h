@@ -29,7 +29,10 @@ struct ratelimit {
 	uint64_t window_start_ns;
 	unsigned int shown, suppressed;
 };
-#define RATELIMIT_INIT { .lock = PTHREAD_MUTEX_INITIALIZER }
+#define RATELIMIT_INIT                            \
+	{                                         \
+		.lock = PTHREAD_MUTEX_INITIALIZER \
+	}
 bool ratelimit_ok(struct ratelimit *rl, unsigned int *suppressed);
 
 #endif

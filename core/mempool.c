@@ -6,7 +6,7 @@
 
 struct mempool {
 	size_t bytes;
-	unsigned int nr; /* elements the reserve has when it is full */
+	unsigned int nr;      /* elements the reserve has when it is full */
 	pthread_mutex_t lock; /* what follows */
 	pthread_cond_t freed;
 	unsigned int in_reserve;

@@ -23,7 +23,7 @@ struct free_seg {
 };
 
 struct seg_pool {
-	atomic_ullong bytes; /* live */
+	atomic_ullong bytes;  /* live */
 	pthread_mutex_t lock; /* what follows */
 	struct seg *free[NR_CLASSES];
 	uint64_t free_bytes;

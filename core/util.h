@@ -13,18 +13,17 @@
 #define SECTOR_SIZE (1u << SECTOR_SHIFT)
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-#define container_of(ptr, type, member) \
-	((type *)((char *)(ptr)-offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /* Each argument is evaluated once. */
-#define min_t(t, a, b)                         \
-	({                                     \
-		t min_a_ = (a), min_b_ = (b);  \
+#define min_t(t, a, b)                             \
+	({                                         \
+		t min_a_ = (a), min_b_ = (b);      \
 		min_a_ < min_b_ ? min_a_ : min_b_; \
 	})
-#define max_t(t, a, b)                         \
-	({                                     \
-		t max_a_ = (a), max_b_ = (b);  \
+#define max_t(t, a, b)                             \
+	({                                         \
+		t max_a_ = (a), max_b_ = (b);      \
 		max_a_ > max_b_ ? max_a_ : max_b_; \
 	})
 

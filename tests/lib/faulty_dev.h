@@ -14,7 +14,7 @@ struct faulty_dev {
 	struct bdev *mem;
 	/* settings */
 	atomic_int read_err, write_err, flush_err; /* negative errno for every one that comes */
-	atomic_uint fail_nth_io; /* 1 = the next read or write fails with -EIO */
+	atomic_uint fail_nth_io;		   /* 1 = the next read or write fails with -EIO */
 	/* what happened */
 	atomic_uint too_big; /* I/O above the limits */
 };

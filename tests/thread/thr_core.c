@@ -12,12 +12,12 @@
 #define THREADS 4
 #define ROUNDS 3000
 
-#define CHECK(cond)                                                              \
-	do {                                                                     \
-		if (!(cond)) {                                                   \
+#define CHECK(cond)                                                                \
+	do {                                                                       \
+		if (!(cond)) {                                                     \
 			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond); \
-			exit(1);                                                 \
-		}                                                                \
+			exit(1);                                                   \
+		}                                                                  \
 	} while (0)
 
 struct item {

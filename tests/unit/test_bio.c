@@ -55,7 +55,10 @@ struct done {
 	int calls, status;
 	pthread_t thread;
 };
-#define DONE_INIT { .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER }
+#define DONE_INIT                                                                   \
+	{                                                                           \
+		.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER \
+	}
 
 static void set_done(struct bio *bio)
 {
@@ -251,7 +254,7 @@ Test(bio_async, gaps_split)
 
 	dev->b.virt_boundary = 4095;
 	bio_add_vec(bio, NULL, mem + 8192, 4096);
-	bio_add_vec(bio, NULL, mem, 4096); /* no gap: page to page */
+	bio_add_vec(bio, NULL, mem, 4096);		 /* no gap: page to page */
 	bio_add_vec(bio, NULL, mem + 16384 + 512, 4096); /* a gap before and after */
 	bio_add_vec(bio, NULL, mem + 32768, 4096);
 	cr_assert_eq(submit_and_wait(bio), 0);

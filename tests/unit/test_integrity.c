@@ -15,7 +15,7 @@
 
 static struct faulty_dev *dev;
 static struct blk_integrity bi;
-static uint8_t *mem;			   /* DEV_BYTES */
+static uint8_t *mem;			       /* DEV_BYTES */
 static uint8_t store[DEV_BYTES / 512 * TUPLE]; /* tuples of the whole device */
 static int load_err, save_err;
 static atomic_uint saves;
@@ -431,8 +431,8 @@ Test(integrity_async, io_error_skips_verification)
 Test(integrity, write_then_read)
 {
 	static const struct integrity_profile *const profiles[] = {
-		&profile_xxh3_64,	&profile_crc32,		&profile_t10_type1_crc,
-		&profile_t10_type1_ip,	&profile_t10_type3_crc, &profile_t10_type3_ip,
+		&profile_xxh3_64,      &profile_crc32,	       &profile_t10_type1_crc,
+		&profile_t10_type1_ip, &profile_t10_type3_crc, &profile_t10_type3_ip,
 	};
 	unsigned int i, exp;
 	struct bio *bio;

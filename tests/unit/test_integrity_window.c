@@ -226,9 +226,7 @@ Test(integrity_window, no_memory)
 	dev = faulty_dev_create(DEV_BYTES, false);
 	mem = tl_alloc_aligned(4096, DEV_BYTES);
 	store = tl_alloc(DEV_BYTES / 512 * 16);
-	bi = (struct blk_integrity){
-		.profile = &profile_xxh3_64, .interval_exp = 12, .flags = BLK_INTEGRITY_VERIFY
-	};
+	bi = (struct blk_integrity){ .profile = &profile_xxh3_64, .interval_exp = 12, .flags = BLK_INTEGRITY_VERIFY };
 	dev->b.integrity = &bi;
 	blk_integrity_generate_buf(&bi, faulty_dev_data(dev), 0, 8, 0, store);
 	bio = bio_alloc(&dev->b, 1, BIO_OP_READ, NULL);
