@@ -120,7 +120,10 @@ struct bio *bio_clone(struct bio *src, struct bio_set *bs);
  * is not a legal one.
  */
 struct bio *bio_split(struct bio *bio, unsigned int sectors, struct bio_set *bs);
-/* @parent completes only after @bio has; errors travel up. */
+/*
+ * @parent completes only after @bio has; errors travel up.  @bio must have no
+ * bi_end_io and bi_private; its completion drops the caller's reference.
+ */
 void bio_chain(struct bio *bio, struct bio *parent);
 
 /*

@@ -122,8 +122,11 @@ static void log_io_error(const struct bio *bio, int err)
 
 static void note_io_error(struct bio *bio, int err)
 {
-	atomic_fetch_add_explicit(&bio->bi_bdev->stats.errors, 1, memory_order_relaxed);
-	log_io_error(bio, err);
+	/* What a device never could is no failure of the device. */
+	if (err != -EOPNOTSUPP) {
+		atomic_fetch_add_explicit(&bio->bi_bdev->stats.errors, 1, memory_order_relaxed);
+		log_io_error(bio, err);
+	}
 	bio_set_error(bio, err);
 }
 

@@ -2,64 +2,83 @@
 /*
  * Refcounted memory segments.
  *
- * Fresh memory costs a page fault per page, so a pool keeps some free segments
- * of the sizes that folios and receive buffers ask for again and again: powers
- * of two from 1 KiB to 1 MiB.  Other sizes go straight back to malloc.
+ * malloc serves page-aligned memory badly: to align it takes a page more than
+ * asked for, so the hole that a freed segment leaves never fits the next one
+ * of the same size, and a cache that turns over grows.  Hence chunks of 1 MiB,
+ * each cut into slots of one size, a power of two.  A chunk whose last slot
+ * was freed serves any size next, or goes back to the kernel.  Sizes that are
+ * too large for that, or would waste much of a slot, are mapped one by one.
  */
 #include "core/seg.h"
 
 #include <pthread.h>
 
-#define SEG_ALIGN 4096u
-#define CLASS_MIN_SHIFT 10
-#define CLASS_MAX_SHIFT 20
-#define NR_CLASSES (CLASS_MAX_SHIFT - CLASS_MIN_SHIFT + 1)
-/* Bytes kept free per pool, all classes together. */
-#define FREE_MAX_BYTES (4u << 20)
+#include "core/list.h"
 
-/* What a free segment's memory holds: the link to the next one. */
-struct free_seg {
-	struct seg *next;
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#define forbid_access(p, bytes) __asan_poison_memory_region(p, bytes)
+#define allow_access(p, bytes) __asan_unpoison_memory_region(p, bytes)
+#else
+#define forbid_access(p, bytes) ((void)(p), (void)(bytes))
+#define allow_access(p, bytes) ((void)(p), (void)(bytes))
+#endif
+
+#define CHUNK_SHIFT 20
+#define CHUNK_BYTES (1u << CHUNK_SHIFT)
+#define SLOT_MIN_SHIFT 12
+#define NR_CLASSES (CHUNK_SHIFT - SLOT_MIN_SHIFT + 1)
+#define MAX_SLOTS (CHUNK_BYTES >> SLOT_MIN_SHIFT)
+/* Above this a size that is no power of two is mapped on its own. */
+#define ROUND_UP_MAX (64u << 10)
+/* Chunks kept while nobody uses them. */
+#define SPARE_MAX 4
+
+struct seg_chunk {
+	struct list_head list; /* among those with free slots, or the spare ones */
+	uint8_t *base;
+	unsigned int slot_shift, nr_slots, nr_free;
+	uint64_t free[MAX_SLOTS / 64];
 };
 
 struct seg_pool {
 	atomic_ullong bytes;  /* live */
-	pthread_mutex_t lock; /* what follows */
-	struct seg *free[NR_CLASSES];
-	uint64_t free_bytes;
+	pthread_mutex_t lock; /* what follows, and the chunks */
+	struct list_head partial[NR_CLASSES];
+	struct list_head spare;
+	unsigned int nr_spare;
 };
 
 struct seg_pool *seg_pool_create(void)
 {
 	struct seg_pool *pool = tl_zalloc(sizeof(*pool));
+	unsigned int i;
 
 	if (!pool)
 		return NULL;
 	pthread_mutex_init(&pool->lock, NULL);
+	for (i = 0; i < NR_CLASSES; i++)
+		INIT_LIST_HEAD(&pool->partial[i]);
+	INIT_LIST_HEAD(&pool->spare);
 	return pool;
 }
 
-static void seg_release_memory(struct seg *s)
+static void chunk_destroy(struct seg_chunk *c)
 {
-	tl_free(s->base);
-	tl_free(s);
+	allow_access(c->base, CHUNK_BYTES);
+	tl_unmap(c->base, CHUNK_BYTES);
+	tl_free(c);
 }
 
 void seg_pool_destroy(struct seg_pool *pool)
 {
-	unsigned int i;
+	struct seg_chunk *c, *next;
 
 	if (!pool)
 		return;
 	assert(atomic_load(&pool->bytes) == 0);
-	for (i = 0; i < NR_CLASSES; i++) {
-		while (pool->free[i]) {
-			struct seg *s = pool->free[i];
-
-			pool->free[i] = ((struct free_seg *)s->base)->next;
-			seg_release_memory(s);
-		}
-	}
+	list_for_each_entry_safe(c, next, &pool->spare, list)
+		chunk_destroy(c);
 	pthread_mutex_destroy(&pool->lock);
 	tl_free(pool);
 }
@@ -69,66 +88,125 @@ uint64_t seg_pool_bytes(const struct seg_pool *pool)
 	return atomic_load(&pool->bytes);
 }
 
-/* Index of the free list for @size, or -1. */
-static int size_class(uint32_t size)
+/* log2 of the slot for @size, or 0 where it is to be mapped on its own. */
+static unsigned int slot_shift(uint32_t size)
 {
-	if (!is_pow2(size) || size > (1u << CLASS_MAX_SHIFT))
-		return -1;
-	return (int)ilog2_u64(size) - CLASS_MIN_SHIFT;
+	if (size > CHUNK_BYTES || (size > ROUND_UP_MAX && !is_pow2(size)))
+		return 0;
+	if (size <= 1u << SLOT_MIN_SHIFT)
+		return SLOT_MIN_SHIFT;
+	return ilog2_u64(size - 1) + 1;
 }
 
-static struct seg *take_free(struct seg_pool *pool, uint32_t size)
+static struct seg_chunk *chunk_create(void)
 {
-	int class = size_class(size);
-	struct seg *s;
+	struct seg_chunk *c = tl_alloc(sizeof(*c));
 
-	if (class < 0)
+	if (!c)
 		return NULL;
-	pthread_mutex_lock(&pool->lock);
-	s = pool->free[class];
-	if (s) {
-		pool->free[class] = ((struct free_seg *)s->base)->next;
-		pool->free_bytes -= size;
+	c->base = tl_map(CHUNK_BYTES);
+	if (!c->base) {
+		tl_free(c);
+		return NULL;
 	}
-	pthread_mutex_unlock(&pool->lock);
-	return s;
+	forbid_access(c->base, CHUNK_BYTES);
+	INIT_LIST_HEAD(&c->list);
+	return c;
 }
 
-static bool give_free(struct seg_pool *pool, struct seg *s)
+/* A chunk with at least one free slot of 1 << @shift bytes, in its list.  With the lock held. */
+static struct seg_chunk *chunk_with_room(struct seg_pool *pool, unsigned int shift)
 {
-	int class = size_class(s->size);
-	bool kept = false;
+	struct list_head *partial = &pool->partial[shift - SLOT_MIN_SHIFT];
+	struct seg_chunk *c;
+	unsigned int i;
 
-	if (class < 0)
-		return false;
+	if (!list_empty(partial))
+		return list_first_entry(partial, struct seg_chunk, list);
+	if (pool->nr_spare) {
+		c = list_first_entry(&pool->spare, struct seg_chunk, list);
+		list_del_init(&c->list);
+		pool->nr_spare--;
+	} else {
+		c = chunk_create();
+		if (!c)
+			return NULL;
+	}
+	c->slot_shift = shift;
+	c->nr_slots = c->nr_free = CHUNK_BYTES >> shift;
+	for (i = 0; i < ARRAY_SIZE(c->free); i++)
+		c->free[i] = c->nr_slots >= (i + 1) * 64 ? UINT64_MAX
+			     : c->nr_slots > i * 64	 ? (UINT64_C(1) << c->nr_slots % 64) - 1
+							 : 0;
+	list_add(&c->list, partial);
+	return c;
+}
+
+static void *take_slot(struct seg_pool *pool, unsigned int shift, struct seg_chunk **from)
+{
+	struct seg_chunk *c;
+	unsigned int i = 0, slot;
+	void *p;
+
 	pthread_mutex_lock(&pool->lock);
-	if (pool->free_bytes + s->size <= FREE_MAX_BYTES) {
-		((struct free_seg *)s->base)->next = pool->free[class];
-		pool->free[class] = s;
-		pool->free_bytes += s->size;
-		kept = true;
+	c = chunk_with_room(pool, shift);
+	if (!c) {
+		pthread_mutex_unlock(&pool->lock);
+		return NULL;
+	}
+	while (!c->free[i])
+		i++;
+	slot = i * 64 + (unsigned int)__builtin_ctzll(c->free[i]);
+	c->free[i] &= c->free[i] - 1;
+	if (!--c->nr_free)
+		list_del_init(&c->list);
+	pthread_mutex_unlock(&pool->lock);
+	*from = c;
+	p = c->base + ((size_t)slot << shift);
+	allow_access(p, (size_t)1 << shift);
+	return p;
+}
+
+static void give_slot(struct seg_pool *pool, struct seg_chunk *c, void *p)
+{
+	unsigned int slot = (unsigned int)(((uint8_t *)p - c->base) >> c->slot_shift);
+	bool surplus = false;
+
+	forbid_access(p, (size_t)1 << c->slot_shift);
+	pthread_mutex_lock(&pool->lock);
+	c->free[slot / 64] |= UINT64_C(1) << slot % 64;
+	if (!c->nr_free++)
+		list_add_tail(&c->list, &pool->partial[c->slot_shift - SLOT_MIN_SHIFT]);
+	if (c->nr_free == c->nr_slots) {
+		list_del_init(&c->list);
+		surplus = pool->nr_spare >= SPARE_MAX;
+		if (!surplus) {
+			list_add(&c->list, &pool->spare);
+			pool->nr_spare++;
+		}
 	}
 	pthread_mutex_unlock(&pool->lock);
-	return kept;
+	if (surplus)
+		chunk_destroy(c);
 }
 
 struct seg *seg_alloc(struct seg_pool *pool, size_t bytes)
 {
 	uint64_t size = bytes >= 4096 ? round_up_to(bytes, 4096) : round_up_to(bytes ? bytes : 1, 1024);
+	unsigned int shift;
 	struct seg *s;
 
 	if (size > UINT32_MAX)
 		return NULL;
-	s = take_free(pool, (uint32_t)size);
-	if (!s) {
-		s = tl_alloc(sizeof(*s));
-		if (!s)
-			return NULL;
-		s->base = tl_alloc_aligned(SEG_ALIGN, size);
-		if (!s->base) {
-			tl_free(s);
-			return NULL;
-		}
+	s = tl_alloc(sizeof(*s));
+	if (!s)
+		return NULL;
+	shift = slot_shift((uint32_t)size);
+	s->chunk = NULL;
+	s->base = shift ? take_slot(pool, shift, &s->chunk) : tl_map(size);
+	if (!s->base) {
+		tl_free(s);
+		return NULL;
 	}
 	atomic_init(&s->refs, 1);
 	s->size = (uint32_t)size;
@@ -155,8 +233,11 @@ void seg_put(struct seg *s)
 		return;
 	pool = s->pool;
 	size = s->size;
-	if (!give_free(pool, s))
-		seg_release_memory(s);
+	if (s->chunk)
+		give_slot(pool, s->chunk, s->base);
+	else
+		tl_unmap(s->base, size);
+	tl_free(s);
 	/* Last, so that whoever sees 0 may destroy the pool. */
 	atomic_fetch_sub(&pool->bytes, size);
 }

@@ -21,11 +21,12 @@ struct seg {
 	uint32_t size; /* bytes usable at @base */
 	void *base;
 	struct seg_pool *pool;
+	struct seg_chunk *chunk; /* where the memory came from (private) */
 };
 
 /*
  * A pool counts the bytes of all its live segments (the figure that memory
- * bounds are checked against) and keeps a bounded number of free ones.
+ * bounds are checked against) and keeps a few MiB of free memory.
  */
 struct seg_pool *seg_pool_create(void);
 /* Every segment must have been put. */

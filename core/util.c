@@ -4,7 +4,7 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/mman.h>
 
 /*
  * Counting is off until a test asks for it: one shared counter hit by every
@@ -73,4 +73,19 @@ void *tl_alloc_aligned(size_t align, size_t bytes)
 void tl_free(void *p)
 {
 	free(p);
+}
+
+void *tl_map(size_t bytes)
+{
+	void *p;
+
+	if (injected_failure())
+		return NULL;
+	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+void tl_unmap(void *p, size_t bytes)
+{
+	munmap(p, bytes);
 }

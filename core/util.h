@@ -68,6 +68,9 @@ void *tl_zalloc(size_t bytes);
 void *tl_realloc(void *p, size_t bytes);
 void *tl_alloc_aligned(size_t align, size_t bytes);
 void tl_free(void *p);
+/* Whole pages, zeroed, straight from the kernel; released with tl_unmap of the same size. */
+void *tl_map(size_t bytes);
+void tl_unmap(void *p, size_t bytes);
 
 /*
  * Fault injection for tests: fail the @n-th allocation from now (1 = the next
