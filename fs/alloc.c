@@ -248,6 +248,11 @@ static int mark_header(struct tfs_trans *t, struct tfs_buf *hdr, uint32_t n, uin
 	return 0;
 }
 
+static bool early_reuse(const struct tfs_fs *fs)
+{
+	return fs->opts.break_rules & TFS_BREAK_EARLY_REUSE;
+}
+
 static int mark_bits(struct tfs_trans *t, struct tfs_buf *bmp, struct tfs_buf *hdr, uint64_t start, uint32_t from,
 		     uint32_t to, bool set)
 {
@@ -259,7 +264,7 @@ static int mark_bits(struct tfs_trans *t, struct tfs_buf *bmp, struct tfs_buf *h
 	err = buf_modify(t, bmp);
 	if (!err)
 		err = buf_modify(t, hdr);
-	if (!err && !set)
+	if (!err && !set && !early_reuse(t->fs))
 		err = journal_defer_release(t, start, to - from);
 	if (err)
 		return err;
@@ -380,6 +385,8 @@ int alloc_free(struct tfs_trans *t, uint64_t start, uint64_t n)
 		return err;
 	}
 	alloc_note_growth(t->fs);
+	if (early_reuse(t->fs))
+		alloc_release(t->fs, start, n);
 	return 0;
 }
 

@@ -122,6 +122,9 @@ static int plan_journal(const struct tfs_format_opts *o, struct tfs_super *s, co
 	if (want && (want < least || want > MAX_JOURNAL))
 		return refuse(why, why_len, "journal size %llu: must be from %llu (with this node size) to %llu bytes",
 			      (unsigned long long)want, (unsigned long long)least, MAX_JOURNAL);
+	if (want > bytes / 2)
+		return refuse(why, why_len, "journal size %llu: more than half of the device",
+			      (unsigned long long)want);
 	if (!want)
 		want = max_t(uint64_t, min_t(uint64_t, max_t(uint64_t, bytes / 64, MIN_JOURNAL), MAX_AUTO_JOURNAL),
 			     least);
@@ -436,6 +439,9 @@ int tfs_format_write(struct bdev *b, const struct tfs_format_opts *o, const stru
 		err = write_groups(&f, o);
 	if (!err)
 		err = journal_format(b, super, geom);
+	/* a superblock, even a copy, speaks for all the rest */
+	if (!err)
+		err = bdev_flush(b);
 	for (i = 0; i < 2 && !err; i++)
 		if (geom->super_copies[i])
 			err = put(&f, geom->super_copies[i], super, sizeof(*super));
