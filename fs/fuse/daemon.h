@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Becoming a daemon, unmounting, and settings of the running kernel. */
+#ifndef FS_FUSE_DAEMON_H
+#define FS_FUSE_DAEMON_H
+
+#include <stdbool.h>
+
+/*
+ * Fork.  The parent does not return: it waits for daemon_ready() and exits 0, or exits
+ * with @fail_code if the child dies first (which has said why).  Returns in the
+ * child: 0; or -errno in the parent if there is no child.
+ */
+int daemon_fork(int fail_code);
+/* The child: all is well, let the parent go; give up the terminal. */
+void daemon_ready(void);
+
+/*
+ * Unmount while the file system is being served: the kernel hands us its dirty pages
+ * first.  What is in use is detached instead.
+ */
+void daemon_unmount(const char *mountpoint);
+
+/*
+ * The mount is gone, or detached: close the FUSE device under @fd in such a way that
+ * libfuse sees it so too and does not unmount whatever is at the mount point now.
+ */
+void daemon_forget_device(int fd);
+
+/* Memory reclaim may wait for us, so we may not wait for it (needs a privilege; without it nothing changes). */
+void daemon_set_io_flusher(void);
+/* Bigger readahead, and a fair share of dirty pages, where that is allowed. */
+void daemon_tune_bdi(const char *mountpoint, bool fuseblk);
+
+#endif

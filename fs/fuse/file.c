@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* File content: read, write, flush, fsync, fallocate, lseek. */
+#include "fs/fuse/front.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Pieces of one reply: what writev(2) takes, less the header. */
+#define MAX_PIECES 1023
+/*
+ * A payload that fills less of its segment than this is copied instead of kept: the
+ * rest of the segment would be held for nothing.
+ */
+#define ADOPT_MIN (TRANSPORT_MAX_WRITE / 2)
+
+static struct vfs_file *file_of(const struct fuse_file_info *fi)
+{
+	return ((struct open_file *)(uintptr_t)fi->fh)->f;
+}
+
+struct read_reply {
+	fuse_req_t req;
+	bool sent;
+};
+
+/* Pieces that lie behind one another become one; what is too many goes through the scratch memory. */
+static int gather(struct iovec *out, const struct iovec *iov, int n)
+{
+	char *scratch = transport_current()->scratch;
+	size_t used = 0;
+	int i, have = 0;
+
+	for (i = 0; i < n; i++) {
+		struct iovec *last = have ? &out[have - 1] : NULL;
+
+		if (last && (char *)last->iov_base + last->iov_len == iov[i].iov_base) {
+			last->iov_len += iov[i].iov_len;
+		} else if (have < MAX_PIECES - 1) {
+			out[have++] = iov[i];
+		} else {
+			if (!used)
+				out[have++] = (struct iovec){ scratch, 0 };
+			memcpy(scratch + used, iov[i].iov_base, iov[i].iov_len);
+			used += iov[i].iov_len;
+			out[have - 1].iov_len = used;
+		}
+	}
+	return have;
+}
+
+/* Straight from the cache to the kernel, while the inode is locked shared. */
+static int send_data(void *arg, struct iovec *iov, int n, size_t bytes)
+{
+	struct read_reply *rr = arg;
+	struct iovec out[MAX_PIECES + 1];
+
+	rr->sent = true;
+	n = gather(out + 1, iov, n);
+	transport_reply_iov(rr->req, out, n + 1);
+	return 0;
+}
+
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct read_reply rr = { .req = req };
+	size_t len = min_t(size_t, size, TRANSPORT_MAX_WRITE);
+	int err = vfs_read(front_of(req)->fs, file_of(fi), (uint64_t)off, len, send_data, &rr);
+
+	if (rr.sent)
+		return;
+	if (err < 0)
+		reply_err(req, err);
+	else
+		transport_reply_data(req, NULL, 0);
+}
+
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	const struct raw_request *rq = transport_current();
+	const struct fuse_write_in *in = rq->arg;
+	struct front *fr = front_of(req);
+	struct fuse_write_out out = { 0 };
+	unsigned int flags = 0;
+	int64_t n;
+
+	if (in->write_flags & FUSE_WRITE_CACHE)
+		flags |= VFS_WRITE_CACHE;
+	if (fr->killpriv && (in->write_flags & FUSE_WRITE_KILL_SUIDGID))
+		flags |= VFS_WRITE_KILL_PRIV;
+	size = min_t(size_t, size, rq->payload_len);
+	do {
+		struct iomap_src src = {
+			.buf = (char *)rq->payload + out.size,
+			.len = size - out.size,
+			.seg = size >= ADOPT_MIN ? rq->seg : NULL,
+		};
+
+		n = vfs_write(fr->fs, file_of(fi), (uint64_t)off + out.size, &src, flags);
+		if (n > 0)
+			out.size += (uint32_t)n;
+	} while (n > 0 && out.size < size);
+	/* Nobody would look at a short count of cached pages, so that is an error; a program sees its count. */
+	if (n < 0 && (!out.size || (flags & VFS_WRITE_CACHE)))
+		reply_err(req, (int)n);
+	else
+		transport_reply_data(req, &out, sizeof(out));
+}
+
+void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	reply_err(req, vfs_flush(front_of(req)->fs, file_of(fi)));
+}
+
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	reply_err(req, vfs_fsync(front_of(req)->fs, file_of(fi), datasync));
+}
+
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi)
+{
+	reply_err(req, vfs_fallocate(front_of(req)->fs, file_of(fi), mode, (uint64_t)off, (uint64_t)len));
+}
+
+/* ---- lseek ---- */
+
+struct seek {
+	struct work work;
+	struct front *fr;
+	fuse_req_t req;
+	struct open_file *of;
+	off_t off;
+	int whence;
+};
+
+static void seek_answer(struct front *fr, fuse_req_t req, struct open_file *of, off_t off, int whence)
+{
+	int64_t pos = vfs_lseek(fr->fs, of->f, (uint64_t)off, whence);
+
+	if (pos < 0)
+		reply_err(req, (int)pos);
+	else
+		fuse_reply_lseek(req, pos);
+}
+
+/*
+ * Dropping the kernel's pages makes it write the dirty ones to us first; a failure
+ * (the inode is not cached) means that there are none.
+ */
+static void seek_work(struct work *w)
+{
+	struct seek *s = container_of(w, struct seek, work);
+
+	fuse_lowlevel_notify_inval_inode(s->fr->se, s->of->ino, s->off & ~4095l, 0);
+	seek_answer(s->fr, s->req, s->of, s->off, s->whence);
+	tl_free(s);
+}
+
+/*
+ * The kernel asks for data and holes without writing its dirty pages first, so
+ * the answer would be wrong for a file that somebody writes.  We make it write
+ * them: on a thread of its own, since the writes come back to the transport's
+ * threads and all of these could be here.
+ */
+void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
+{
+	struct front *fr = front_of(req);
+	struct open_file *of = (struct open_file *)(uintptr_t)fi->fh;
+	struct seek *s;
+
+	if (whence != SEEK_DATA && whence != SEEK_HOLE) {
+		reply_err(req, -EINVAL);
+		return;
+	}
+	if (!open_for_writing(fr, ino)) {
+		seek_answer(fr, req, of, off, whence);
+		return;
+	}
+	s = tl_alloc(sizeof(*s));
+	if (!s) {
+		reply_err(req, -ENOMEM);
+		return;
+	}
+	*s = (struct seek){ .fr = fr, .req = req, .of = of, .off = off, .whence = whence };
+	work_init(&s->work, seek_work);
+	queue_work(fr->seekers, &s->work);
+}

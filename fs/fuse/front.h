@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The FUSE front end: what its parts share.
+ *
+ * Handlers run on the transport's threads, any number at once, and keep no
+ * state of their own but the table of open files.  A nodeid is an inode
+ * number.  Answers that carry attributes are built as the kernel wants them,
+ * with time-outs that never end: nobody but us changes the file system.
+ */
+#ifndef FS_FUSE_FRONT_H
+#define FS_FUSE_FRONT_H
+
+#include "core/workqueue.h"
+#include "fs/fuse/options.h"
+#include "fs/fuse/transport.h"
+#include "fs/vfs.h"
+
+#define OPEN_BUCKETS 64
+
+/* An open descriptor; its address is the kernel's file handle. */
+struct open_file {
+	struct list_head link; /* in its bucket */
+	uint64_t ino;
+	bool writable;
+	struct vfs_file *f;
+};
+
+struct open_table {
+	struct open_bucket {
+		pthread_mutex_t lock;
+		struct list_head files;
+	} buckets[OPEN_BUCKETS];
+};
+
+struct front {
+	struct options *opts;
+	struct bdev *bdev;
+	struct tfs_fs *fs; /* NULL once closed */
+	struct fuse_session *se;
+	struct transport *tr;
+	struct open_table open;
+	struct workqueue *seekers; /* for what must not block a transport thread, see file.c */
+	int close_err;		   /* what closing the file system said; negative errno */
+	int event_fd;		   /* main waits here: FRONT_EVENT_* */
+	bool killpriv;		   /* the kernel leaves clearing set-id bits to us */
+	pthread_mutex_t status_lock;
+	char *status_text; /* status_lock: for paging through, see ioctl.c */
+	size_t status_len;
+};
+
+enum { FRONT_EVENT_READY = 1, FRONT_EVENT_GONE = 1 << 20 }; /* added up in the eventfd */
+
+static inline struct front *front_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+/* front.c */
+extern const struct fuse_lowlevel_ops front_ops;
+int front_init(struct front *fr, struct options *opts);
+void front_exit(struct front *fr);
+/* Ends serving: closes what is open and the file system.  From DESTROY or from main, whichever is first. */
+void front_close_fs(struct front *fr);
+/* Transport hooks. */
+void front_amend_init(void *userdata, const struct fuse_init_in *in, struct fuse_init_out *out);
+bool front_raw_request(void *userdata, const struct raw_request *rq);
+
+/* @err: negative errno or 0.  ENOSYS never goes out: the kernel would not ask again. */
+void reply_err(fuse_req_t req, int err);
+void fill_cred(fuse_req_t req, struct vfs_cred *cred);
+
+/* attr.c */
+void fill_attr(const struct front *fr, const struct vfs_attr *a, struct fuse_attr *out);
+void fill_entry(const struct front *fr, const struct vfs_attr *a, struct fuse_entry_out *out);
+/* Answers with the entry, or @err; gives the lookup reference back if nobody got the answer. */
+void reply_entry(fuse_req_t req, int err, const struct vfs_attr *a);
+void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi);
+void op_statfs(fuse_req_t req, fuse_ino_t ino);
+void raw_statx(struct front *fr, const struct raw_request *rq);
+
+/* lookup.c */
+void op_lookup(fuse_req_t req, fuse_ino_t dir, const char *name);
+void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n);
+void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
+void op_readlink(fuse_req_t req, fuse_ino_t ino);
+void op_mknod(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, dev_t rdev);
+void op_mkdir(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode);
+void op_symlink(fuse_req_t req, const char *target, fuse_ino_t dir, const char *name);
+void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t dir, const char *name);
+void op_unlink(fuse_req_t req, fuse_ino_t dir, const char *name);
+void op_rmdir(fuse_req_t req, fuse_ino_t dir, const char *name);
+void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino_t newdir, const char *newname,
+	       unsigned int flags);
+
+/* dir.c */
+void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+
+/* open.c */
+void open_table_init(struct open_table *t);
+/* Closes what the kernel did not live to release. */
+void open_table_close_all(struct front *fr);
+bool open_for_writing(struct front *fr, uint64_t ino);
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, struct fuse_file_info *fi);
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void raw_tmpfile(struct front *fr, const struct raw_request *rq);
+
+/* file.c */
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi);
+void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi);
+void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi);
+
+/* xattr.c */
+void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags);
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+
+/* ioctl.c */
+void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, struct fuse_file_info *fi,
+	      unsigned int flags, const void *in, size_t in_size, size_t out_size);
+
+#endif

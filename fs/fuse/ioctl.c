@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What tallyctl asks for. */
+#include "fs/fuse/front.h"
+
+#include <errno.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tallyfs/ctl.h"
+
+struct text {
+	char *buf;
+	size_t len, size;
+	bool failed;
+};
+
+static void add_stat(void *arg, const char *group, const char *name, uint64_t value)
+{
+	struct text *t = arg;
+	char line[256];
+	int n = snprintf(line, sizeof(line), "%s.%s %llu\n", group, name, (unsigned long long)value);
+
+	if (n < 0 || n >= (int)sizeof(line))
+		return;
+	if (t->len + (size_t)n > t->size) {
+		size_t size = t->size ? 2 * t->size : 4096;
+		char *bigger = tl_realloc(t->buf, size);
+
+		if (!bigger) {
+			t->failed = true;
+			return;
+		}
+		t->buf = bigger;
+		t->size = size;
+	}
+	memcpy(t->buf + t->len, line, (size_t)n);
+	t->len += (size_t)n;
+}
+
+/* A caller who comes for the first page gets fresh numbers; whoever still pages through the old ones gets whole lines
+ * all the same. */
+static int refresh_status(struct front *fr)
+{
+	struct text t = { 0 };
+
+	vfs_stats(fr->fs, add_stat, &t);
+	add_stat(&t, "mount", "read_only", atomic_load(&fr->fs->read_only));
+	add_stat(&t, "mount", "writeback_cache", fr->opts->writeback_cache);
+	add_stat(&t, "mount", "threads", fr->opts->threads);
+	if (t.failed) {
+		tl_free(t.buf);
+		return -ENOMEM;
+	}
+	tl_free(fr->status_text);
+	fr->status_text = t.buf;
+	fr->status_len = t.len;
+	return 0;
+}
+
+/* As many whole lines from line @st->first on as fit. */
+static void fill_page(const struct front *fr, struct tally_status *st)
+{
+	const char *p = fr->status_text, *end = p + fr->status_len;
+	uint32_t line = 0;
+
+	st->lines = 0;
+	st->len = 0;
+	st->total = 0;
+	for (; p < end; line++) {
+		const char *next = (const char *)memchr(p, '\n', (size_t)(end - p)) + 1;
+		size_t n = (size_t)(next - p);
+
+		if (line == st->first + st->lines && n <= sizeof(st->text) - st->len) {
+			memcpy(st->text + st->len, p, n);
+			st->len += (uint32_t)n;
+			st->lines++;
+		}
+		p = next;
+	}
+	st->total = line;
+}
+
+static void ioctl_status(fuse_req_t req, const void *in, size_t in_size, size_t out_size)
+{
+	struct front *fr = front_of(req);
+	struct tally_status st;
+	int err = 0;
+
+	if (in_size < sizeof(st) || out_size < sizeof(st)) {
+		reply_err(req, -EINVAL);
+		return;
+	}
+	memcpy(&st, in, sizeof(st));
+	if (st.version != TALLY_CTL_VERSION) {
+		reply_err(req, -EPROTO);
+		return;
+	}
+	memset(st.text, 0, sizeof(st.text));
+	pthread_mutex_lock(&fr->status_lock);
+	if (!st.first || !fr->status_text)
+		err = refresh_status(fr);
+	if (!err)
+		fill_page(fr, &st);
+	pthread_mutex_unlock(&fr->status_lock);
+	if (err)
+		reply_err(req, err);
+	else
+		fuse_reply_ioctl(req, 0, &st, sizeof(st));
+}
+
+static void ioctl_label(fuse_req_t req, size_t out_size)
+{
+	char label[FSLABEL_MAX] = { 0 };
+
+	memcpy(label, front_of(req)->fs->super.label, TFS_LABEL_MAX);
+	fuse_reply_ioctl(req, 0, label, min_t(size_t, sizeof(label), out_size));
+}
+
+/*
+ * Numbers, the label and sync (as sync(2)) are for everyone who can open
+ * something here; nothing below names paths or changes state.
+ */
+void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, struct fuse_file_info *fi,
+	      unsigned int flags, const void *in, size_t in_size, size_t out_size)
+{
+	int err;
+
+	switch (cmd) {
+	case TALLY_IOC_STATUS:
+		ioctl_status(req, in, in_size, out_size);
+		return;
+	case TALLY_IOC_SYNC:
+		err = vfs_sync(front_of(req)->fs);
+		if (err)
+			reply_err(req, err);
+		else
+			fuse_reply_ioctl(req, 0, NULL, 0);
+		return;
+	case FS_IOC_GETFSLABEL:
+		ioctl_label(req, out_size);
+		return;
+	default:
+		reply_err(req, -ENOTTY);
+	}
+}

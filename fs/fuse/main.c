@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * tallyfs DEVICE|FILE MOUNTPOINT: the daemon's life.
+ *
+ * Order matters.  The image is locked and its journal replayed, and the file
+ * system mounted, while there is one thread; then comes the fork (threads and
+ * io_uring would not survive it); then the threads; and when the first request
+ * has been answered the parent exits 0.
+ */
+#include "fs/fuse/front.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs/fuse/daemon.h"
+
+#define SPIN_US 50
+#define EXIT_FAIL 1
+
+struct daemon {
+	struct options opts;
+	struct front front;
+	struct bdev *bdev;
+	char *source, *mountpoint; /* absolute */
+	bool fuseblk;
+	int signal_fd;
+};
+
+static void usage(void)
+{
+	printf("Usage: tallyfs [-df] [-o OPTIONS] DEVICE|FILE MOUNTPOINT\n"
+	       "Mount the tallyfs file system on DEVICE or in FILE.\n\n"
+	       "  -d         debug: foreground, and log every request\n"
+	       "  -f         foreground, log to standard error\n"
+	       "  -o OPTIONS mount options, separated by commas\n"
+	       "  --help     this text\n"
+	       "  --version  the version\n\n"
+	       "%s",
+	       options_help);
+}
+
+/* ---- mounting ---- */
+
+static int check_mountpoint(struct daemon *d)
+{
+	struct stat st;
+
+	d->mountpoint = realpath(d->opts.mountpoint, NULL);
+	if (!d->mountpoint || stat(d->mountpoint, &st)) {
+		fprintf(stderr, "tallyfs: %s: cannot be used as mount point: %s\n", d->opts.mountpoint,
+			strerror(errno));
+		return -errno;
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		fprintf(stderr, "tallyfs: %s: cannot be used as mount point: not a directory\n", d->opts.mountpoint);
+		return -ENOTDIR;
+	}
+	return 0;
+}
+
+static const char *open_error(int err)
+{
+	switch (err) {
+	case -EBUSY:
+		return "in use: it is mounted, or another program has it open for writing";
+	case -ENOTBLK:
+		return "neither a block device nor a regular file";
+	case -EROFS:
+		return "read-only; mount it with -o ro";
+	case -EINVAL:
+		return "empty";
+	default:
+		return strerror(-err);
+	}
+}
+
+static int open_image(struct daemon *d)
+{
+	unsigned int flags = BDEV_OPEN_WAIT | (d->opts.fs.ro ? BDEV_OPEN_RDONLY : 0);
+	struct front *fr = &d->front;
+	char why[256] = "";
+	int err;
+
+	d->source = realpath(d->opts.source, NULL);
+	err = d->source ? bdev_open(d->source, flags, &d->bdev) : -errno;
+	if (err) {
+		fprintf(stderr, "tallyfs: %s: %s\n", d->opts.source, open_error(err));
+		return err;
+	}
+	fr->bdev = d->bdev;
+	bdev_set_serving(d->bdev, true);
+	d->opts.fs.no_threads = true;
+	err = vfs_mount(d->bdev, &d->opts.fs, &fr->fs, why, sizeof(why));
+	if (err)
+		fprintf(stderr, "tallyfs: %s: %s\n", d->opts.source, why[0] ? why : strerror(-err));
+	d->fuseblk = d->bdev->is_block && geteuid() == 0;
+	return err;
+}
+
+/* In option lists a comma ends an option and a backslash takes the next character as it is. */
+static void escape(char *out, size_t size, const char *in)
+{
+	size_t n = 0;
+
+	for (; *in && n + 2 < size; in++) {
+		if (*in == ',' || *in == '\\')
+			out[n++] = '\\';
+		out[n++] = *in;
+	}
+	out[n] = '\0';
+}
+
+static int mount_session(struct daemon *d)
+{
+	struct front *fr = &d->front;
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	char name[2 * 4096], list[sizeof(name) + sizeof(d->opts.kernel) + 256];
+	int err = -ENOMEM;
+
+	escape(name, sizeof(name), d->source);
+	snprintf(list, sizeof(list), "-ofsname=%s,subtype=tallyfs,default_permissions,noatime,%s%s%s%s%s%s", name,
+		 d->opts.fs.ro ? "ro" : "rw", d->opts.allow_other ? ",allow_other" : "", d->fuseblk ? ",blkdev" : "",
+		 d->opts.debug ? ",debug" : "", d->opts.kernel[0] ? "," : "", d->opts.kernel);
+	if (fuse_opt_add_arg(&args, "tallyfs") || fuse_opt_add_arg(&args, list))
+		goto out;
+	err = -EINVAL;
+	fr->se = fuse_session_new(&args, &front_ops, sizeof(front_ops), fr);
+	if (!fr->se)
+		goto out;
+	err = 0;
+	/* libfuse has said why. */
+	if (fuse_session_mount(fr->se, d->mountpoint)) {
+		fprintf(stderr, "tallyfs: %s: cannot mount at %s\n", d->opts.source, d->mountpoint);
+		fuse_session_destroy(fr->se);
+		fr->se = NULL;
+		err = -EIO;
+	}
+out:
+	fuse_opt_free_args(&args);
+	return err;
+}
+
+/* ---- serving ---- */
+
+static void on_ready(void *userdata)
+{
+	struct front *fr = userdata;
+
+	eventfd_write(fr->event_fd, FRONT_EVENT_READY);
+}
+
+static void on_gone(void *userdata)
+{
+	struct front *fr = userdata;
+
+	eventfd_write(fr->event_fd, FRONT_EVENT_GONE);
+}
+
+/* Everything that has threads. */
+static int start_threads(struct daemon *d)
+{
+	struct front *fr = &d->front;
+	struct transport_config cfg = {
+		.se = fr->se,
+		.segs = pagecache_segs(fr->fs->pagecache),
+		.threads = d->opts.threads,
+		/* On one CPU the spinner would only keep the others from running. */
+		.spin_us = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? SPIN_US : 0,
+		.userdata = fr,
+		.init = front_amend_init,
+		.request = front_raw_request,
+		.ready = on_ready,
+		.gone = on_gone,
+	};
+	int err;
+
+	daemon_set_io_flusher();
+	err = bdev_start(d->bdev);
+	if (!err)
+		err = vfs_start_threads(fr->fs);
+	if (err)
+		return err;
+	fr->seekers = workqueue_create("seek", 1);
+	if (!fr->seekers)
+		return -ENOMEM;
+	err = transport_create(&cfg, &fr->tr);
+	return err ? err : transport_start(fr->tr);
+}
+
+/* Wait for a signal (true) or the transport's news; what came is added to *events. */
+static bool wait_event(struct daemon *d, uint64_t *events)
+{
+	struct pollfd pfd[2] = {
+		{ .fd = d->front.event_fd, .events = POLLIN },
+		{ .fd = d->signal_fd, .events = POLLIN },
+	};
+	struct signalfd_siginfo si;
+	eventfd_t v;
+
+	while (poll(pfd, 2, -1) < 0)
+		;
+	if ((pfd[0].revents & POLLIN) && !eventfd_read(d->front.event_fd, &v))
+		*events += v;
+	if ((pfd[1].revents & POLLIN) && read(d->signal_fd, &si, sizeof(si)) == sizeof(si)) {
+		log_info("signal %u: unmounting %s", si.ssi_signo, d->mountpoint);
+		return true;
+	}
+	return false;
+}
+
+/* How long the last users of a detached mount may take to let go, after a signal. */
+#define DETACHED_WAIT_MS 500
+
+static void serve(struct daemon *d)
+{
+	struct pollfd gone = { .fd = d->front.event_fd, .events = POLLIN };
+	uint64_t events = 0;
+	bool told = false;
+
+	while (events < FRONT_EVENT_GONE) {
+		if (wait_event(d, &events)) {
+			daemon_unmount(d->mountpoint);
+			poll(&gone, 1, DETACHED_WAIT_MS);
+			break;
+		}
+		if (events >= FRONT_EVENT_READY && events < FRONT_EVENT_GONE && !told) {
+			told = true;
+			daemon_tune_bdi(d->mountpoint, d->fuseblk);
+			if (!d->opts.foreground)
+				log_init("tallyfs", true, LOG_LVL_INFO);
+			log_info("%s mounted at %s%s", d->source, d->mountpoint, d->opts.fs.ro ? " read-only" : "");
+			daemon_ready();
+		}
+	}
+}
+
+static int block_signals(struct daemon *d)
+{
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	d->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
+	return d->signal_fd < 0 ? -errno : 0;
+}
+
+/* From a mounted session to the end.  0 or -errno. */
+static int run(struct daemon *d)
+{
+	struct front *fr = &d->front;
+	int err = block_signals(d);
+
+	if (!err && !d->opts.foreground)
+		err = daemon_fork(EXIT_FAIL);
+	if (!err)
+		err = start_threads(d);
+	if (err) {
+		fprintf(stderr, "tallyfs: %s: cannot serve: %s\n", d->opts.source, strerror(-err));
+		if (fr->tr)
+			transport_stop(fr->tr);
+	} else {
+		serve(d);
+		daemon_forget_device(fuse_session_fd(fr->se));
+	}
+	front_close_fs(fr);
+	fuse_session_unmount(fr->se);
+	if (fr->close_err) {
+		log_err("%s: not everything could be written: %s", d->source, strerror(-fr->close_err));
+		err = fr->close_err;
+	}
+	return err;
+}
+
+static int daemon_life(struct daemon *d)
+{
+	struct front *fr = &d->front;
+	int err;
+
+	err = check_mountpoint(d);
+	if (!err)
+		err = open_image(d);
+	if (!err)
+		err = mount_session(d);
+	if (!err)
+		err = run(d);
+	else if (fr->fs)
+		vfs_unmount(fr->fs);
+	if (fr->se)
+		fuse_session_destroy(fr->se);
+	transport_destroy(fr->tr);
+	if (d->bdev)
+		bdev_close(d->bdev);
+	free(d->source);
+	free(d->mountpoint);
+	return err;
+}
+
+int main(int argc, char **argv)
+{
+	static struct daemon d = { .signal_fd = -1 };
+	char why[512];
+	int err;
+
+	options_init(&d.opts);
+	err = options_parse_args(&d.opts, argc, argv, why, sizeof(why));
+	if (!err && d.opts.help) {
+		usage();
+		return 0;
+	}
+	if (!err && d.opts.version) {
+		printf("tallyfs %s\n", TALLYFS_VERSION);
+		return 0;
+	}
+	if (!err)
+		err = options_check(&d.opts, why, sizeof(why));
+	if (err) {
+		fprintf(stderr, "tallyfs: %s\n", why);
+		return 1;
+	}
+	log_init("tallyfs", false, d.opts.debug ? LOG_LVL_DEBUG : LOG_LVL_INFO);
+	err = front_init(&d.front, &d.opts);
+	if (!err)
+		err = daemon_life(&d);
+	front_exit(&d.front);
+	return err ? EXIT_FAIL : 0;
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Open files: open, create, tmpfile, release, and the table of what is open. */
+#include "fs/fuse/front.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+static struct open_bucket *bucket_of(struct front *fr, uint64_t ino)
+{
+	return &fr->open.buckets[ino % OPEN_BUCKETS];
+}
+
+void open_table_init(struct open_table *t)
+{
+	size_t i;
+
+	for (i = 0; i < OPEN_BUCKETS; i++) {
+		pthread_mutex_init(&t->buckets[i].lock, NULL);
+		INIT_LIST_HEAD(&t->buckets[i].files);
+	}
+}
+
+static struct open_file *table_add(struct front *fr, uint64_t ino, int flags, struct vfs_file *f)
+{
+	struct open_bucket *b = bucket_of(fr, ino);
+	struct open_file *of = tl_alloc(sizeof(*of));
+
+	if (!of)
+		return NULL;
+	of->ino = ino;
+	of->writable = (flags & O_ACCMODE) != O_RDONLY;
+	of->f = f;
+	pthread_mutex_lock(&b->lock);
+	list_add_tail(&of->link, &b->files);
+	pthread_mutex_unlock(&b->lock);
+	return of;
+}
+
+static void table_release(struct front *fr, struct open_file *of)
+{
+	struct open_bucket *b = bucket_of(fr, of->ino);
+
+	pthread_mutex_lock(&b->lock);
+	list_del_init(&of->link);
+	pthread_mutex_unlock(&b->lock);
+	vfs_release(fr->fs, of->f);
+	tl_free(of);
+}
+
+void open_table_close_all(struct front *fr)
+{
+	size_t i;
+
+	for (i = 0; i < OPEN_BUCKETS; i++) {
+		struct list_head *files = &fr->open.buckets[i].files;
+
+		while (!list_empty(files))
+			table_release(fr, list_entry(files->next, struct open_file, link));
+	}
+}
+
+bool open_for_writing(struct front *fr, uint64_t ino)
+{
+	struct open_bucket *b = bucket_of(fr, ino);
+	struct open_file *of;
+	bool found = false;
+
+	pthread_mutex_lock(&b->lock);
+	list_for_each_entry(of, &b->files, link) {
+		if (of->ino == ino && of->writable) {
+			found = true;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&b->lock);
+	return found;
+}
+
+/*
+ * The kernel's write-back cache fills partly written pages through any
+ * descriptor, and places what is appended by itself.
+ */
+static int flags_for_vfs(const struct front *fr, int flags)
+{
+	if (!fr->opts->writeback_cache)
+		return flags;
+	if ((flags & O_ACCMODE) == O_WRONLY)
+		flags = (flags & ~O_ACCMODE) | O_RDWR;
+	return flags & ~O_APPEND;
+}
+
+static void fill_open(const struct front *fr, const struct open_file *of, struct fuse_open_out *out)
+{
+	out->fh = (uint64_t)(uintptr_t)of;
+	/* What the kernel has cached of a file is right: nobody else changes it. */
+	out->open_flags = ABI_FOPEN_KEEP_CACHE | ABI_FOPEN_PARALLEL_DIRECT_WRITES;
+	out->padding = 0;
+}
+
+static int truncate_at_open(fuse_req_t req, struct front *fr, uint64_t ino, bool kill)
+{
+	struct vfs_attr set = { .size = 0 }, a;
+	unsigned int what = VFS_SET_SIZE | VFS_SET_MTIME_NOW;
+	struct vfs_cred cred;
+
+	if (kill)
+		what |= VFS_KILL_PRIV;
+	fill_cred(req, &cred);
+	return vfs_setattr(fr->fs, ino, what, &set, &cred, &a);
+}
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct front *fr = front_of(req);
+	const struct fuse_open_in *in = transport_current()->arg;
+	bool kill = fr->killpriv && (in->open_flags & FUSE_OPEN_KILL_SUIDGID);
+	struct fuse_open_out out;
+	struct open_file *of;
+	struct vfs_file *f;
+	int err;
+
+	err = vfs_open(fr->fs, ino, flags_for_vfs(fr, fi->flags) & ~O_TRUNC, &f);
+	if (err)
+		goto fail;
+	if (fi->flags & O_TRUNC) {
+		err = truncate_at_open(req, fr, ino, kill);
+		if (err)
+			goto fail_release;
+	}
+	of = table_add(fr, ino, fi->flags, f);
+	if (!of) {
+		err = -ENOMEM;
+		goto fail_release;
+	}
+	fill_open(fr, of, &out);
+	if (transport_reply_data(req, &out, sizeof(out)) == -ENOENT)
+		table_release(fr, of);
+	return;
+fail_release:
+	vfs_release(fr->fs, f);
+fail:
+	reply_err(req, err);
+}
+
+struct created {
+	struct fuse_entry_out entry;
+	struct fuse_open_out open;
+};
+
+/* An inode just made (or found) and opened becomes an open file and its answer. */
+static int finish_create(struct front *fr, const struct vfs_attr *a, struct vfs_file *f, int flags, struct created *out,
+			 struct open_file **of)
+{
+	*of = table_add(fr, a->ino, flags, f);
+	if (!*of) {
+		vfs_release(fr->fs, f);
+		vfs_forget(fr->fs, a->ino, 1);
+		return -ENOMEM;
+	}
+	fill_entry(fr, a, &out->entry);
+	fill_open(fr, *of, &out->open);
+	return 0;
+}
+
+static void undo_create(struct front *fr, struct open_file *of)
+{
+	uint64_t ino = of->ino;
+
+	table_release(fr, of);
+	vfs_forget(fr->fs, ino, 1);
+}
+
+/* The name came into being between the kernel's look and our making it. */
+static int open_existing(fuse_req_t req, struct front *fr, uint64_t dir, const char *name, int flags,
+			 struct vfs_attr *a, struct vfs_file **f)
+{
+	int err = vfs_lookup(fr->fs, dir, name, a);
+
+	if (err)
+		return err;
+	if ((a->mode & S_IFMT) != S_IFREG) {
+		err = -EEXIST;
+		goto out;
+	}
+	err = vfs_open(fr->fs, a->ino, flags_for_vfs(fr, flags) & ~O_TRUNC, f);
+	if (err)
+		goto out;
+	if (flags & O_TRUNC) {
+		err = truncate_at_open(req, fr, a->ino, true);
+		if (!err)
+			err = vfs_getattr(fr->fs, a->ino, a);
+		if (err)
+			vfs_release(fr->fs, *f);
+	}
+out:
+	if (err)
+		vfs_forget(fr->fs, a->ino, 1);
+	return err;
+}
+
+void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+	struct front *fr = front_of(req);
+	struct created out;
+	struct open_file *of;
+	struct vfs_cred cred;
+	struct vfs_attr a;
+	struct vfs_file *f;
+	int err;
+
+	fill_cred(req, &cred);
+	err = vfs_create(fr->fs, dir, name, mode, &cred, flags_for_vfs(fr, fi->flags) & ~O_TRUNC, &a, &f);
+	if (err == -EEXIST && !(fi->flags & O_EXCL))
+		err = open_existing(req, fr, dir, name, fi->flags, &a, &f);
+	if (!err)
+		err = finish_create(fr, &a, f, fi->flags, &out, &of);
+	if (err)
+		reply_err(req, err);
+	else if (transport_reply_data(req, &out, sizeof(out)) == -ENOENT)
+		undo_create(fr, of);
+}
+
+void raw_tmpfile(struct front *fr, const struct raw_request *rq)
+{
+	const struct fuse_create_in *in = rq->arg;
+	struct vfs_cred cred = { .uid = rq->hdr->uid, .gid = rq->hdr->gid };
+	struct created out;
+	struct open_file *of;
+	struct vfs_attr a;
+	struct vfs_file *f;
+	int err = -EINVAL;
+
+	if (rq->arg_len >= sizeof(*in)) {
+		cred.umask = in->umask;
+		err = vfs_tmpfile(fr->fs, rq->hdr->nodeid, in->mode, &cred, flags_for_vfs(fr, (int)in->flags), &a, &f);
+	}
+	if (!err)
+		err = finish_create(fr, &a, f, (int)in->flags, &out, &of);
+	if (err)
+		transport_reply(-err, NULL, 0);
+	else if (transport_reply(0, &out, sizeof(out)) == -ENOENT)
+		undo_create(fr, of);
+}
+
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	table_release(front_of(req), (struct open_file *)(uintptr_t)fi->fh);
+	fuse_reply_err(req, 0);
+}

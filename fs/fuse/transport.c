@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Threads, receive buffers and replies under libfuse. */
+#include "fs/fuse/transport.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/list.h"
+#include "core/log.h"
+
+/* In front of a WRITE's payload. */
+#define WRITE_HEADERS (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
+_Static_assert(WRITE_HEADERS == 80, "kernel ABI");
+
+/* Threads beyond the configured ones, for when all of these wait for something. */
+#define EXTRA_THREADS 10
+/* Wakes a thread out of read(2); the handler does nothing. */
+#define KICK_SIGNAL SIGUSR2
+/* Room for one reply: IOV_MAX of Linux. */
+#define MAX_IOV 1024
+
+struct worker {
+	struct list_head link;
+	struct transport *tr;
+	pthread_t thread;
+	struct seg *seg;
+	/*
+	 * Requests are parsed here.  A WRITE leaves only its headers in it; others are made
+	 * whole by copying what the kernel put into the segment behind them.
+	 */
+	char *buf;
+	struct raw_request rq;
+	unsigned int opcode; /* FUSE_INIT while its reply is to be amended */
+	atomic_bool reading; /* sleeps in read(2), where a signal does no harm */
+};
+
+struct transport {
+	struct transport_config cfg;
+	int fd;
+	atomic_bool stopping;
+	atomic_int idle;     /* threads that wait for a request */
+	atomic_bool spinner; /* somebody spins */
+	pthread_mutex_t lock;
+	pthread_cond_t ended;
+	struct list_head workers; /* lock */
+	unsigned int nr_workers;  /* lock */
+	bool gone_told;		  /* lock */
+};
+
+static __thread struct worker *self;
+
+static void *worker_main(void *arg);
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static void kick_handler(int sig)
+{
+}
+
+const struct raw_request *transport_current(void)
+{
+	return self ? &self->rq : NULL;
+}
+
+/* ---- replies ---- */
+
+static ssize_t session_writev(int fd, struct iovec *iov, int count, void *userdata)
+{
+	if (self && self->opcode == FUSE_INIT && count == 2) {
+		const struct fuse_out_header *out = iov[0].iov_base;
+
+		if (out->unique == self->rq.hdr->unique && !out->error &&
+		    iov[1].iov_len >= sizeof(struct fuse_init_out) && self->tr->cfg.init)
+			self->tr->cfg.init(self->tr->cfg.userdata, self->rq.arg, iov[1].iov_base);
+	}
+	return writev(fd, iov, count);
+}
+
+/* libfuse wants one; the threads here do their own reading. */
+static ssize_t session_read(int fd, void *buf, size_t len, void *userdata)
+{
+	return read(fd, buf, len);
+}
+
+static int send_reply(int error, struct iovec *iov, int n)
+{
+	struct fuse_out_header out = { .error = -error, .unique = self->rq.hdr->unique };
+	size_t len = sizeof(out);
+	int i;
+
+	iov[0].iov_base = &out;
+	iov[0].iov_len = sizeof(out);
+	for (i = 1; i < n; i++)
+		len += iov[i].iov_len;
+	out.len = (uint32_t)len;
+	return writev(self->tr->fd, iov, n) < 0 ? -errno : 0;
+}
+
+int transport_reply(int error, const void *data, size_t len)
+{
+	struct iovec iov[2] = { [1] = { .iov_base = (void *)data, .iov_len = len } };
+
+	return send_reply(error, iov, len ? 2 : 1);
+}
+
+int transport_reply_iov(fuse_req_t req, struct iovec *iov, int n)
+{
+	int err = send_reply(0, iov, n);
+
+	fuse_reply_none(req);
+	return err;
+}
+
+int transport_reply_data(fuse_req_t req, const void *data, size_t len)
+{
+	struct iovec iov[2] = { [1] = { .iov_base = (void *)data, .iov_len = len } };
+
+	return transport_reply_iov(req, iov, 2);
+}
+
+/* ---- requests ---- */
+
+/*
+ * A request often follows the answer to the one before within microseconds, and
+ * waking a sleeping thread costs more than that.  One thread at a time looks
+ * for a while without sleeping; the others leave the CPU alone.
+ */
+static void spin(struct transport *tr)
+{
+	struct pollfd pfd = { .fd = tr->fd, .events = POLLIN };
+	uint64_t end;
+
+	if (!tr->cfg.spin_us || atomic_exchange(&tr->spinner, true))
+		return;
+	end = now_ns() + tr->cfg.spin_us * 1000ull;
+	while (!poll(&pfd, 1, 0) && now_ns() < end)
+		;
+	atomic_store(&tr->spinner, false);
+}
+
+/* One request into the worker's buffers.  Bytes, 0: again, -errno. */
+static ssize_t receive(struct worker *w)
+{
+	struct transport *tr = w->tr;
+	struct iovec iov[2];
+	ssize_t n;
+
+	if (!w->seg)
+		w->seg = seg_alloc(tr->cfg.segs, TRANSPORT_MAX_WRITE);
+	if (!w->seg) {
+		/* Whoever has the memory will give some back. */
+		usleep(1000);
+		return 0;
+	}
+	iov[0] = (struct iovec){ w->buf, WRITE_HEADERS };
+	iov[1] = (struct iovec){ w->seg->base, TRANSPORT_MAX_WRITE };
+	atomic_store(&w->reading, true);
+	n = atomic_load(&tr->stopping) ? 0 : readv(tr->fd, iov, 2);
+	atomic_store(&w->reading, false);
+	if (n < 0) {
+		/* ENOENT: the request was interrupted before it was read. */
+		if (errno == EINTR || errno == EAGAIN || errno == ENOENT)
+			return 0;
+		return -errno;
+	}
+	return n && n < (ssize_t)sizeof(struct fuse_in_header) ? -EIO : n;
+}
+
+static void describe(struct worker *w, size_t len)
+{
+	struct fuse_in_header *hdr = (struct fuse_in_header *)w->buf;
+	bool write = hdr->opcode == FUSE_WRITE && len >= WRITE_HEADERS;
+
+	w->opcode = hdr->opcode;
+	w->rq.hdr = hdr;
+	w->rq.arg = hdr + 1;
+	w->rq.payload = write ? w->seg->base : NULL;
+	w->rq.payload_len = write ? len - WRITE_HEADERS : 0;
+	w->rq.seg = write ? w->seg : NULL;
+	w->rq.scratch = w->seg->base;
+	w->rq.arg_len = len - sizeof(*hdr) - w->rq.payload_len;
+	if (!write && len > WRITE_HEADERS)
+		memcpy(w->buf + WRITE_HEADERS, w->seg->base, len - WRITE_HEADERS);
+}
+
+static void process(struct worker *w, size_t len)
+{
+	struct transport *tr = w->tr;
+	struct fuse_buf buf = { .size = len, .mem = w->buf };
+
+	describe(w, len);
+	if (!tr->cfg.request || !tr->cfg.request(tr->cfg.userdata, &w->rq))
+		fuse_session_process_buf(tr->cfg.se, &buf);
+	if (w->opcode == FUSE_INIT && tr->cfg.ready)
+		tr->cfg.ready(tr->cfg.userdata);
+	w->opcode = 0;
+	/* Somebody kept the payload: it is theirs now. */
+	if (w->seg && atomic_load(&w->seg->refs) > 1) {
+		seg_put(w->seg);
+		w->seg = NULL;
+	}
+}
+
+/* ---- threads ---- */
+
+static int start_worker(struct transport *tr)
+{
+	struct worker *w = tl_zalloc(sizeof(*w));
+	pthread_attr_t attr;
+	int err;
+
+	if (!w)
+		return -ENOMEM;
+	w->tr = tr;
+	w->buf = tl_alloc(WRITE_HEADERS + TRANSPORT_MAX_WRITE);
+	if (!w->buf) {
+		tl_free(w);
+		return -ENOMEM;
+	}
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_mutex_lock(&tr->lock);
+	err = -pthread_create(&w->thread, &attr, worker_main, w);
+	if (!err) {
+		list_add_tail(&w->link, &tr->workers);
+		tr->nr_workers++;
+		atomic_fetch_add(&tr->idle, 1);
+	}
+	pthread_mutex_unlock(&tr->lock);
+	pthread_attr_destroy(&attr);
+	if (err) {
+		tl_free(w->buf);
+		tl_free(w);
+	}
+	return err;
+}
+
+/* The last idle thread has got work: somebody must be there for what the work may wait for. */
+static void maybe_grow(struct transport *tr)
+{
+	bool grow;
+
+	pthread_mutex_lock(&tr->lock);
+	grow = tr->nr_workers < tr->cfg.threads + EXTRA_THREADS;
+	pthread_mutex_unlock(&tr->lock);
+	if (grow && !atomic_load(&tr->stopping) && start_worker(tr))
+		log_warn("no more threads to be had for requests");
+}
+
+/* True if this one is not needed any more. */
+static bool surplus(struct transport *tr)
+{
+	bool yes;
+
+	if ((unsigned int)atomic_load(&tr->idle) <= tr->cfg.threads)
+		return false;
+	pthread_mutex_lock(&tr->lock);
+	yes = tr->nr_workers > tr->cfg.threads && (unsigned int)atomic_load(&tr->idle) > tr->cfg.threads;
+	if (yes)
+		atomic_fetch_sub(&tr->idle, 1);
+	pthread_mutex_unlock(&tr->lock);
+	return yes;
+}
+
+static void worker_end(struct worker *w, int err)
+{
+	struct transport *tr = w->tr;
+	bool tell;
+
+	seg_put(w->seg);
+	tl_free(w->buf);
+	self = NULL;
+	if (err && err != -ENODEV)
+		log_err("reading from the FUSE device: %s", strerror(-err));
+	pthread_mutex_lock(&tr->lock);
+	list_del_init(&w->link);
+	tr->nr_workers--;
+	tell = !tr->gone_told && (err || !tr->nr_workers);
+	if (tell)
+		tr->gone_told = true;
+	/* Told under the lock: once it is let go, whoever waits for the end may free everything. */
+	if (tell && tr->cfg.gone)
+		tr->cfg.gone(tr->cfg.userdata);
+	pthread_cond_broadcast(&tr->ended);
+	pthread_mutex_unlock(&tr->lock);
+	tl_free(w);
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+	struct transport *tr = w->tr;
+	ssize_t n = 0;
+
+	self = w;
+	/* Wait for start_worker to have filled in the list. */
+	pthread_mutex_lock(&tr->lock);
+	pthread_mutex_unlock(&tr->lock);
+	while (!atomic_load(&tr->stopping)) {
+		n = receive(w);
+		if (n < 0)
+			break;
+		if (!n)
+			continue;
+		if (atomic_fetch_sub(&tr->idle, 1) == 1)
+			maybe_grow(tr);
+		process(w, (size_t)n);
+		atomic_fetch_add(&tr->idle, 1);
+		if (surplus(tr))
+			break;
+		spin(tr);
+	}
+	worker_end(w, n < 0 ? (int)n : 0);
+	return NULL;
+}
+
+int transport_create(const struct transport_config *cfg, struct transport **out)
+{
+	static const struct fuse_custom_io io = { .writev = session_writev, .read = session_read };
+	struct sigaction sa = { .sa_handler = kick_handler };
+	struct transport *tr = tl_zalloc(sizeof(*tr));
+	int err;
+
+	if (!tr)
+		return -ENOMEM;
+	tr->cfg = *cfg;
+	tr->fd = fuse_session_fd(cfg->se);
+	err = fuse_session_custom_io(cfg->se, &io, tr->fd);
+	if (err) {
+		tl_free(tr);
+		return err;
+	}
+	pthread_mutex_init(&tr->lock, NULL);
+	pthread_cond_init(&tr->ended, NULL);
+	INIT_LIST_HEAD(&tr->workers);
+	sigaction(KICK_SIGNAL, &sa, NULL);
+	*out = tr;
+	return 0;
+}
+
+int transport_start(struct transport *tr)
+{
+	unsigned int i;
+	int err;
+
+	for (i = 0; i < tr->cfg.threads; i++) {
+		err = start_worker(tr);
+		if (err && !i)
+			return err;
+	}
+	return 0;
+}
+
+void transport_stop(struct transport *tr)
+{
+	struct worker *me = self && self->tr == tr ? self : NULL;
+	unsigned int left = me ? 1 : 0;
+	struct worker *w;
+
+	atomic_store(&tr->stopping, true);
+	pthread_mutex_lock(&tr->lock);
+	while (tr->nr_workers > left) {
+		struct timespec until;
+
+		/* A signal that comes just before the thread sleeps is lost, so ask again. */
+		list_for_each_entry(w, &tr->workers, link) {
+			if (w != me && atomic_load(&w->reading))
+				pthread_kill(w->thread, KICK_SIGNAL);
+		}
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_nsec += 2000000;
+		if (until.tv_nsec >= 1000000000) {
+			until.tv_nsec -= 1000000000;
+			until.tv_sec++;
+		}
+		pthread_cond_timedwait(&tr->ended, &tr->lock, &until);
+	}
+	pthread_mutex_unlock(&tr->lock);
+	if (me) {
+		seg_put(me->seg);
+		me->seg = NULL;
+		me->rq.scratch = NULL;
+	}
+}
+
+void transport_destroy(struct transport *tr)
+{
+	if (!tr)
+		return;
+	assert(!tr->nr_workers);
+	pthread_cond_destroy(&tr->ended);
+	pthread_mutex_destroy(&tr->lock);
+	tl_free(tr);
+}

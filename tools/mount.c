@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * mount.tallyfs: what mount(8) calls for "mount -t tallyfs" and for fstab lines.  It
+ * checks the options, runs tallyfs(8), and turns its result into mount's exit codes.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fs/fuse/options.h"
+#include "tools/mounts.h"
+
+#define WHO "mount.tallyfs"
+#define MAX_OPTION_LISTS 32
+
+enum { EXIT_OK = 0, EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_MOUNT = 32 };
+
+extern char **environ;
+
+struct request {
+	struct options opts;
+	const char *source, *mountpoint;
+	const char *lists[MAX_OPTION_LISTS];
+	int nr_lists;
+	bool fake, verbose;
+	char why[512];
+};
+
+static void usage(void)
+{
+	printf("Usage: " WHO " DEVICE|FILE MOUNTPOINT [-fnsv] [-o OPTIONS]\n"
+	       "Helper of mount(8); runs tallyfs(8).\n\n"
+	       "  -f         fake: check the arguments, do not mount\n"
+	       "  -n         accepted, without effect\n"
+	       "  -o OPTIONS mount options, separated by commas\n"
+	       "  -s         sloppy: leave out unknown options\n"
+	       "  -v         verbose: print the command that is run\n"
+	       "  --help     this text\n"
+	       "  --version  the version\n\n"
+	       "%s",
+	       options_help);
+}
+
+static int bad(const char *why)
+{
+	fprintf(stderr, WHO ": %s\n", why);
+	return EXIT_USAGE;
+}
+
+/* False, with r->why: not understood. */
+static bool parse(struct request *r, int argc, char **argv)
+{
+	const char *c;
+	int i;
+
+	for (i = 1; i < argc; i++) {
+		char *a = argv[i];
+
+		if (a[0] != '-' || !a[1]) {
+			if (!r->source)
+				r->source = a;
+			else if (!r->mountpoint)
+				r->mountpoint = a;
+			else
+				goto unexpected;
+			continue;
+		}
+		for (c = a + 1; *c; c++) {
+			if (*c == 'f') {
+				r->fake = true;
+			} else if (*c == 's') {
+				r->opts.sloppy = true;
+			} else if (*c == 'v') {
+				r->verbose = true;
+			} else if (*c == 'o' || *c == 't' || *c == 'N') {
+				const char *value = c[1] ? c + 1 : argv[++i];
+
+				if (!value || r->nr_lists == MAX_OPTION_LISTS)
+					goto unexpected;
+				/* The type and the namespace are known. */
+				if (*c == 'o')
+					r->lists[r->nr_lists++] = value;
+				break;
+			} else if (*c != 'n') {
+				goto unexpected;
+			}
+		}
+		continue;
+	unexpected:
+		snprintf(r->why, sizeof(r->why),
+			 "unexpected '%s'; usage: " WHO " DEVICE|FILE MOUNTPOINT [-fnsv] [-o OPTIONS]", a);
+		return false;
+	}
+	if (!r->mountpoint)
+		snprintf(r->why, sizeof(r->why), "usage: " WHO " DEVICE|FILE MOUNTPOINT [-fnsv] [-o OPTIONS]");
+	return r->mountpoint;
+}
+
+static bool check_options(struct request *r)
+{
+	bool remount;
+	int i;
+
+	for (i = 0; i < r->nr_lists; i++)
+		if (options_parse_list(&r->opts, r->lists[i], r->why, sizeof(r->why)))
+			return false;
+	r->opts.source = r->source;
+	r->opts.mountpoint = r->mountpoint;
+	remount = r->opts.remount;
+	r->opts.remount = false;
+	if (options_check(&r->opts, r->why, sizeof(r->why)))
+		return false;
+	r->opts.remount = remount;
+	return true;
+}
+
+/* A second daemon is never started.  Asking for what already is succeeds. */
+static int remount(const struct request *r)
+{
+	struct mount_entry *m = calloc(1, sizeof(*m));
+	int err, code = EXIT_MOUNT;
+
+	if (!m)
+		return EXIT_SYSTEM;
+	err = mounts_find(r->mountpoint, m);
+	if (err)
+		fprintf(stderr, WHO ": remount: %s: no tallyfs is mounted there\n", r->mountpoint);
+	else if (m->read_only != r->opts.fs.ro)
+		fprintf(stderr,
+			WHO
+			": remount: a mounted tallyfs cannot change between ro and rw; unmount %s and mount it again\n",
+			r->mountpoint);
+	else
+		code = EXIT_OK;
+	free(m);
+	return code;
+}
+
+/* tallyfs lies beside this program, whatever link it was called by; else it is looked for in PATH. */
+static const char *daemon_path(char *buf, size_t size)
+{
+	ssize_t n = readlink("/proc/self/exe", buf, size - sizeof("tallyfs"));
+	char *slash;
+
+	if (n <= 0)
+		return "tallyfs";
+	buf[n] = '\0';
+	slash = strrchr(buf, '/');
+	if (!slash)
+		return "tallyfs";
+	strcpy(slash + 1, "tallyfs");
+	return access(buf, X_OK) ? "tallyfs" : buf;
+}
+
+/* What tallyfs gets: the options that were understood, with those for others left out by its own parser. */
+static int run_daemon(const struct request *r)
+{
+	char path[PATH_MAX], *argv[2 * MAX_OPTION_LISTS + 5];
+	int i, n = 0, status, err;
+	pid_t pid;
+
+	argv[n++] = (char *)daemon_path(path, sizeof(path));
+	if (r->opts.sloppy) {
+		argv[n++] = "-o";
+		argv[n++] = "sloppy";
+	}
+	for (i = 0; i < r->nr_lists; i++) {
+		argv[n++] = "-o";
+		argv[n++] = (char *)r->lists[i];
+	}
+	argv[n++] = (char *)r->source;
+	argv[n++] = (char *)r->mountpoint;
+	argv[n] = NULL;
+	if (r->verbose) {
+		for (i = 0; i < n; i++)
+			printf("%s%s", argv[i], i + 1 < n ? " " : "\n");
+		fflush(stdout);
+	}
+	if (r->fake)
+		return EXIT_OK;
+	err = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
+	if (err) {
+		fprintf(stderr, WHO ": cannot run %s: %s\n", argv[0], strerror(err));
+		return EXIT_SYSTEM;
+	}
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return EXIT_SYSTEM;
+	return WIFEXITED(status) && !WEXITSTATUS(status) ? EXIT_OK : EXIT_MOUNT;
+}
+
+int main(int argc, char **argv)
+{
+	static struct request r;
+	int i;
+
+	for (i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--help")) {
+			usage();
+			return EXIT_OK;
+		}
+		if (!strcmp(argv[i], "--version")) {
+			printf(WHO " %s\n", TALLYFS_VERSION);
+			return EXIT_OK;
+		}
+	}
+	options_init(&r.opts);
+	if (!parse(&r, argc, argv) || !check_options(&r))
+		return bad(r.why);
+	return r.opts.remount ? remount(&r) : run_daemon(&r);
+}

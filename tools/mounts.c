@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Mounted tallyfs file systems: finding one, unmounting it, waiting until its image is closed. */
+#include "tools/mounts.h"
+
+#include <errno.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/bdev.h"
+
+/* Nobody is told of a wait shorter than this. */
+#define QUIET_WAIT_MS 300
+
+extern char **environ;
+
+/* \040 and its like, in place. */
+static void unescape(char *s)
+{
+	char *out = s;
+
+	for (; *s; s++) {
+		unsigned int a, b, c;
+
+		a = (unsigned int)(s[0] == '\\' ? s[1] - '0' : 8);
+		b = a < 8 ? (unsigned int)(s[2] - '0') : 8;
+		c = b < 8 ? (unsigned int)(s[3] - '0') : 8;
+		if (c < 8) {
+			*out++ = (char)(a << 6 | b << 3 | c);
+			s += 3;
+		} else {
+			*out++ = *s;
+		}
+	}
+	*out = '\0';
+}
+
+/* A line of /proc/self/mountinfo: "36 35 98:0 /root /mnt options [fields] - type source options". */
+static bool parse_line(char *line, struct mount_entry *m)
+{
+	char *save, *field, *right = strstr(line, " - ");
+	int i;
+
+	if (!right)
+		return false;
+	*right = '\0';
+	field = strtok_r(line, " \n", &save);
+	for (i = 0; field; i++, field = strtok_r(NULL, " \n", &save)) {
+		if (i == 2 && sscanf(field, "%u:%u", &m->major, &m->minor) != 2)
+			return false;
+		if (i == 4) {
+			unescape(field);
+			snprintf(m->mountpoint, sizeof(m->mountpoint), "%s", field);
+		}
+		if (i == 5)
+			m->read_only = !strncmp(field, "ro", 2) && (field[2] == ',' || !field[2]);
+	}
+	field = strtok_r(right + 3, " \n", &save);
+	if (i < 6 || !field)
+		return false;
+	snprintf(m->type, sizeof(m->type), "%s", field);
+	field = strtok_r(NULL, " \n", &save);
+	if (!field)
+		return false;
+	unescape(field);
+	snprintf(m->source, sizeof(m->source), "%s", field);
+	/* The file system itself may be read-only under a mount that is not. */
+	field = strtok_r(NULL, " \n", &save);
+	if (field && !strncmp(field, "ro", 2) && (field[2] == ',' || !field[2]))
+		m->read_only = true;
+	return true;
+}
+
+static bool is_tallyfs(const struct mount_entry *m)
+{
+	return !strcmp(m->type, "fuse.tallyfs") || !strcmp(m->type, "fuseblk.tallyfs");
+}
+
+/*
+ * Go through all mounts: @found gets the last one at @path, if that is wanted;
+ * the result is how often the file system @same is mounted, if that is.
+ */
+static int scan(const char *path, struct mount_entry *found, const struct mount_entry *same)
+{
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	struct mount_entry *m = malloc(sizeof(*m));
+	char *line = NULL;
+	size_t size = 0;
+	int n = 0;
+
+	if (!f || !m) {
+		n = f ? -ENOMEM : -errno;
+		goto out;
+	}
+	while (getline(&line, &size, f) > 0) {
+		if (!parse_line(line, m))
+			continue;
+		if (same && m->major == same->major && m->minor == same->minor)
+			n++;
+		if (path && !strcmp(m->mountpoint, path)) {
+			*found = *m;
+			n = 1;
+		}
+	}
+out:
+	if (f)
+		fclose(f);
+	free(line);
+	free(m);
+	return n;
+}
+
+int mounts_find(const char *path, struct mount_entry *m)
+{
+	/* What a killed daemon left cannot be looked into, but its name is still good. */
+	char *real = realpath(path, NULL);
+	int n = scan(real ? real : path, m, NULL);
+
+	free(real);
+	if (n < 0)
+		return n;
+	return n && is_tallyfs(m) ? 0 : -ENOENT;
+}
+
+static int run_fusermount(const char *path, unsigned int flags)
+{
+	char *argv[] = { "fusermount3", "-u", flags & MOUNTS_LAZY ? "-z" : "--", (char *)path, NULL };
+	int status, err;
+	pid_t pid;
+
+	err = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
+	if (err)
+		return -err;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	/* It has said why. */
+	return WIFEXITED(status) && !WEXITSTATUS(status) ? 0 : -EBUSY;
+}
+
+static int detach(const char *who, const struct mount_entry *m, unsigned int flags)
+{
+	int how = UMOUNT_NOFOLLOW | (flags & MOUNTS_FORCE ? MNT_FORCE : 0) | (flags & MOUNTS_LAZY ? MNT_DETACH : 0);
+	int err;
+
+	if (!umount2(m->mountpoint, how))
+		return 0;
+	err = -errno;
+	if (err == -EPERM && geteuid() != 0)
+		return run_fusermount(m->mountpoint, flags);
+	fprintf(stderr, "%s: %s: %s\n", who, m->mountpoint,
+		err == -EBUSY ? "in use: a program has a file open or works in it" : strerror(-err));
+	return err;
+}
+
+static int wait_closed(const char *who, const struct mount_entry *m, unsigned int flags)
+{
+	int err = bdev_wait_closed(m->source, QUIET_WAIT_MS);
+
+	if (err == -ETIMEDOUT) {
+		fprintf(stderr, "%s: waiting until %s is written and closed ...\n", who, m->source);
+		err = bdev_wait_closed(m->source, -1);
+	}
+	/* Removed meanwhile, or not readable for this user: nothing to wait with. */
+	if (err == -ENOENT || err == -EACCES || err == -EPERM) {
+		fprintf(stderr, "%s: %s: cannot tell when it is closed: %s\n", who, m->source, strerror(-err));
+		return 0;
+	}
+	if (err)
+		fprintf(stderr, "%s: %s: %s\n", who, m->source, strerror(-err));
+	else if (flags & MOUNTS_VERBOSE)
+		fprintf(stderr, "%s: %s is closed\n", who, m->source);
+	return err;
+}
+
+int mounts_unmount(const char *who, const char *path, unsigned int flags)
+{
+	struct mount_entry *m = calloc(1, sizeof(*m));
+	int err;
+
+	if (!m)
+		return -ENOMEM;
+	err = mounts_find(path, m);
+	if (err) {
+		fprintf(stderr, "%s: %s: %s\n", who, path,
+			err == -ENOENT ? "no tallyfs is mounted there" : strerror(-err));
+		goto out;
+	}
+	err = detach(who, m, flags);
+	if (err)
+		goto out;
+	if (flags & MOUNTS_VERBOSE)
+		fprintf(stderr, "%s: %s unmounted\n", who, m->mountpoint);
+	if (flags & MOUNTS_LAZY)
+		goto out;
+	if (scan(NULL, NULL, m) > 0)
+		fprintf(stderr, "%s: %s is still mounted in another place\n", who, m->source);
+	else
+		err = wait_closed(who, m, flags);
+out:
+	free(m);
+	return err;
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* tallyctl: talks to a mounted tallyfs. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "tallyfs/ctl.h"
+#include "tools/ctl.h"
+#include "tools/mounts.h"
+
+static void usage(void)
+{
+	printf("Usage: tallyctl [--json] status [--check] MOUNTPOINT|DEVICE|FILE\n"
+	       "       tallyctl sync MOUNTPOINT\n"
+	       "       tallyctl umount MOUNTPOINT\n\n"
+	       "  status     what the daemon counts; of an unmounted image, what its superblock says\n"
+	       "  sync       make everything written so far durable\n"
+	       "  umount     unmount, and wait until the image is closed\n\n"
+	       "  --check    with status: exit 0 healthy, 1 could not tell, 3 damage is known\n"
+	       "  --json     results as a JSON object\n"
+	       "  --help     this text\n"
+	       "  --version  the version\n");
+}
+
+int ctl_fail(const char *what, const char *why)
+{
+	fprintf(stderr, "tallyctl: %s: %s\n", what, why);
+	return CTL_FAIL;
+}
+
+int ctl_open_mount(const char *path, struct mount_entry *m)
+{
+	int err = mounts_find(path, m), fd;
+
+	if (err) {
+		ctl_fail(path, err == -ENOENT ? "no tallyfs is mounted there" : strerror(-err));
+		return -1;
+	}
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		ctl_fail(path, errno == ENOTCONN ? "its daemon is gone; unmount it" : strerror(errno));
+	return fd;
+}
+
+static int do_sync(const struct ctl_request *r)
+{
+	struct mount_entry m;
+	int fd = ctl_open_mount(r->target, &m), code = CTL_OK;
+
+	if (fd < 0)
+		return CTL_FAIL;
+	if (ioctl(fd, TALLY_IOC_SYNC))
+		code = ctl_fail(r->target, strerror(errno));
+	close(fd);
+	return code;
+}
+
+static int do_umount(const struct ctl_request *r)
+{
+	return mounts_unmount("tallyctl", r->target, 0) ? CTL_FAIL : CTL_OK;
+}
+
+static int usage_error(const char *what)
+{
+	fprintf(stderr, "tallyctl: %s; usage: tallyctl status|sync|umount MOUNTPOINT (see tallyctl --help)\n", what);
+	return CTL_FAIL;
+}
+
+static bool in_later_version(const char *command)
+{
+	static const char *const later[] = { "scrub", "damaged", "clear", "unshare", "extents" };
+	size_t i;
+
+	for (i = 0; i < sizeof(later) / sizeof(later[0]); i++)
+		if (!strcmp(command, later[i]))
+			return true;
+	return false;
+}
+
+static int run(const struct ctl_request *r)
+{
+	if (!r->command)
+		return usage_error("no command given");
+	if (in_later_version(r->command))
+		return ctl_fail(r->command, "not in this version of tallyfs");
+	if (strcmp(r->command, "status") && strcmp(r->command, "sync") && strcmp(r->command, "umount")) {
+		fprintf(stderr, "tallyctl: unknown command '%s'; see tallyctl --help\n", r->command);
+		return CTL_FAIL;
+	}
+	if (!r->target)
+		return usage_error("no mount point given");
+	if (r->check && strcmp(r->command, "status"))
+		return usage_error("--check goes with status only");
+	if (!strcmp(r->command, "status"))
+		return ctl_status(r);
+	return !strcmp(r->command, "sync") ? do_sync(r) : do_umount(r);
+}
+
+int main(int argc, char **argv)
+{
+	struct ctl_request r = { 0 };
+	int i;
+
+	for (i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--help")) {
+			usage();
+			return CTL_OK;
+		}
+		if (!strcmp(argv[i], "--version")) {
+			printf("tallyctl %s\n", TALLYFS_VERSION);
+			return CTL_OK;
+		}
+		if (!strcmp(argv[i], "--json"))
+			r.json = true;
+		else if (!strcmp(argv[i], "--check"))
+			r.check = true;
+		else if (argv[i][0] == '-')
+			return usage_error("unknown option");
+		else if (!r.command)
+			r.command = argv[i];
+		else if (!r.target)
+			r.target = argv[i];
+		else if (!in_later_version(r.command))
+			return usage_error("too many arguments");
+	}
+	return run(&r);
+}
