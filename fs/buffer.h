@@ -12,7 +12,7 @@
  * always write exactly what was committed (rule 3), and nobody waits for them.
  *
  * A buffer is evicted only when nobody holds it, it is in no transaction, and it
- * needs no checkpoint.
+ * needs no checkpoint: the lists of a transaction and of the checkpoint hold references.
  */
 #ifndef FS_BUFFER_H
 #define FS_BUFFER_H
@@ -21,28 +21,50 @@
 #include "fs/trans.h"
 
 struct tfs_image {
+	uint8_t *data; /* aligned for the device */
 	atomic_uint refs;
 	uint32_t bytes;
-	uint8_t data[] __attribute__((aligned(4096)));
 };
 
 #define BUF_MAX_RANGES 8
+
+struct tfs_buf_range {
+	uint32_t off, len; /* bytes into the structure */
+};
 
 struct tfs_buf {
 	uint64_t block;
 	uint32_t bytes;
 	enum tfs_buf_kind kind;
-	atomic_uint refs;
-	unsigned int flags;
-	struct tfs_image *image;     /* as of the running transaction */
-	struct tfs_image *committed; /* durable in the log, not yet at home; or NULL */
+	atomic_uint refs; /* the hash holds one */
+	struct tfs_bufcache *cache;
+
+	/* cache lock */
 	struct tfs_buf *hash_next;
 	struct list_head lru;
-	struct list_head tx_list;    /* in the running transaction */
-	struct list_head ckpt_list;  /* committed, waiting for checkpoint */
-	/* what changed in the running transaction; nr_ranges == 0 with BUF_F_DIRTY: all */
+	bool hashed;	 /* clear: replaced, freed or failed; dies with its last reference */
+	bool loading;	 /* a placeholder: its content is being read */
+	atomic_bool hot; /* used since eviction last came by */
+
+	/* meta_lock */
+	struct tfs_image *image;  /* as of the running transaction */
+	struct list_head tx_list; /* in the running transaction, or freed by it */
+	bool dirty;		  /* changed by the running transaction */
+	bool whole;		  /* all of it; else @ranges */
 	unsigned int nr_ranges;
-	struct { uint32_t off, len; } ranges[BUF_MAX_RANGES];
+	struct tfs_buf_range ranges[BUF_MAX_RANGES];
+	uint64_t counted_txid;	 /* transaction whose size it is part of */
+	struct tfs_buf *pins[2]; /* what freezing it will change: tuple block, group header */
+
+	/* whoever commits or checkpoints (one at a time) */
+	struct tfs_image *frozen; /* of the commit under way */
+	bool frozen_whole;
+	unsigned int nr_frozen;
+	struct tfs_buf_range frozen_ranges[BUF_MAX_RANGES];
+	struct tfs_image *committed; /* durable in the log, not yet at home; or NULL */
+	struct list_head commit_list;
+	struct list_head ckpt_list; /* committed, waiting for checkpoint */
+	uint64_t log_gen;	    /* checkpoint generation in which the log got its full image */
 };
 
 static inline void *buf_data(const struct tfs_buf *b)

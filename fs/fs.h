@@ -29,6 +29,7 @@ struct tfs_journal;
 struct tfs_alloc;
 struct tfs_icache;
 struct tfs_damage;
+struct tfs_overlay;
 
 enum tfs_errors { TFS_ERRORS_REMOUNT_RO, TFS_ERRORS_CONTINUE, TFS_ERRORS_ABORT };
 
@@ -87,8 +88,10 @@ struct tfs_fs {
 	struct tfs_tree_root roots[TFS_NR_TREES]; /* meta_lock */
 	bool super_dirty;			   /* meta_lock: cnt, roots or state changed in the running transaction */
 
+	const struct tfs_overlay *overlay; /* ro: what the log says, over what the device says; or NULL */
 	atomic_bool read_only; /* mounted ro, or gone read-only after an error */
 	atomic_int shutdown;   /* first fatal error (negative errno), 0: none */
+	atomic_bool inconsistent; /* seen damage: TFS_STATE_ERRORS goes to disk with the next superblock */
 	atomic_ullong mismatches; /* blocks found not to match, ever (starts from the superblock) */
 
 	struct tfs_bufcache *bufs;
@@ -122,8 +125,19 @@ void tfs_close_nosave(struct tfs_fs *fs);
  * primary; 1 and 2 the copies), verify, fill *super and *geom.
  */
 int tfs_super_read(struct bdev *b, int which, struct tfs_super *super, struct tfs_geom *geom, char *why, size_t why_len);
+/*
+ * Is this a superblock we can read: magic, checksum, version, features?  0; -EINVAL no tallyfs;
+ * -EUCLEAN damaged; -EPROTONOSUPPORT.  One line in @why.
+ */
+int tfs_super_check(const struct tfs_super *super, char *why, size_t why_len);
 int tfs_super_geom(const struct tfs_super *super, struct tfs_geom *geom); /* -EUCLEAN if it makes no sense */
 void tfs_super_seal(struct tfs_super *super);				   /* compute csum */
+
+/*
+ * Memory no longer agrees with the disk or the log can't be written: whatever
+ * errors= says, nothing more is written.  tfs_fs_error has told why.
+ */
+void tfs_fs_shutdown(struct tfs_fs *fs, int err);
 
 /*
  * Metadata turned out inconsistent, or the journal can't be written: log @what,

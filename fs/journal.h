@@ -45,7 +45,7 @@ void journal_get_stats(struct tfs_fs *fs, struct tfs_journal_stats *st);
 struct tfs_recovery {
 	bool pending;	      /* the log holds transactions that are not at home */
 	uint64_t first_txid, last_txid; /* of those */
-	uint64_t epoch;
+	uint64_t epoch, seq;  /* of the header in force */
 	uint64_t next_txid;   /* for the next one written */
 	bool header_damaged[2];
 	/* corruption of something known durable: nothing of it is papered over */
@@ -59,6 +59,7 @@ int journal_recover_scan(struct bdev *b, const struct tfs_super *super, const st
 /* Write the overlay home, flush, and start a new epoch.  Idempotent under crashes. */
 int journal_recover_apply(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g, struct tfs_recovery *r);
 void journal_recovery_free(struct tfs_recovery *r);
+void overlay_free(struct tfs_overlay *o); /* NULL is fine */
 /* Final image of the structure at home block @block if the log has one (bytes in *bytes), else NULL. */
 const void *overlay_lookup(const struct tfs_overlay *o, uint64_t block, uint32_t *bytes);
 /* Each entry in block order; stops when fn returns non-zero. */

@@ -19,6 +19,10 @@
  * read on the spot (correct, but holds the lock: counted), and an error can't be
  * undone: trans_again() then takes the file system read-only without
  * committing (tfs_fs_error).
+ *
+ * Sections do not nest.  Every section that was begun ends in trans_again(), also when it
+ * succeeded.  After trans_again() has said true, the thread's next call here is the
+ * begin of the same loop.
  */
 #ifndef FS_TRANS_H
 #define FS_TRANS_H
@@ -32,6 +36,7 @@ struct tfs_trans {
 	bool active, write;
 	bool modified;	 /* something in the running transaction was changed by this section */
 	unsigned int tries;
+	bool sync;	 /* read what is missing on the spot: starting over has not helped */
 	/* block to read before the next try */
 	bool missed;
 	uint64_t miss_block;

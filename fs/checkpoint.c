@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Checkpoint: committed images go home, then the log is empty.
+ *
+ * Order: images written -> FLUSH -> header copy 0 with the new tail -> FLUSH ->
+ * header copy 1 -> FLUSH.  The log's space is reused only after the last of
+ * these, so whichever header copy a crash leaves in force, the log it points to is whole:
+ * replaying transactions that are home already writes the same once more.
+ *
+ * The generation goes up first: what is committed from now on starts with full
+ * images again, for the ones logged so far are about to be cut off.
+ */
+#include <errno.h>
+#include <string.h>
+#include "fs/journal_priv.h"
+
+#define HOME_MAX_BYTES (1u << 20) /* per device write */
+
+int home_flush(struct home_writer *w)
+{
+	int err = 0;
+
+	if (w->n)
+		err = w->bdev->ops->writev(w->bdev, w->iov, w->n, w->start);
+	w->n = 0;
+	return err;
+}
+
+int home_write(struct home_writer *w, uint64_t off, const void *data, uint32_t bytes)
+{
+	int err = 0;
+
+	if (w->n && (off != w->end || w->n == HOME_VECS || w->end - w->start >= HOME_MAX_BYTES))
+		err = home_flush(w);
+	if (!w->n)
+		w->start = off;
+	w->iov[w->n].iov_base = (void *)(uintptr_t)data;
+	w->iov[w->n++].iov_len = bytes;
+	w->end = off + bytes;
+	return err;
+}
+
+int home_write_super(struct bdev *b, const struct tfs_geom *g, const void *super)
+{
+	int i, err;
+
+	err = bdev_write(b, super, TFS_SUPER_BYTES, g->super_block << g->blkbits);
+	for (i = 0; i < 2 && !err; i++)
+		if (g->super_copies[i])
+			err = bdev_write(b, super, TFS_SUPER_BYTES, g->super_copies[i] << g->blkbits);
+	return err;
+}
+
+static int by_block(const struct list_head *a, const struct list_head *b)
+{
+	uint64_t x = list_entry(a, struct tfs_buf, ckpt_list)->block, y = list_entry(b, struct tfs_buf, ckpt_list)->block;
+
+	return x < y ? -1 : x > y;
+}
+
+static int write_home(struct tfs_journal *j)
+{
+	struct tfs_fs *fs = j->fs;
+	struct home_writer w = { .bdev = fs->bdev };
+	struct tfs_buf *b;
+	int err = 0;
+
+	list_sort(&j->ckpt, by_block);
+	list_for_each_entry(b, &j->ckpt, ckpt_list) {
+		if (b->kind == BUF_SUPER)
+			err = home_write_super(fs->bdev, &fs->geom, b->committed->data);
+		else
+			err = home_write(&w, tfs_block_to_byte(fs, b->block), b->committed->data, b->bytes);
+		if (err)
+			return err;
+	}
+	err = home_flush(&w);
+	return err ? err : bdev_flush(fs->bdev);
+}
+
+int journal_checkpoint_once(struct tfs_journal *j)
+{
+	struct tfs_fs *fs = j->fs;
+	struct tfs_buf *b, *next;
+	struct log_head h;
+	int err = atomic_load(&fs->shutdown);
+
+	if (err || !atomic_load(&j->used))
+		return err;
+	j->gen++;
+	err = write_home(j);
+	if (!err) {
+		h.epoch = j->epoch;
+		h.seq = ++j->seq;
+		h.tail = j->head;
+		h.tail_txid = atomic_load(&j->durable) + 1;
+		err = log_write_headers(&j->ring, &h);
+	}
+	if (err) {
+		j->failed = true;
+		tfs_fs_error(fs, err, "the checkpoint could not be written: %s", strerror(-err));
+		tfs_fs_shutdown(fs, err);
+		return err;
+	}
+	list_for_each_entry_safe(b, next, &j->ckpt, ckpt_list)
+		journal_drop_committed(j, b);
+	atomic_store(&j->used, 0);
+	atomic_fetch_add(&j->nr_checkpoints, 1);
+	journal_wake(j);
+	return 0;
+}

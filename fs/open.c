@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Opening and closing a file system, and what happens when it is found to be broken. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include "fs/alloc.h"
+#include "fs/journal_priv.h"
+
+#define DEFAULT_CACHE (64ull << 20) /* bytes */
+#define MIN_META_CACHE (4ull << 20)
+
+/* ---- errors ---- */
+
+int tfs_fs_error(struct tfs_fs *fs, int err, const char *fmt, ...)
+{
+	char what[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	log_err("%s: %s", fs->bdev->name, what);
+	atomic_store(&fs->inconsistent, true);
+	if (fs->opts.errors == TFS_ERRORS_ABORT)
+		abort();
+	if (fs->opts.errors == TFS_ERRORS_REMOUNT_RO && !fs->opts.ro)
+		tfs_fs_shutdown(fs, err);
+	return err;
+}
+
+void tfs_fs_shutdown(struct tfs_fs *fs, int err)
+{
+	int none = 0;
+
+	if (!atomic_compare_exchange_strong(&fs->shutdown, &none, err))
+		return;
+	if (!atomic_exchange(&fs->read_only, true))
+		log_err("%s: now read-only, changes not yet committed are lost", fs->bdev->name);
+	if (fs->journal)
+		journal_wake(fs->journal);
+}
+
+/* ---- opening ---- */
+
+static int check_device(struct tfs_fs *fs, char *why, size_t why_len)
+{
+	const struct tfs_geom *g = &fs->geom;
+	uint64_t unknown = le64_get(fs->super.ro_compat) & ~TFS_RO_COMPAT_ALL;
+
+	if (g->total_blocks << g->blkbits > fs->bdev->size) {
+		snprintf(why, why_len, "the file system has %llu bytes, the device only %llu",
+			 (unsigned long long)(g->total_blocks << g->blkbits), (unsigned long long)fs->bdev->size);
+		return -EUCLEAN;
+	}
+	if (g->block_size < fs->bdev->align) {
+		snprintf(why, why_len, "blocks of %u bytes on a device with sectors of %u", g->block_size, fs->bdev->align);
+		return -EINVAL;
+	}
+	if (fs->opts.ro)
+		return 0;
+	if (unknown) {
+		snprintf(why, why_len, "features unknown to this program allow reading only (ro_compat %#llx)",
+			 (unsigned long long)unknown);
+		return -EPROTONOSUPPORT;
+	}
+	if (fs->bdev->read_only) {
+		snprintf(why, why_len, "the device is read-only (mount with ro)");
+		return -EROFS;
+	}
+	return 0;
+}
+
+/* The log's superblock is newer than any on the device, and must be of the same file system. */
+static int super_from_log(struct tfs_fs *fs, const struct tfs_recovery *r, char *why, size_t why_len)
+{
+	const struct tfs_super *s;
+	struct tfs_geom g;
+	uint32_t bytes;
+	int err;
+
+	s = r->overlay ? overlay_lookup(r->overlay, fs->geom.super_block, &bytes) : NULL;
+	if (!s)
+		return 0;
+	err = bytes == sizeof(*s) ? tfs_super_check(s, why, why_len) : -EUCLEAN;
+	if (!err)
+		err = tfs_super_geom(s, &g);
+	if (err || memcmp(&g, &fs->geom, sizeof(g)) || le64_get(s->seed) != le64_get(fs->super.seed)) {
+		snprintf(why, why_len, "the journal holds a superblock that makes no sense");
+		return -EUCLEAN;
+	}
+	memcpy(&fs->super, s, sizeof(*s));
+	return 0;
+}
+
+static int recover(struct tfs_fs *fs, struct tfs_recovery *r, char *why, size_t why_len)
+{
+	int err;
+
+	if (fs->opts.ro && fs->opts.norecovery)
+		return 0;
+	err = journal_recover_scan(fs->bdev, &fs->super, &fs->geom, r);
+	if (err) {
+		snprintf(why, why_len, "the journal can't be read: %s", strerror(-err));
+		return err;
+	}
+	if (r->corrupt && !fs->opts.ro) {
+		snprintf(why, why_len, "the journal is damaged: %s; mount read-only, or repair it with fsck.tallyfs",
+			 r->what);
+		return -EUCLEAN;
+	}
+	if (r->corrupt)
+		log_warn("%s: the journal is damaged: %s", fs->bdev->name, r->what);
+	if (r->header_damaged[0] || r->header_damaged[1])
+		log_warn("%s: copy %d of the journal's header is damaged", fs->bdev->name, r->header_damaged[0] ? 0 : 1);
+	err = super_from_log(fs, r, why, why_len);
+	if (err)
+		return err;
+	if (r->pending)
+		log_info("%s: transactions %llu to %llu from the journal %s", fs->bdev->name,
+			 (unsigned long long)r->first_txid, (unsigned long long)r->last_txid,
+			 fs->opts.ro ? "read into memory" : "replayed");
+	if (fs->opts.ro) {
+		fs->overlay = r->overlay;
+		r->overlay = NULL;
+		return 0;
+	}
+	err = journal_recover_apply(fs->bdev, &fs->super, &fs->geom, r);
+	if (err)
+		snprintf(why, why_len, "the journal could not be replayed: %s", strerror(-err));
+	return err;
+}
+
+/* The running state, from the superblock. */
+static void set_state(struct tfs_fs *fs)
+{
+	const struct tfs_super *s = &fs->super;
+	int i;
+
+	fs->seed = le64_get(s->seed);
+	memcpy(fs->hash_key, s->hash_key, sizeof(fs->hash_key));
+	fs->cnt = (struct tfs_counters){
+		.free_blocks = le64_get(s->free_blocks),
+		.free_slots = le64_get(s->free_slots),
+		.data_blocks = le64_get(s->data_blocks),
+		.node_blocks = le64_get(s->node_blocks),
+		.nr_extents = le64_get(s->nr_extents),
+		.nr_inodes = le64_get(s->nr_inodes),
+		.next_ino = le64_get(s->next_ino),
+		.groups_init = le64_get(s->groups_init),
+	};
+	for (i = 0; i < TFS_NR_TREES; i++) {
+		fs->roots[i].addr = le64_get(s->roots[i].addr);
+		fs->roots[i].level = le32_get(s->roots[i].level);
+	}
+	atomic_store(&fs->mismatches, le64_get(s->mismatches));
+	atomic_store(&fs->inconsistent, (le32_get(s->state) & TFS_STATE_ERRORS) != 0);
+	fs->integrity = (struct blk_integrity){
+		.profile = le32_get(s->guard) == TFS_GUARD_CRC32 ? &profile_crc32 : &profile_xxh3_64,
+		.interval_exp = (uint8_t)fs->geom.blkbits,
+		.flags = BLK_INTEGRITY_GENERATE | (fs->opts.no_verify ? 0 : BLK_INTEGRITY_VERIFY),
+		.key = fs->seed,
+		.app = TFS_APP_DATA,
+	};
+}
+
+static int setup(struct tfs_fs *fs, const struct tfs_recovery *r)
+{
+	uint64_t cache = fs->opts.cache_size ? fs->opts.cache_size : DEFAULT_CACHE;
+	int err;
+
+	err = bufcache_create(fs, max_t(uint64_t, cache / 8 * 3, MIN_META_CACHE));
+	if (!err && !fs->opts.ro) {
+		/* Of no weight by themselves: they go along with the first change. */
+		fs->super.mount_time = le64_of((uint64_t)time(NULL));
+		fs->super.mount_count = le64_of(le64_get(fs->super.mount_count) + 1);
+		err = journal_create(fs, r);
+	}
+	if (!err)
+		err = alloc_init(fs);
+	return err;
+}
+
+static void fs_lock_init(struct tfs_fs *fs)
+{
+	pthread_rwlockattr_t attr;
+
+	/* Readers come all the time: with the default they would keep a commit waiting for ever. */
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&fs->meta_lock, &attr);
+	pthread_rwlockattr_destroy(&attr);
+}
+
+static void fs_free(struct tfs_fs *fs)
+{
+	if (fs->alloc)
+		alloc_exit(fs);
+	journal_destroy(fs);
+	bufcache_destroy(fs);
+	overlay_free((struct tfs_overlay *)(uintptr_t)fs->overlay);
+	if (fs->bdev->integrity == &fs->integrity)
+		fs->bdev->integrity = NULL;
+	pthread_rwlock_destroy(&fs->meta_lock);
+	tl_free(fs);
+}
+
+int tfs_open(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs **out, char *why, size_t why_len)
+{
+	struct tfs_recovery r = { .next_txid = 1 };
+	struct tfs_fs *fs;
+	int err;
+
+	snprintf(why, why_len, "out of memory");
+	fs = tl_zalloc(sizeof(*fs));
+	if (!fs)
+		return -ENOMEM;
+	fs->bdev = b;
+	fs->opts = *opts;
+	atomic_init(&fs->read_only, opts->ro);
+	fs_lock_init(fs);
+	err = tfs_super_read(b, -1, &fs->super, &fs->geom, why, why_len);
+	if (!err)
+		err = check_device(fs, why, why_len);
+	if (!err)
+		err = recover(fs, &r, why, why_len);
+	if (!err) {
+		set_state(fs);
+		snprintf(why, why_len, "out of memory");
+		err = setup(fs, &r);
+	}
+	journal_recovery_free(&r);
+	if (err) {
+		fs_free(fs);
+		return err;
+	}
+	b->integrity = &fs->integrity;
+	why[0] = '\0';
+	*out = fs;
+	return 0;
+}
+
+int tfs_start(struct tfs_fs *fs)
+{
+	int err;
+
+	if (fs->opts.no_threads)
+		return 0;
+	err = bufcache_start(fs);
+	if (!err && fs->journal)
+		err = journal_start_thread(fs);
+	return err;
+}
+
+/* ---- closing ---- */
+
+static void stop_threads(struct tfs_fs *fs)
+{
+	bufcache_stop(fs);
+	journal_stop_thread(fs);
+}
+
+int tfs_close(struct tfs_fs *fs)
+{
+	int err, first;
+
+	stop_threads(fs);
+	err = atomic_load(&fs->shutdown);
+	first = journal_checkpoint(fs);
+	if (!err)
+		err = first;
+	fs_free(fs);
+	return err;
+}
+
+void tfs_close_nosave(struct tfs_fs *fs)
+{
+	stop_threads(fs);
+	fs_free(fs);
+}

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Recovery: what the log holds that is not at home, and bringing it there.
+ *
+ * Torn tail or corruption?  A commit record is written after its payload is
+ * durable, and twice.  So:
+ *   - no valid record of a transaction, and none of a later one: it was never
+ *     committed, whatever is there is a torn tail, ignored;
+ *   - no valid record, but one of a later transaction, or a later record that says it
+ *     was durable: corruption;
+ *   - a valid record whose payload does not match it: corruption.
+ * Corruption is told and nothing is written; what comes before it still
+ * makes an overlay, for looking.
+ *
+ * The image may be hostile: every number is bounded before it is used, and memory
+ * grows by no more than the size of the log.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include "fs/group.h"
+#include "fs/journal_priv.h"
+#include "fs/log_scan.h"
+#include "fs/overlay.h"
+
+#define MAX_REVOKE (TFS_MAX_NODE / TFS_MIN_BLOCK) /* blocks: a node's */
+
+struct scan {
+	const struct tfs_geom *g;
+	struct tfs_recovery *r;
+	struct log_ring ring;
+	struct log_head head;
+	struct log_tx *commits;
+	size_t nr;
+	void *buf; /* a record's content */
+};
+
+__attribute__((format(printf, 3, 4))) static void corrupt(struct tfs_recovery *r, uint64_t txid, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (r->corrupt)
+		return;
+	r->corrupt = true;
+	r->corrupt_txid = txid;
+	va_start(ap, fmt);
+	vsnprintf(r->what, sizeof(r->what), fmt, ap);
+	va_end(ap);
+}
+
+/* The header in force: the valid copy with the higher sequence number. */
+static int read_headers(struct scan *s)
+{
+	struct log_head h;
+	bool found = false;
+	int copy, err;
+
+	for (copy = 0; copy < 2; copy++) {
+		err = log_read_header(&s->ring, copy, &h);
+		if (err == -ENOMEM)
+			return err;
+		s->r->header_damaged[copy] = err != 0;
+		if (err || (found && h.seq <= s->head.seq))
+			continue;
+		s->head = h;
+		found = true;
+	}
+	if (!found)
+		corrupt(s->r, 0, "both copies of its header are unreadable, so what it holds is not known");
+	return 0;
+}
+
+/* ---- records ---- */
+
+static bool place_ok(const struct tfs_geom *g, uint64_t block, uint32_t bytes)
+{
+	uint64_t n = div_up(bytes, g->block_size);
+
+	if (bytes != TFS_SUPER_BYTES && bytes != g->block_size && bytes != g->node_size)
+		return false;
+	if (block < g->super_block || block >= g->total_blocks || n > g->total_blocks - block)
+		return false;
+	return block + n <= g->journal_start || block >= g->journal_start + g->journal_blocks;
+}
+
+static int replay_revoke(struct scan *s, uint64_t txid, uint64_t block, uint32_t n)
+{
+	uint32_t i;
+	int err = 0;
+
+	if (!n || n > MAX_REVOKE || block >= s->g->total_blocks || n > s->g->total_blocks - block)
+		return -EUCLEAN;
+	for (i = 0; i < n && !err; i++)
+		err = overlay_revoke(s->r->overlay, txid, block + i);
+	return err;
+}
+
+static int replay_record(struct scan *s, struct log_reader *lr, uint64_t txid, const struct tfs_log_record *rec)
+{
+	uint32_t type = le32_get(rec->type), len = le32_get(rec->len), bytes = le32_get(rec->buf_bytes);
+	uint32_t off = le32_get(rec->off);
+	uint64_t block = le64_get(rec->block);
+	int err;
+
+	if (type == TFS_REC_REVOKE)
+		return len ? -EUCLEAN : replay_revoke(s, txid, block, off);
+	if (type != TFS_REC_IMAGE && type != TFS_REC_RANGE)
+		return -EUCLEAN;
+	if (!place_ok(s->g, block, bytes) || off > bytes || len > bytes - off)
+		return -EUCLEAN;
+	if (type == TFS_REC_IMAGE && len != bytes)
+		return -EUCLEAN;
+	err = log_reader_get(lr, s->buf, round_up_to(len, 8));
+	if (err)
+		return err;
+	if (type == TFS_REC_IMAGE)
+		return overlay_image(s->r->overlay, txid, block, s->buf, bytes);
+	return overlay_range(s->r->overlay, txid, block, bytes, off, s->buf, len);
+}
+
+static int replay_tx(struct scan *s, const struct log_tx *tx)
+{
+	struct tfs_log_record rec;
+	struct log_reader lr;
+	int err;
+
+	err = log_reader_open(&lr, &s->ring, tx);
+	while (!err && lr.left) {
+		err = log_reader_get(&lr, &rec, sizeof(rec));
+		if (!err)
+			err = replay_record(s, &lr, tx->txid, &rec);
+	}
+	log_reader_close(&lr);
+	return err;
+}
+
+/* ---- transactions ---- */
+
+/* 0; -EUCLEAN told in *r; or -errno. */
+static int take_tx(struct scan *s, const struct log_tx *tx, uint64_t expect_start)
+{
+	unsigned long long id = tx->txid;
+	uint64_t pos = log_commit_pos(&s->ring, tx);
+	int err;
+
+	if (tx->start != expect_start || !pos || tx->pos != (tx->copy ? ring_next(&s->ring, pos, 1) : pos)) {
+		corrupt(s->r, tx->txid, "the commit record of transaction %llu is not where it belongs", id);
+		return -EUCLEAN;
+	}
+	err = log_check_payload(&s->ring, tx, s->head.epoch);
+	if (err == -EUCLEAN)
+		corrupt(s->r, tx->txid, "transaction %llu was committed, but no longer matches its checksum", id);
+	if (err)
+		return err;
+	err = replay_tx(s, tx);
+	if (err == -EUCLEAN)
+		corrupt(s->r, tx->txid, "transaction %llu holds a record that makes no sense", id);
+	return err;
+}
+
+/* Whatever a record says was durable must have been found. */
+static void check_complete(struct scan *s, uint64_t last)
+{
+	const struct log_tx *tx = s->nr ? &s->commits[s->nr - 1] : NULL;
+	uint64_t durable = last;
+	size_t i;
+
+	if (tx && tx->txid > last)
+		corrupt(s->r, last + 1, "transaction %llu was committed, but is lost (the log goes on to %llu)",
+			(unsigned long long)last + 1, (unsigned long long)tx->txid);
+	for (i = 0; i < s->nr; i++)
+		durable = max_t(uint64_t, durable, s->commits[i].durable_txid);
+	if (durable > last)
+		corrupt(s->r, last + 1, "transaction %llu was durable, but is lost", (unsigned long long)durable);
+}
+
+static int replay_all(struct scan *s)
+{
+	uint64_t want = s->head.tail_txid, start = s->head.tail, pos;
+	size_t i;
+	int err = 0;
+
+	for (i = 0; i < s->nr && s->commits[i].txid == want; want++) {
+		err = take_tx(s, &s->commits[i], start);
+		if (err)
+			break;
+		pos = log_commit_pos(&s->ring, &s->commits[i]);
+		start = ring_next(&s->ring, pos, 2);
+		while (i < s->nr && s->commits[i].txid == want)
+			i++;
+		s->r->last_txid = want;
+	}
+	if (s->r->corrupt)
+		err = 0;
+	check_complete(s, want - 1);
+	return err;
+}
+
+static int scan_log(struct scan *s)
+{
+	struct tfs_recovery *r = s->r;
+	int err;
+
+	err = read_headers(s);
+	if (err || r->corrupt)
+		return err;
+	r->epoch = s->head.epoch;
+	r->seq = s->head.seq;
+	r->first_txid = s->head.tail_txid;
+	r->last_txid = s->head.tail_txid - 1;
+	err = log_find_commits(&s->ring, &s->head, &s->commits, &s->nr);
+	if (err)
+		return err;
+	r->overlay = overlay_create(s->ring.bdev->align);
+	if (!r->overlay)
+		return -ENOMEM;
+	err = replay_all(s);
+	r->pending = r->last_txid >= r->first_txid;
+	r->next_txid = s->nr ? max_t(uint64_t, s->commits[s->nr - 1].txid, r->last_txid) + 1 : r->last_txid + 1;
+	return err;
+}
+
+int journal_recover_scan(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g, struct tfs_recovery *r)
+{
+	struct scan s = { .g = g, .r = r };
+	int err;
+
+	memset(r, 0, sizeof(*r));
+	r->next_txid = 1;
+	ring_init(&s.ring, b, super, g);
+	s.buf = tl_alloc(TFS_MAX_NODE);
+	if (!s.buf)
+		return -ENOMEM;
+	err = scan_log(&s);
+	tl_free(s.buf);
+	tl_free(s.commits);
+	if (err || !r->pending) {
+		overlay_free(r->overlay);
+		r->overlay = NULL;
+	}
+	return err;
+}
+
+/* ---- writing home ---- */
+
+struct apply {
+	struct bdev *b;
+	const struct tfs_geom *g;
+	struct home_writer w;
+};
+
+static int apply_one(void *arg, uint64_t block, uint32_t bytes, const void *data)
+{
+	struct apply *a = arg;
+
+	if (block == a->g->super_block)
+		return home_write_super(a->b, a->g, data);
+	return home_write(&a->w, block << a->g->blkbits, data, bytes);
+}
+
+int journal_recover_apply(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g, struct tfs_recovery *r)
+{
+	struct apply a = { .b = b, .g = g, .w = { .bdev = b } };
+	struct log_ring ring;
+	struct log_head h;
+	int err = 0;
+
+	if (r->corrupt)
+		return -EUCLEAN;
+	if (r->overlay) {
+		err = overlay_each(r->overlay, apply_one, &a);
+		if (!err)
+			err = home_flush(&a.w);
+		if (!err)
+			err = bdev_flush(b);
+	}
+	if (err)
+		return err;
+	/* Only behind the flush: with the new epoch the old transactions do not exist any more. */
+	ring_init(&ring, b, super, g);
+	h = (struct log_head){
+		.epoch = r->epoch + 1, .seq = r->seq + 1, .tail = TFS_LOG_FIRST, .tail_txid = r->next_txid
+	};
+	err = log_write_headers(&ring, &h);
+	if (err)
+		return err;
+	r->epoch = h.epoch;
+	r->seq = h.seq;
+	r->pending = false;
+	r->header_damaged[0] = r->header_damaged[1] = false;
+	return 0;
+}
+
+void journal_recovery_free(struct tfs_recovery *r)
+{
+	overlay_free(r->overlay);
+	r->overlay = NULL;
+}
+
+int journal_format(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g)
+{
+	struct log_head h = {
+		.epoch = 1, .seq = 1, .tail = TFS_LOG_FIRST, .tail_txid = le64_get(super->txid) + 1
+	};
+	struct log_ring ring;
+
+	ring_init(&ring, b, super, g);
+	return log_write_headers(&ring, &h);
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Sections: begin, start over, end.
+ *
+ * What a loop has learnt (how often it has tried, whether reading without the
+ * lock helps) must survive from trans_again() to the next begin, which starts from
+ * an uninitialised struct the first time.  Since the thread's next section is always
+ * the same loop's, it is kept per thread.
+ */
+#include <errno.h>
+#include <string.h>
+#include "fs/buffer_priv.h"
+#include "fs/journal_priv.h"
+
+#define MAX_TRIES 100 /* then blocks are read on the spot: something takes them away as fast as we read them */
+
+static __thread struct {
+	unsigned int tries;
+	bool sync;
+	bool inside; /* a section is open: they do not nest */
+} loop;
+
+static void begin(struct tfs_trans *t, struct tfs_fs *fs, bool write)
+{
+	memset(t, 0, sizeof(*t));
+	t->fs = fs;
+	t->write = write;
+	t->tries = loop.tries;
+	t->sync = loop.sync;
+	loop.tries = 0;
+	loop.sync = false;
+}
+
+void trans_read_begin(struct tfs_trans *t, struct tfs_fs *fs)
+{
+	assert(!loop.inside);
+	begin(t, fs, false);
+	pthread_rwlock_rdlock(&fs->meta_lock);
+	loop.inside = true;
+	t->active = true;
+}
+
+static int may_write(struct tfs_fs *fs)
+{
+	int err = atomic_load(&fs->shutdown);
+
+	if (err)
+		return err;
+	return atomic_load(&fs->read_only) ? -EROFS : 0;
+}
+
+int trans_begin(struct tfs_trans *t, struct tfs_fs *fs, uint64_t credits)
+{
+	int err;
+
+	assert(!loop.inside);
+	begin(t, fs, true);
+	for (;;) {
+		err = may_write(fs);
+		if (err)
+			return err;
+		pthread_rwlock_wrlock(&fs->meta_lock);
+		if (journal_has_room(fs->journal, credits))
+			break;
+		pthread_rwlock_unlock(&fs->meta_lock);
+		journal_make_room(fs->journal, credits);
+	}
+	err = may_write(fs);
+	if (err) {
+		pthread_rwlock_unlock(&fs->meta_lock);
+		return err;
+	}
+	loop.inside = true;
+	t->active = true;
+	t->txid = journal_running_txid(fs);
+	return 0;
+}
+
+uint64_t trans_max_credits(struct tfs_fs *fs)
+{
+	return fs->journal ? journal_max_credits(fs->journal) : 0;
+}
+
+/* With the section's lock still held, so that nobody builds upon, or commits, half a change. */
+static void half_changed(struct tfs_trans *t, int err)
+{
+	tfs_fs_error(t->fs, err, "transaction %llu was left half made (%s)", (unsigned long long)t->txid,
+		     strerror(-err));
+	tfs_fs_shutdown(t->fs, err);
+}
+
+bool trans_again(struct tfs_trans *t, int *err)
+{
+	struct tfs_fs *fs = t->fs;
+	int load;
+
+	if (!t->active)
+		return false;
+	if (t->modified && *err < 0)
+		half_changed(t, *err);
+	t->active = false;
+	loop.inside = false;
+	pthread_rwlock_unlock(&fs->meta_lock);
+	if (*err != -EAGAIN || t->modified || !t->missed)
+		return false;
+	load = buf_load(fs, t->miss_block, t->miss_kind);
+	if (load == -ENOMEM) {
+		*err = load;
+		return false;
+	}
+	loop.tries = t->tries + 1;
+	/* A failure may mean that the block is not the one we want any more: the section itself finds out. */
+	loop.sync = load || loop.tries > MAX_TRIES;
+	return true;
+}
