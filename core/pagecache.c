@@ -97,6 +97,19 @@ void pagecache_destroy(struct pagecache *pc)
 	tl_free(pc);
 }
 
+int pagecache_start(struct pagecache *pc, uint64_t dirty_bytes, unsigned int flush_interval_ms)
+{
+	atomic_store(&pc->dirty_limit, dirty_bytes);
+	atomic_store(&pc->background, dirty_bytes / 2);
+	pc->flush_interval_ms = flush_interval_ms;
+	return flusher_start(pc);
+}
+
+void pagecache_stop(struct pagecache *pc)
+{
+	flusher_stop(pc);
+}
+
 struct seg_pool *pagecache_segs(struct pagecache *pc)
 {
 	return pc->segs;

@@ -137,6 +137,12 @@ struct writeback_control {
 struct pagecache *pagecache_create(const struct pagecache_config *cfg);
 /* Every mapping must have been removed. */
 void pagecache_destroy(struct pagecache *pc);
+/*
+ * Start the flusher of a cache that was created without one (before a fork, say), and with it the dirty limit.
+ * 0 or -errno.  pagecache_stop: the flusher rests, writers are no longer throttled.
+ */
+int pagecache_start(struct pagecache *pc, uint64_t dirty_bytes, unsigned int flush_interval_ms);
+void pagecache_stop(struct pagecache *pc);
 struct seg_pool *pagecache_segs(struct pagecache *pc);
 /* Drop clean folios until at most @target bytes are held (0: all that can go).  Returns bytes freed. */
 uint64_t pagecache_shrink(struct pagecache *pc, uint64_t target);

@@ -52,7 +52,7 @@ int vfs_unmount(struct tfs_fs *fs);
 void vfs_crash(struct tfs_fs *fs);
 
 int vfs_lookup(struct tfs_fs *fs, uint64_t dir, const char *name, struct vfs_attr *attr);
-void vfs_ref(struct tfs_fs *fs, uint64_t ino, uint64_t n);
+int vfs_ref(struct tfs_fs *fs, uint64_t ino, uint64_t n);
 void vfs_forget(struct tfs_fs *fs, uint64_t ino, uint64_t n);
 int vfs_getattr(struct tfs_fs *fs, uint64_t ino, struct vfs_attr *attr);
 /* -ESTALE if the inode is gone or its generation differs (export). */

@@ -18,6 +18,9 @@ static bool ioend_queued;   /* the work item is on the queue */
 static uint64_t ioend_live; /* ioends that exist */
 static struct workqueue *ioend_wq;
 static struct work ioend_work;
+/* init and exit come in pairs, as many as there are users */
+static pthread_mutex_t init_lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned int init_count;
 static struct ratelimit ioend_log_limit = RATELIMIT_INIT;
 
 struct iomap_ioend *iomap_ioend_alloc(struct address_space *m, const struct iomap_writeback_ops *ops)
@@ -320,21 +323,34 @@ void iomap_ioend_drain(void)
 		pthread_cond_wait(&ioend_idle, &ioend_lock);
 	pthread_mutex_unlock(&ioend_lock);
 	/* what end_ioends() does after the last ioend is part of it */
-	flush_workqueue(ioend_wq);
+	if (ioend_wq)
+		flush_workqueue(ioend_wq);
 }
 
 int iomap_ioend_init(void)
 {
-	work_init(&ioend_work, ioend_work_fn);
-	ioend_wq = workqueue_create("ioend", 1);
-	return ioend_wq ? 0 : -ENOMEM;
+	int err = 0;
+
+	pthread_mutex_lock(&init_lock);
+	if (!init_count) {
+		work_init(&ioend_work, ioend_work_fn);
+		ioend_wq = workqueue_create("ioend", 1);
+		err = ioend_wq ? 0 : -ENOMEM;
+	}
+	if (!err)
+		init_count++;
+	pthread_mutex_unlock(&init_lock);
+	return err;
 }
 
 void iomap_ioend_exit(void)
 {
-	if (!ioend_wq)
-		return;
-	iomap_ioend_drain();
-	workqueue_destroy(ioend_wq);
-	ioend_wq = NULL;
+	pthread_mutex_lock(&init_lock);
+	assert(init_count > 0);
+	if (!--init_count) {
+		iomap_ioend_drain();
+		workqueue_destroy(ioend_wq);
+		ioend_wq = NULL;
+	}
+	pthread_mutex_unlock(&init_lock);
 }

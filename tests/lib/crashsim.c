@@ -694,7 +694,7 @@ static void workload(struct sim *s)
 
 static int make_image(struct sim *s, struct bdev *b)
 {
-	struct tfs_format_opts fo = { .block_size = s->bs, .blocks_per_group = (1u << 20) / s->bs, .journal_bytes = 1u << 20,
+	struct tfs_format_opts fo = { .block_size = s->bs, .blocks_per_group = (1u << 20) / s->bs, .journal_bytes = 900u << 10,
 				      .test_seed = s->o->seed };
 	struct tfs_super super;
 	struct tfs_geom geom;

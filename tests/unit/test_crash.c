@@ -4,6 +4,7 @@
  * test_crash --filter crash/mixed
  */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include "core/bio.h"
 #include "core/iomap/iomap.h"
 #include "core/log.h"

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Attributes: getattr, setattr, set-id bits. */
+#include <errno.h>
+#include "fs/inode.h"
+
+#define CAPS "security.capability"
+
+int vfs_getattr(struct tfs_fs *fs, uint64_t ino, struct vfs_attr *attr)
+{
+	struct tfs_inode *i;
+	int err = inode_get(fs, ino, &i);
+
+	if (err)
+		return err;
+	inode_attr(i, attr);
+	inode_put(i);
+	icache_trim(fs);
+	return 0;
+}
+
+void attr_kill_suid(struct tfs_iattr *a)
+{
+	if (S_ISDIR(a->mode))
+		return;
+	a->mode &= ~(uint32_t)S_ISUID;
+	/* without group execution the bit means mandatory locking, not privilege */
+	if (a->mode & S_IXGRP)
+		a->mode &= ~(uint32_t)S_ISGID;
+}
+
+/* -ENODATA: no capabilities to lose.  Looks only, at all that removing them needs. */
+static int look_caps(struct tfs_trans *t, struct tfs_inode *i)
+{
+	int ret = xattr_get(t, i->ino, CAPS, NULL, 0);
+
+	return ret > 0 ? 0 : ret;
+}
+
+static int set_in_section(struct tfs_trans *t, struct tfs_inode *i, unsigned int what, const struct vfs_attr *set)
+{
+	struct timespec now = tfs_now();
+	struct tfs_iattr old, *a = &i->a;
+	int err = inode_prefault(t, i->ino);
+
+	if (err)
+		return err;
+	if (what & VFS_KILL_PRIV) {
+		err = look_caps(t, i);
+		if (!err)
+			err = xattr_remove(t, i->ino, CAPS);
+		if (err && err != -ENODATA)
+			return err;
+		atomic_store(&i->no_caps, true);
+	}
+	pthread_mutex_lock(&i->attr_lock);
+	old = *a;
+	if (what & VFS_KILL_PRIV)
+		attr_kill_suid(a);
+	if (what & VFS_SET_MODE)
+		a->mode = (a->mode & S_IFMT) | (set->mode & 07777);
+	if (what & VFS_SET_UID)
+		a->uid = set->uid;
+	if (what & VFS_SET_GID)
+		a->gid = set->gid;
+	if (what & VFS_SET_ATIME)
+		a->atime = what & VFS_SET_ATIME_NOW ? now : set->atime;
+	if (what & VFS_SET_MTIME)
+		a->mtime = what & VFS_SET_MTIME_NOW ? now : set->mtime;
+	a->ctime = what & VFS_SET_CTIME ? set->ctime : now;
+	pthread_mutex_unlock(&i->attr_lock);
+	err = inode_write(t, i);
+	if (err) {
+		pthread_mutex_lock(&i->attr_lock);
+		*a = old;
+		pthread_mutex_unlock(&i->attr_lock);
+	}
+	return err;
+}
+
+static int set_attrs(struct tfs_inode *i, unsigned int what, const struct vfs_attr *set)
+{
+	struct tfs_trans t;
+	int err;
+
+	do {
+		err = trans_begin(&t, i->fs, TRANS_CREDITS(i->fs));
+		if (!err)
+			err = set_in_section(&t, i, what, set);
+	} while (trans_again(&t, &err));
+	return err;
+}
+
+int inode_kill_priv(struct tfs_inode *i)
+{
+	struct tfs_iattr a;
+	struct tfs_trans t;
+	uint32_t mode;
+	int err;
+
+	pthread_mutex_lock(&i->attr_lock);
+	a = i->a;
+	pthread_mutex_unlock(&i->attr_lock);
+	mode = a.mode;
+	attr_kill_suid(&a);
+	if (a.mode == mode && !atomic_load(&i->no_caps)) {
+		do {
+			trans_read_begin(&t, i->fs);
+			err = look_caps(&t, i);
+		} while (trans_again(&t, &err));
+		if (err && err != -ENODATA)
+			return err;
+		if (err == -ENODATA)
+			atomic_store(&i->no_caps, true);
+	}
+	if (a.mode == mode && atomic_load(&i->no_caps))
+		return 0;
+	return set_attrs(i, VFS_KILL_PRIV, NULL);
+}
+
+static int set_size(struct tfs_inode *i, uint64_t size)
+{
+	int err;
+
+	if (inode_is_dir(i))
+		return -EISDIR;
+	if (!inode_is_reg(i))
+		return -EINVAL;
+	if (atomic_load(&i->fs->read_only))
+		return -EROFS;
+	pthread_rwlock_wrlock(&i->lock);
+	err = inode_set_size(i, size);
+	pthread_rwlock_unlock(&i->lock);
+	return err;
+}
+
+int vfs_setattr(struct tfs_fs *fs, uint64_t ino, unsigned int what, const struct vfs_attr *set, const struct vfs_cred *cred,
+		struct vfs_attr *attr)
+{
+	struct tfs_inode *i;
+	int err = inode_get(fs, ino, &i);
+
+	(void)cred;
+	if (err)
+		return err;
+	/* ATIME_NOW without ATIME says the same */
+	if (what & VFS_SET_ATIME_NOW)
+		what |= VFS_SET_ATIME;
+	if (what & VFS_SET_MTIME_NOW)
+		what |= VFS_SET_MTIME;
+	if (what & VFS_SET_SIZE)
+		err = set_size(i, set->size);
+	if (!err && what & ~(unsigned int)VFS_SET_SIZE)
+		err = set_attrs(i, what, set);
+	if (!err && attr)
+		inode_attr(i, attr);
+	inode_put(i);
+	return err;
+}

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Open files: read, write, fsync, seek. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+#include <string.h>
+#include "fs/alloc.h"
+#include "fs/inode.h"
+#include "fs/journal.h"
+
+int file_new(struct tfs_inode *i, int flags, struct vfs_file **out)
+{
+	struct vfs_file *f = tl_zalloc(sizeof(*f));
+
+	if (!f)
+		return -ENOMEM;
+	inode_hold(i);
+	f->inode = i;
+	f->flags = flags;
+	if (inode_is_reg(i))
+		f->wb_err = mapping_sample_error(&i->mapping);
+	*out = f;
+	return 0;
+}
+
+int vfs_open(struct tfs_fs *fs, uint64_t ino, int flags, struct vfs_file **f)
+{
+	struct tfs_inode *i;
+	int err = inode_get(fs, ino, &i);
+
+	if (err)
+		return err;
+	if ((flags & O_ACCMODE) != O_RDONLY && inode_is_dir(i))
+		err = -EISDIR;
+	else if ((flags & O_ACCMODE) != O_RDONLY && atomic_load(&fs->read_only))
+		err = -EROFS;
+	else
+		err = file_new(i, flags, f);
+	inode_put(i);
+	return err;
+}
+
+void vfs_release(struct tfs_fs *fs, struct vfs_file *f)
+{
+	inode_put(f->inode);
+	tl_free(f);
+	reap_kick(fs);
+	icache_trim(fs);
+}
+
+/* ---- reading ---- */
+
+int vfs_read(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, size_t len,
+	     int (*use)(void *arg, struct iovec *iov, int n, size_t bytes), void *arg)
+{
+	struct tfs_inode *i = f->inode;
+	struct iomap_read_result res = { 0 };
+	int ret;
+
+	if (!inode_is_reg(i))
+		return inode_is_dir(i) ? -EISDIR : -EINVAL;
+	pthread_rwlock_rdlock(&i->lock);
+	ret = iomap_file_buffered_read(&i->mapping, pos, len, &tfs_iomap_ops, &res);
+	if (!ret) {
+		ret = use(arg, res.iov, (int)res.nr_iov, res.bytes);
+		iomap_read_result_release(&res);
+	}
+	pthread_rwlock_unlock(&i->lock);
+	if (damage_pending(fs))
+		damage_run(fs);
+	return ret;
+}
+
+struct copy_out {
+	char *buf;
+	size_t done;
+};
+
+static int copy_out(void *arg, struct iovec *iov, int n, size_t bytes)
+{
+	struct copy_out *c = arg;
+
+	for (int k = 0; k < n; k++) {
+		memcpy(c->buf + c->done, iov[k].iov_base, iov[k].iov_len);
+		c->done += iov[k].iov_len;
+	}
+	(void)bytes;
+	return 0;
+}
+
+int64_t vfs_pread(struct tfs_fs *fs, struct vfs_file *f, void *buf, size_t len, uint64_t pos)
+{
+	struct copy_out c = { .buf = buf };
+
+	/* one result may be shorter than asked (a bad block behind it, or its own bounds) */
+	while (c.done < len) {
+		size_t before = c.done;
+		int err = vfs_read(fs, f, pos + c.done, len - c.done, copy_out, &c);
+
+		if (err)
+			return c.done ? (int64_t)c.done : err;
+		if (c.done == before)
+			break;
+	}
+	return (int64_t)c.done;
+}
+
+/* ---- writing ---- */
+
+static void touch(struct tfs_inode *i)
+{
+	struct timespec now = tfs_now();
+
+	pthread_mutex_lock(&i->attr_lock);
+	i->a.mtime = i->a.ctime = now;
+	pthread_mutex_unlock(&i->attr_lock);
+}
+
+static int64_t write_locked(struct tfs_inode *i, struct vfs_file *f, uint64_t pos, const struct iomap_src *src,
+			    unsigned int flags)
+{
+	struct iomap_src s = *src;
+	int64_t ret;
+	int err;
+
+	if (f->flags & O_APPEND && !(flags & VFS_WRITE_CACHE))
+		pos = i_size_read(&i->mapping);
+	if (pos >= (uint64_t)TFS_MAX_FILE_SIZE)
+		return -EFBIG;
+	if (s.len > (uint64_t)TFS_MAX_FILE_SIZE - pos)
+		s.len = (size_t)((uint64_t)TFS_MAX_FILE_SIZE - pos);
+	err = inode_finish_truncate(i);
+	if (!err && flags & VFS_WRITE_KILL_PRIV)
+		err = inode_kill_priv(i);
+	if (err)
+		return err;
+	ret = iomap_file_buffered_write(&i->mapping, pos, &s, &tfs_iomap_ops);
+	if (ret > 0) {
+		if (!(flags & VFS_WRITE_CACHE))
+			touch(i);
+		inode_mark_dirty(i);
+	}
+	return ret;
+}
+
+int64_t vfs_write(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, const struct iomap_src *src, unsigned int flags)
+{
+	struct tfs_inode *i = f->inode;
+	int64_t ret;
+	int err;
+
+	if (!inode_is_reg(i))
+		return inode_is_dir(i) ? -EISDIR : -EINVAL;
+	if (atomic_load(&fs->read_only)) {
+		err = atomic_load(&fs->shutdown);
+		return err ? err : -EROFS;
+	}
+	if (!src->len)
+		return 0;
+	pthread_rwlock_wrlock(&i->lock);
+	ret = write_locked(i, f, pos, src, flags);
+	pthread_rwlock_unlock(&i->lock);
+	if (ret > 0 && f->flags & (O_SYNC | O_DSYNC)) {
+		/* O_SYNC includes the bit of O_DSYNC */
+		err = vfs_fsync(fs, f, (f->flags & O_SYNC) != O_SYNC);
+		if (err)
+			return err;
+	}
+	return ret;
+}
+
+int64_t vfs_pwrite(struct tfs_fs *fs, struct vfs_file *f, const void *buf, size_t len, uint64_t pos)
+{
+	struct iomap_src src = { .buf = buf, .len = len };
+
+	return vfs_write(fs, f, pos, &src, 0);
+}
+
+/* ---- durability ---- */
+
+int vfs_flush(struct tfs_fs *fs, struct vfs_file *f)
+{
+	(void)fs;
+	if (!inode_is_reg(f->inode) || (f->flags & O_ACCMODE) == O_RDONLY)
+		return 0;
+	return mapping_check_and_advance_error(&f->inode->mapping, &f->wb_err);
+}
+
+/* Data of the file that could not be kept (DESIGN rule 5): said by every fsync. */
+static bool has_lost(struct tfs_inode *i)
+{
+	bool lost;
+
+	pthread_mutex_lock(&i->attr_lock);
+	lost = i->a.flags & TFS_INODE_LOST;
+	pthread_mutex_unlock(&i->attr_lock);
+	return lost;
+}
+
+int vfs_fsync(struct tfs_fs *fs, struct vfs_file *f, bool datasync)
+{
+	struct tfs_inode *i = f->inode;
+	uint64_t txid;
+	int err = 0, err2;
+
+	if (inode_is_reg(i)) {
+		err = filemap_write_and_wait_range(&i->mapping, 0, UINT64_MAX);
+		err2 = mapping_check_and_advance_error(&i->mapping, &f->wb_err);
+		err = err ? err : err2;
+		if (has_lost(i))
+			err = err ? err : -EIO;
+	}
+	if (!err && !atomic_load(&fs->read_only))
+		err = inode_flush(i, datasync);
+	txid = datasync ? atomic_load(&i->data_txid) : atomic_load(&i->txid);
+	if (!err)
+		err = atomic_load(&fs->shutdown);
+	if (!err && txid > journal_durable_txid(fs))
+		err = journal_commit(fs, txid);
+	return err;
+}
+
+int vfs_sync(struct tfs_fs *fs)
+{
+	int err, err2;
+
+	if (fs->opts.ro)
+		return 0;
+	damage_run(fs);
+	err = pagecache_sync(fs->pagecache, true);
+	err2 = icache_flush(fs);
+	err = err ? err : err2;
+	err2 = journal_commit_all(fs);
+	return err ? err : err2;
+}
+
+int vfs_fsyncdir(struct tfs_fs *fs, uint64_t dir)
+{
+	if (fs->opts.ro)
+		return 0;
+	/* over FUSE this is the only way to ask for all of it */
+	return dir == TFS_INO_ROOT ? vfs_sync(fs) : journal_commit_all(fs);
+}
+
+/* ---- the rest ---- */
+
+int64_t vfs_lseek(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, int whence)
+{
+	struct tfs_inode *i = f->inode;
+	int64_t ret;
+
+	(void)fs;
+	if (!inode_is_reg(i) || (whence != SEEK_DATA && whence != SEEK_HOLE))
+		return -EINVAL;
+	pthread_rwlock_rdlock(&i->lock);
+	if (pos >= i_size_read(&i->mapping))
+		ret = -ENXIO;
+	else if (whence == SEEK_DATA)
+		ret = iomap_seek_data(&i->mapping, pos, &tfs_iomap_ops);
+	else
+		ret = iomap_seek_hole(&i->mapping, pos, &tfs_iomap_ops);
+	pthread_rwlock_unlock(&i->lock);
+	return ret;
+}
+
+int vfs_statfs(struct tfs_fs *fs, struct statvfs *st)
+{
+	uint64_t avail, free_blocks, total, inodes;
+	struct tfs_trans t;
+	int err = 0;
+
+	space_statfs(fs, &avail, &free_blocks, &total);
+	do {
+		trans_read_begin(&t, fs);
+		inodes = fs->cnt.nr_inodes;
+	} while (trans_again(&t, &err));
+	*st = (struct statvfs){
+		.f_bsize = fs->geom.block_size,
+		.f_frsize = fs->geom.block_size,
+		.f_blocks = total,
+		.f_bfree = free_blocks,
+		.f_bavail = avail,
+		/* inodes are made as needed: as many as there is room for */
+		.f_files = inodes + avail,
+		.f_ffree = avail,
+		.f_favail = avail,
+		.f_namemax = TFS_NAME_MAX,
+	};
+	return 0;
+}

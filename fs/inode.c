@@ -1,0 +1,841 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The inode cache: finding, loading, evicting. */
+#include <errno.h>
+#include <sys/sysmacros.h>
+#include "fs/inode.h"
+#include "fs/journal.h"
+
+#define ICACHE_MIN 1024u
+#define ICACHE_MAX 65536u
+#define ICACHE_SCAN 16u /* inodes looked at per trim: the price a caller pays at most */
+
+static uint64_t hash_ino(uint64_t ino)
+{
+	return (ino * 0x9e3779b97f4a7c15ull) >> 17;
+}
+
+static struct tfs_inode **hash_slot(struct tfs_icache *ic, uint64_t ino)
+{
+	struct tfs_inode **p = &ic->hash[hash_ino(ino) & (ic->hash_size - 1)];
+
+	while (*p && (*p)->ino != ino)
+		p = &(*p)->hash_next;
+	return p;
+}
+
+int icache_create(struct tfs_fs *fs)
+{
+	struct tfs_icache *ic = tl_zalloc(sizeof(*ic));
+
+	if (!ic)
+		return -ENOMEM;
+	ic->fs = fs;
+	ic->limit = fs->opts.cache_size / 8192;
+	if (ic->limit < ICACHE_MIN)
+		ic->limit = ICACHE_MIN;
+	if (ic->limit > ICACHE_MAX)
+		ic->limit = ICACHE_MAX;
+	ic->hash_size = 1ull << (ilog2_u64(ic->limit) + 1);
+	ic->hash = tl_zalloc(ic->hash_size * sizeof(*ic->hash));
+	if (!ic->hash) {
+		tl_free(ic);
+		return -ENOMEM;
+	}
+	pthread_mutex_init(&ic->lock, NULL);
+	pthread_cond_init(&ic->cond, NULL);
+	INIT_LIST_HEAD(&ic->lru);
+	INIT_LIST_HEAD(&ic->dirty);
+	INIT_LIST_HEAD(&ic->reap);
+	writeback_init(fs, &ic->wb_ops);
+	fs->icache = ic;
+	return 0;
+}
+
+/* ---- objects ---- */
+
+struct tfs_inode *inode_alloc(struct tfs_fs *fs)
+{
+	struct tfs_inode *i = tl_zalloc(sizeof(*i));
+	pthread_rwlockattr_t attr;
+
+	if (!i)
+		return NULL;
+	i->fs = fs;
+	i->refs = 1;
+	INIT_LIST_HEAD(&i->lru);
+	INIT_LIST_HEAD(&i->dirty);
+	INIT_LIST_HEAD(&i->wb_eofs);
+	/* a stream of readers must not keep a truncation out for ever */
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&i->lock, &attr);
+	pthread_rwlockattr_destroy(&attr);
+	pthread_mutex_init(&i->attr_lock, NULL);
+	return i;
+}
+
+void inode_free(struct tfs_inode *i)
+{
+	struct tfs_wb_eof *e, *n;
+
+	list_for_each_entry_safe (e, n, &i->wb_eofs, link)
+		tl_free(e);
+	pthread_mutex_destroy(&i->attr_lock);
+	pthread_rwlock_destroy(&i->lock);
+	tl_free(i);
+}
+
+static void mapping_setup(struct tfs_inode *i)
+{
+	unsigned int blkbits = i->fs->geom.blkbits;
+
+	/* 64 KiB folios: few enough objects for streams, small enough for random 4 KiB I/O */
+	if (inode_is_reg(i))
+		mapping_init(&i->mapping, i->fs->pagecache, i, i->ino, &tfs_aops, blkbits, blkbits > 16 ? blkbits : 16);
+}
+
+static void insert_locked(struct tfs_icache *ic, struct tfs_inode *i)
+{
+	struct tfs_inode **slot = hash_slot(ic, i->ino);
+
+	assert(!*slot);
+	i->hash_next = NULL;
+	*slot = i;
+	i->state |= INODE_HASHED;
+	ic->nr_inodes++;
+}
+
+void inode_insert(struct tfs_inode *i, uint64_t ino)
+{
+	struct tfs_icache *ic = i->fs->icache;
+
+	i->ino = ino;
+	i->fmt = i->a.mode & S_IFMT;
+	atomic_store(&i->unlinked, i->a.nlink == 0);
+	mapping_setup(i);
+	pthread_mutex_lock(&ic->lock);
+	insert_locked(ic, i);
+	pthread_mutex_unlock(&ic->lock);
+}
+
+static void destroy_inode(struct tfs_inode *i)
+{
+	if (inode_is_reg(i)) {
+		truncate_inode_pages(&i->mapping, 0);
+		mapping_destroy(&i->mapping);
+	}
+	inode_free(i);
+}
+
+static void unhash_locked(struct tfs_icache *ic, struct tfs_inode *i)
+{
+	struct tfs_inode **slot = hash_slot(ic, i->ino);
+
+	assert(*slot == i);
+	*slot = i->hash_next;
+	list_del_init(&i->lru);
+	list_del_init(&i->dirty);
+	ic->nr_inodes--;
+	pthread_cond_broadcast(&ic->cond);
+}
+
+void icache_destroy(struct tfs_fs *fs)
+{
+	struct tfs_icache *ic = fs->icache;
+
+	if (!ic)
+		return;
+	for (uint64_t h = 0; h < ic->hash_size; h++) {
+		while (ic->hash[h]) {
+			struct tfs_inode *i = ic->hash[h];
+
+			ic->hash[h] = i->hash_next;
+			list_del_init(&i->lru);
+			list_del_init(&i->dirty);
+			destroy_inode(i);
+		}
+	}
+	pthread_cond_destroy(&ic->cond);
+	pthread_mutex_destroy(&ic->lock);
+	tl_free(ic->lookups.slots);
+	tl_free(ic->hash);
+	tl_free(ic);
+	fs->icache = NULL;
+}
+
+/* ---- loading ---- */
+
+static struct timespec time_get(const struct tfs_time *t)
+{
+	return (struct timespec){ .tv_sec = (time_t)(int64_t)le64_get(t->sec), .tv_nsec = le32_get(t->nsec) };
+}
+
+static int inode_decode(struct tfs_inode *i, const struct tfs_inode_item *it)
+{
+	struct tfs_iattr *a = &i->a;
+	uint64_t size = le64_get(it->size), rdev = le64_get(it->rdev);
+
+	a->mode = le32_get(it->mode);
+	i->fmt = a->mode & S_IFMT;
+	a->uid = le32_get(it->uid);
+	a->gid = le32_get(it->gid);
+	a->nlink = le32_get(it->nlink);
+	a->flags = le32_get(it->flags);
+	a->xattr_value_id = le32_get(it->xattr_value_id);
+	a->blocks = le64_get(it->blocks);
+	a->generation = le64_get(it->generation);
+	a->rdev = makedev((unsigned int)(rdev >> 32), (unsigned int)rdev);
+	a->atime = time_get(&it->atime);
+	a->mtime = time_get(&it->mtime);
+	a->ctime = time_get(&it->ctime);
+	a->btime = time_get(&it->btime);
+	if (size > (uint64_t)TFS_MAX_FILE_SIZE)
+		return tfs_fs_error(i->fs, -EUCLEAN, "inode %llu: size out of range", (unsigned long long)i->ino);
+	switch (a->mode & S_IFMT) {
+	case S_IFREG:
+	case S_IFLNK:
+		i->d_size = size;
+		break;
+	case S_IFDIR:
+		a->entries = size;
+		break;
+	case S_IFCHR:
+	case S_IFBLK:
+	case S_IFIFO:
+	case S_IFSOCK:
+		break;
+	default:
+		return tfs_fs_error(i->fs, -EUCLEAN, "inode %llu: unknown type in mode %o", (unsigned long long)i->ino,
+				    a->mode);
+	}
+	return 0;
+}
+
+/*
+ * Read the item and insert in the same section: no change of the item can come in
+ * between.  -EEXIST: somebody else was quicker.
+ */
+static int load_in_section(struct tfs_trans *t, struct tfs_inode *i)
+{
+	struct tfs_icache *ic = i->fs->icache;
+	struct tfs_inode_item it;
+	int err = inode_item_read(t, i->ino, &it);
+
+	if (!err)
+		err = inode_decode(i, &it);
+	if (err)
+		return err;
+	atomic_store(&i->unlinked, i->a.nlink == 0);
+	pthread_mutex_lock(&ic->lock);
+	if (*hash_slot(ic, i->ino)) {
+		err = -EEXIST;
+	} else {
+		mapping_setup(i);
+		if (inode_is_reg(i))
+			i_size_write(&i->mapping, i->d_size);
+		insert_locked(ic, i);
+	}
+	pthread_mutex_unlock(&ic->lock);
+	return err;
+}
+
+static int inode_load(struct tfs_fs *fs, uint64_t ino, struct tfs_inode **out)
+{
+	struct tfs_inode *i = inode_alloc(fs);
+	struct tfs_trans t;
+	int err;
+
+	if (!i)
+		return -ENOMEM;
+	i->ino = ino;
+	do {
+		trans_read_begin(&t, fs);
+		err = load_in_section(&t, i);
+	} while (trans_again(&t, &err));
+	if (err) {
+		inode_free(i);
+		return err == -ENOENT ? -ESTALE : err;
+	}
+	/* it may have been changed, evicted and loaded again within the running transaction: fsync must wait for that */
+	atomic_store(&i->txid, journal_running_txid(fs));
+	atomic_store(&i->data_txid, atomic_load(&i->txid));
+	*out = i;
+	return 0;
+}
+
+int inode_get(struct tfs_fs *fs, uint64_t ino, struct tfs_inode **out)
+{
+	struct tfs_icache *ic = fs->icache;
+	struct tfs_inode *i;
+	int err = 0;
+
+	for (;;) {
+		pthread_mutex_lock(&ic->lock);
+		i = *hash_slot(ic, ino);
+		if (i && i->state & INODE_REAPING) {
+			err = -ESTALE;
+		} else if (i && i->state & INODE_FREEING) {
+			pthread_cond_wait(&ic->cond, &ic->lock);
+			pthread_mutex_unlock(&ic->lock);
+			continue;
+		} else if (i) {
+			i->refs++;
+			list_del_init(&i->lru);
+			*out = i;
+		}
+		pthread_mutex_unlock(&ic->lock);
+		if (i)
+			return err;
+		err = inode_load(fs, ino, out);
+		if (err != -EEXIST)
+			return err;
+		err = 0;
+	}
+}
+
+void inode_hold(struct tfs_inode *i)
+{
+	struct tfs_icache *ic = i->fs->icache;
+
+	pthread_mutex_lock(&ic->lock);
+	i->refs++;
+	list_del_init(&i->lru);
+	pthread_mutex_unlock(&ic->lock);
+}
+
+bool inode_tryhold(struct tfs_inode *i)
+{
+	struct tfs_icache *ic = i->fs->icache;
+	bool ok;
+
+	pthread_mutex_lock(&ic->lock);
+	ok = !(i->state & INODE_FREEING);
+	if (ok) {
+		i->refs++;
+		list_del_init(&i->lru);
+	}
+	pthread_mutex_unlock(&ic->lock);
+	return ok;
+}
+
+/* ---- lookup counts ---- */
+
+static uint64_t lk_find(const struct tfs_lookups *lk, uint64_t ino)
+{
+	uint64_t s = hash_ino(ino) & (lk->nr_slots - 1);
+
+	while (lk->slots[s].count && lk->slots[s].ino != ino)
+		s = (s + 1) & (lk->nr_slots - 1);
+	return s;
+}
+
+static int lk_grow(struct tfs_lookups *lk)
+{
+	struct tfs_lookups bigger = { .nr_slots = lk->nr_slots ? lk->nr_slots * 2 : 1024, .used = lk->used };
+
+	bigger.slots = tl_zalloc(bigger.nr_slots * sizeof(*bigger.slots));
+	if (!bigger.slots)
+		return -ENOMEM;
+	for (uint64_t s = 0; s < lk->nr_slots; s++) {
+		if (lk->slots[s].count)
+			bigger.slots[lk_find(&bigger, lk->slots[s].ino)] = lk->slots[s];
+	}
+	tl_free(lk->slots);
+	*lk = bigger;
+	return 0;
+}
+
+/* Keeps the table at most three quarters full; on a failed growth it may fill up to one free slot. */
+static int lk_reserve(struct tfs_lookups *lk, uint64_t more)
+{
+	if ((lk->used + more) * 4 <= lk->nr_slots * 3 || !lk_grow(lk))
+		return 0;
+	return lk->used + more < lk->nr_slots ? 0 : -ENOMEM;
+}
+
+/* Deletion without tombstones: pull back those behind that would no longer be found. */
+static void lk_delete(struct tfs_lookups *lk, uint64_t s)
+{
+	uint64_t mask = lk->nr_slots - 1, hole = s;
+
+	lk->used--;
+	for (uint64_t j = (s + 1) & mask; lk->slots[j].count; j = (j + 1) & mask) {
+		uint64_t home = hash_ino(lk->slots[j].ino) & mask;
+
+		if (((j - home) & mask) >= ((j - hole) & mask)) {
+			lk->slots[hole] = lk->slots[j];
+			hole = j;
+		}
+	}
+	lk->slots[hole].count = 0;
+}
+
+static uint64_t lk_count(const struct tfs_lookups *lk, uint64_t ino)
+{
+	return lk->nr_slots ? lk->slots[lk_find(lk, ino)].count : 0;
+}
+
+int lookup_prepare(struct tfs_fs *fs)
+{
+	struct tfs_icache *ic = fs->icache;
+	int err;
+
+	pthread_mutex_lock(&ic->lock);
+	/* callers run side by side: room for as many threads as anyone has */
+	err = lk_reserve(&ic->lookups, 256);
+	pthread_mutex_unlock(&ic->lock);
+	return err;
+}
+
+int lookup_ref(struct tfs_fs *fs, uint64_t ino, uint64_t n)
+{
+	struct tfs_icache *ic = fs->icache;
+	int err;
+
+	pthread_mutex_lock(&ic->lock);
+	err = lk_reserve(&ic->lookups, 1);
+	if (!err) {
+		uint64_t s = lk_find(&ic->lookups, ino);
+
+		if (!ic->lookups.slots[s].count)
+			ic->lookups.used++;
+		ic->lookups.slots[s].ino = ino;
+		ic->lookups.slots[s].count += n;
+	}
+	pthread_mutex_unlock(&ic->lock);
+	return err;
+}
+
+/* Where an inode goes that nobody uses any more. */
+static void park_locked(struct tfs_icache *ic, struct tfs_inode *i)
+{
+	if (i->state & INODE_FREEING) {
+		pthread_cond_broadcast(&ic->cond);
+		return;
+	}
+	list_del_init(&i->lru);
+	if (atomic_load(&i->unlinked) && !lk_count(&ic->lookups, i->ino))
+		list_add_tail(&i->lru, &ic->reap);
+	else
+		list_add_tail(&i->lru, &ic->lru);
+}
+
+void lookup_unref(struct tfs_fs *fs, uint64_t ino, uint64_t n)
+{
+	struct tfs_icache *ic = fs->icache;
+	struct tfs_inode *i;
+	uint64_t s;
+
+	pthread_mutex_lock(&ic->lock);
+	s = ic->lookups.nr_slots ? lk_find(&ic->lookups, ino) : 0;
+	if (ic->lookups.nr_slots && ic->lookups.slots[s].count) {
+		if (ic->lookups.slots[s].count > n) {
+			ic->lookups.slots[s].count -= n;
+		} else {
+			lk_delete(&ic->lookups, s);
+			i = *hash_slot(ic, ino);
+			if (i && !i->refs && atomic_load(&i->unlinked))
+				park_locked(ic, i);
+		}
+	}
+	pthread_mutex_unlock(&ic->lock);
+}
+
+void inode_put(struct tfs_inode *i)
+{
+	struct tfs_icache *ic = i->fs->icache;
+
+	pthread_mutex_lock(&ic->lock);
+	assert(i->refs);
+	if (!--i->refs)
+		park_locked(ic, i);
+	else if (i->state & INODE_FREEING)
+		pthread_cond_broadcast(&ic->cond);
+	pthread_mutex_unlock(&ic->lock);
+}
+
+/* ---- eviction ---- */
+
+/* An unused inode is taken out of memory; its item must say all that memory knows.  Returns false if it has to stay. */
+static bool try_evict(struct tfs_icache *ic, struct tfs_inode *i)
+{
+	bool go;
+
+	/* @i is pinned by one reference of ours */
+	if (inode_is_reg(i) && filemap_range_busy(&i->mapping, 0, UINT64_MAX))
+		go = false;
+	else
+		go = !inode_flush(i, false);
+	pthread_mutex_lock(&ic->lock);
+	/* those who hold a lookup count of an unlinked inode have only this object to find it unlinked by */
+	go = go && i->refs == 1 && list_empty(&i->dirty) && !atomic_load(&i->unlinked) && !atomic_load(&i->intent) &&
+	     !atomic_load(&i->trunc_pending);
+	if (go)
+		i->state |= INODE_FREEING;
+	pthread_mutex_unlock(&ic->lock);
+	if (!go)
+		return false;
+	/* nobody can find it now; may the flusher have dirtied nothing, readers have left: only clean pages remain */
+	if (inode_is_reg(i)) {
+		truncate_inode_pages(&i->mapping, 0);
+		mapping_destroy(&i->mapping);
+	}
+	pthread_mutex_lock(&ic->lock);
+	/* a completion worker may be about to let go of it */
+	while (i->refs > 1)
+		pthread_cond_wait(&ic->cond, &ic->lock);
+	unhash_locked(ic, i);
+	ic->evicted++;
+	pthread_mutex_unlock(&ic->lock);
+	inode_free(i);
+	return true;
+}
+
+void icache_trim(struct tfs_fs *fs)
+{
+	struct tfs_icache *ic = fs->icache;
+
+	for (unsigned int n = 0; n < ICACHE_SCAN; n++) {
+		struct tfs_inode *i = NULL;
+
+		pthread_mutex_lock(&ic->lock);
+		if (ic->nr_inodes > ic->limit && !list_empty(&ic->lru)) {
+			i = list_first_entry(&ic->lru, struct tfs_inode, lru);
+			list_del_init(&i->lru);
+			i->refs++;
+		}
+		pthread_mutex_unlock(&ic->lock);
+		if (!i)
+			return;
+		if (!try_evict(ic, i))
+			inode_put(i); /* to the far end of the list */
+	}
+}
+
+/* ---- the dead ---- */
+
+struct tfs_inode *icache_take_dead(struct tfs_fs *fs)
+{
+	struct tfs_icache *ic = fs->icache;
+	struct tfs_inode *i = NULL;
+
+	pthread_mutex_lock(&ic->lock);
+	if (!list_empty(&ic->reap)) {
+		i = list_first_entry(&ic->reap, struct tfs_inode, lru);
+		list_del_init(&i->lru);
+		i->state |= INODE_FREEING | INODE_REAPING;
+	}
+	pthread_mutex_unlock(&ic->lock);
+	return i;
+}
+
+void icache_drop_dead(struct tfs_inode *i)
+{
+	struct tfs_icache *ic = i->fs->icache;
+
+	if (inode_is_reg(i)) {
+		truncate_inode_pages(&i->mapping, 0);
+		mapping_destroy(&i->mapping);
+	}
+	pthread_mutex_lock(&ic->lock);
+	/* a completion worker may be about to let go of it */
+	while (i->refs)
+		pthread_cond_wait(&ic->cond, &ic->lock);
+	unhash_locked(ic, i);
+	ic->reaped++;
+	pthread_mutex_unlock(&ic->lock);
+	inode_free(i);
+}
+
+static void reap_work(struct work *w)
+{
+	struct tfs_icache *ic = container_of(w, struct tfs_icache, reap_work);
+
+	pthread_mutex_lock(&ic->lock);
+	ic->reap_queued = false;
+	pthread_mutex_unlock(&ic->lock);
+	reap_run(ic->fs);
+}
+
+void icache_forget_all(struct tfs_fs *fs)
+{
+	struct tfs_icache *ic = fs->icache;
+	struct tfs_inode *i, *n;
+
+	pthread_mutex_lock(&ic->lock);
+	tl_free(ic->lookups.slots);
+	ic->lookups = (struct tfs_lookups){ 0 };
+	list_for_each_entry_safe (i, n, &ic->lru, lru) {
+		if (atomic_load(&i->unlinked))
+			list_move_tail(&i->lru, &ic->reap);
+	}
+	pthread_mutex_unlock(&ic->lock);
+}
+
+int icache_start(struct tfs_fs *fs)
+{
+	struct tfs_icache *ic = fs->icache;
+
+	work_init(&ic->reap_work, reap_work);
+	ic->reaper = workqueue_create("reap", 1);
+	return ic->reaper ? 0 : -ENOMEM;
+}
+
+void icache_stop(struct tfs_fs *fs)
+{
+	struct tfs_icache *ic = fs->icache;
+
+	if (ic->reaper)
+		workqueue_destroy(ic->reaper);
+	ic->reaper = NULL;
+}
+
+void reap_kick_async(struct tfs_fs *fs)
+{
+	struct tfs_icache *ic = fs->icache;
+
+	if (!ic->reaper)
+		return;
+	pthread_mutex_lock(&ic->lock);
+	if (!list_empty(&ic->reap) && !ic->reap_queued) {
+		ic->reap_queued = true;
+		queue_work(ic->reaper, &ic->reap_work);
+	}
+	pthread_mutex_unlock(&ic->lock);
+}
+
+void reap_kick(struct tfs_fs *fs)
+{
+	if (fs->icache->reaper)
+		reap_kick_async(fs);
+	else
+		reap_run(fs);
+}
+
+struct tfs_inode *icache_next(struct tfs_fs *fs, struct tfs_inode *prev)
+{
+	struct tfs_icache *ic = fs->icache;
+	struct tfs_inode *i;
+	uint64_t h = 0;
+
+	pthread_mutex_lock(&ic->lock);
+	i = prev ? prev->hash_next : NULL;
+	if (prev)
+		h = (hash_ino(prev->ino) & (ic->hash_size - 1)) + 1;
+	for (; !i && h < ic->hash_size; h++)
+		i = ic->hash[h];
+	if (i) {
+		i->refs++;
+		list_del_init(&i->lru);
+	}
+	pthread_mutex_unlock(&ic->lock);
+	if (prev)
+		inode_put(prev);
+	return i;
+}
+
+/* ---- the item ---- */
+
+static struct tfs_time time_put(struct timespec ts)
+{
+	return (struct tfs_time){ .sec = le64_of((uint64_t)ts.tv_sec), .nsec = le32_of((uint32_t)ts.tv_nsec) };
+}
+
+struct timespec tfs_now(void)
+{
+	struct timespec ts;
+
+	/* the kernel's own clock for file times: a coarse one, so that both agree on "the same moment" */
+	clock_gettime(CLOCK_REALTIME_COARSE, &ts);
+	return ts;
+}
+
+void inode_item_of(struct tfs_inode *i, struct tfs_inode_item *it)
+{
+	struct tfs_iattr a;
+
+	pthread_mutex_lock(&i->attr_lock);
+	a = i->a;
+	pthread_mutex_unlock(&i->attr_lock);
+	*it = (struct tfs_inode_item){
+		.mode = le32_of(a.mode),
+		.uid = le32_of(a.uid),
+		.gid = le32_of(a.gid),
+		.nlink = le32_of(a.nlink),
+		.size = le64_of(S_ISDIR(a.mode) ? a.entries : i->d_size),
+		.blocks = le64_of(a.blocks),
+		.generation = le64_of(a.generation),
+		.rdev = le64_of((uint64_t)major(a.rdev) << 32 | minor(a.rdev)),
+		.flags = le32_of(a.flags),
+		.xattr_value_id = le32_of(a.xattr_value_id),
+		.atime = time_put(a.atime),
+		.mtime = time_put(a.mtime),
+		.ctime = time_put(a.ctime),
+		.btime = time_put(a.btime),
+	};
+}
+
+int inode_prefault(struct tfs_trans *t, uint64_t ino)
+{
+	struct tkey key = TKEY(ino, TFS_KEY_INODE, 0);
+
+	return btree_prefault(t, TFS_TREE_FS, &key);
+}
+
+int inode_write(struct tfs_trans *t, struct tfs_inode *i)
+{
+	struct tfs_inode_item it;
+	int err;
+
+	/* first: what changes from here on is stale again */
+	atomic_store(&i->stale, false);
+	inode_item_of(i, &it);
+	atomic_store(&i->txid, t->txid);
+	err = inode_item_write(t, i->ino, &it);
+	if (err)
+		atomic_store(&i->stale, true);
+	return err;
+}
+
+void inode_mark_dirty(struct tfs_inode *i)
+{
+	struct tfs_icache *ic = i->fs->icache;
+
+	atomic_store(&i->stale, true);
+	pthread_mutex_lock(&ic->lock);
+	if (list_empty(&i->dirty))
+		list_add_tail(&i->dirty, &ic->dirty);
+	pthread_mutex_unlock(&ic->lock);
+}
+
+static int flush_in_section(struct tfs_trans *t, struct tfs_inode *i, uint64_t size)
+{
+	int err = inode_prefault(t, i->ino);
+
+	if (err)
+		return err;
+	/* all of the file below @size is on the device; a truncation since then has made i_size smaller */
+	if (inode_is_reg(i) && !atomic_load(&i->trunc_pending)) {
+		uint64_t now = i_size_read(&i->mapping);
+
+		size = size < now ? size : now;
+		if (size > i->d_size) {
+			i->d_size = size;
+			atomic_store(&i->data_txid, t->txid);
+		}
+	}
+	return inode_write(t, i);
+}
+
+static bool item_lags(struct tfs_inode *i, bool size_only)
+{
+	return (!size_only && atomic_load(&i->stale)) ||
+	       (inode_is_reg(i) && atomic_load(&i->d_size) != i_size_read(&i->mapping));
+}
+
+int inode_flush(struct tfs_inode *i, bool size_only)
+{
+	struct tfs_icache *ic = i->fs->icache;
+	struct tfs_trans t;
+	uint64_t size = 0;
+	bool dirty;
+	int err;
+
+	pthread_mutex_lock(&ic->lock);
+	dirty = !list_empty(&i->dirty);
+	if (!size_only)
+		list_del_init(&i->dirty);
+	pthread_mutex_unlock(&ic->lock);
+	if (!dirty || !item_lags(i, size_only))
+		return 0;
+	if (inode_is_reg(i)) {
+		/* a writer dirties first and moves the size after: size read first, then nothing dirty, means all of it is written */
+		size = i_size_read(&i->mapping);
+		if (filemap_range_busy(&i->mapping, 0, UINT64_MAX))
+			size = 0;
+	}
+	do {
+		err = trans_begin(&t, i->fs, TRANS_CREDITS(i->fs));
+		if (!err)
+			err = flush_in_section(&t, i, size);
+	} while (trans_again(&t, &err));
+	if (err)
+		inode_mark_dirty(i);
+	return err;
+}
+
+int icache_flush(struct tfs_fs *fs)
+{
+	struct tfs_icache *ic = fs->icache;
+	struct tfs_inode *i;
+	int err = 0, err2;
+	uint64_t n;
+
+	pthread_mutex_lock(&ic->lock);
+	n = ic->nr_inodes; /* those that fail go back to the list: bounded */
+	pthread_mutex_unlock(&ic->lock);
+	while (n--) {
+		i = NULL;
+		pthread_mutex_lock(&ic->lock);
+		if (!list_empty(&ic->dirty)) {
+			i = list_first_entry(&ic->dirty, struct tfs_inode, dirty);
+			list_move_tail(&i->dirty, &ic->dirty);
+			if (i->state & INODE_FREEING) {
+				pthread_mutex_unlock(&ic->lock);
+				continue;
+			}
+			i->refs++;
+			list_del_init(&i->lru);
+		}
+		pthread_mutex_unlock(&ic->lock);
+		if (!i)
+			break;
+		err2 = inode_flush(i, false);
+		err = err ? err : err2;
+		inode_put(i);
+	}
+	return err;
+}
+
+/* Blocks that wait for their first writeback are as good as used (else a fresh file looks sparse). */
+static uint64_t blocks_to_be(struct tfs_inode *i, uint64_t blocks, uint64_t size)
+{
+	uint64_t sum = blocks + atomic_load(&i->mapping.nr_dirty_blocks);
+	uint64_t most = div_up(size, i->fs->geom.block_size);
+
+	/* dirty blocks may have a place already: never more than the size explains */
+	if (sum > most)
+		sum = blocks > most ? blocks : most;
+	return sum;
+}
+
+void inode_attr(struct tfs_inode *i, struct vfs_attr *attr)
+{
+	struct tfs_iattr a;
+
+	pthread_mutex_lock(&i->attr_lock);
+	a = i->a;
+	pthread_mutex_unlock(&i->attr_lock);
+	*attr = (struct vfs_attr){
+		.ino = i->ino,
+		.generation = a.generation,
+		.blocks512 = a.blocks << (i->fs->geom.blkbits - 9),
+		.mode = a.mode,
+		.nlink = a.nlink,
+		.uid = a.uid,
+		.gid = a.gid,
+		.rdev = a.rdev,
+		.atime = a.atime,
+		.mtime = a.mtime,
+		.ctime = a.ctime,
+		.btime = a.btime,
+	};
+	if (S_ISREG(a.mode)) {
+		attr->size = i_size_read(&i->mapping);
+		attr->blocks512 = blocks_to_be(i, a.blocks, attr->size) << (i->fs->geom.blkbits - 9);
+	} else if (S_ISDIR(a.mode)) {
+		attr->size = a.entries;
+	} else {
+		attr->size = i->d_size;
+	}
+}

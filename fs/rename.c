@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* rename(2): moving, replacing, exchanging; one section. */
+#include <linux/fs.h>
+#include "fs/alloc.h"
+#include "fs/namei.h"
+
+/* Directories a path may have at most: what a hostile image can make us walk. */
+#define MAX_DEPTH 1000000u
+
+/* Would @dir, moved below @to, hold itself? */
+static int check_loop(struct tfs_trans *t, uint64_t dir, uint64_t to)
+{
+	uint64_t cookie;
+	int err;
+
+	for (unsigned int depth = 0; depth < MAX_DEPTH; depth++) {
+		if (to == dir)
+			return -EINVAL;
+		if (to == TFS_INO_ROOT)
+			return 0;
+		err = link_first(t, to, &to, &cookie);
+		if (err)
+			return err == -ENOENT ? 0 : err;
+	}
+	return -ELOOP;
+}
+
+static int check_replace(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst)
+{
+	bool empty;
+	int err;
+
+	if (inode_is_dir(src->inode) && !inode_is_dir(dst->inode))
+		return -ENOTDIR;
+	if (!inode_is_dir(src->inode) && inode_is_dir(dst->inode))
+		return -EISDIR;
+	if (!inode_is_dir(dst->inode))
+		return 0;
+	err = dir_is_empty(t, dst->inode->ino, &empty);
+	return err ? err : empty ? 0 : -ENOTEMPTY;
+}
+
+static int check_move(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst, unsigned int flags)
+{
+	bool cross = src->dir != dst->dir;
+	int err = 0;
+
+	if (src->inode->ino == TFS_INO_ROOT)
+		return -EBUSY;
+	if (cross && inode_is_dir(src->inode)) {
+		err = check_loop(t, src->inode->ino, dst->dir->ino);
+		if (!err && dst->dir->a.nlink >= TFS_LINK_MAX)
+			err = -EMLINK;
+	}
+	if (!err && cross && flags & RENAME_EXCHANGE && inode_is_dir(dst->inode))
+		err = check_loop(t, dst->inode->ino, src->dir->ino);
+	else if (!err && dst->inode && !(flags & RENAME_EXCHANGE)) {
+		/* a directory above the one moved is never empty */
+		err = check_replace(t, src, dst);
+	}
+	return err;
+}
+
+static int rename_look(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst)
+{
+	int err = dir_prefault(t, src->dir->ino, src->name, src->len, src->inode->ino);
+
+	if (!err)
+		err = dir_prefault(t, dst->dir->ino, dst->name, dst->len, src->inode->ino);
+	if (!err && dst->inode)
+		err = dir_prefault(t, dst->dir->ino, dst->name, dst->len, dst->inode->ino);
+	if (!err && dst->inode)
+		err = dir_prefault(t, src->dir->ino, src->name, src->len, dst->inode->ino);
+	if (!err && dst->inode)
+		err = drop_link_prefault(t, dst->inode->ino);
+	if (!err)
+		err = inode_prefault(t, src->inode->ino);
+	if (!err)
+		err = inode_prefault(t, src->dir->ino);
+	if (!err)
+		err = inode_prefault(t, dst->dir->ino);
+	return err;
+}
+
+static void touch_ctime(struct tfs_inode *i, struct timespec now)
+{
+	pthread_mutex_lock(&i->attr_lock);
+	i->a.ctime = now;
+	pthread_mutex_unlock(&i->attr_lock);
+}
+
+static int write_dirs(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst)
+{
+	int err = inode_write(t, src->dir);
+
+	return err || src->dir == dst->dir ? err : inode_write(t, dst->dir);
+}
+
+static int exchange(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst)
+{
+	struct timespec now = tfs_now();
+	int more = (int)inode_is_dir(src->inode) - (int)inode_is_dir(dst->inode);
+	int err = dir_replace(t, src->dir->ino, &src->de, dst->inode->ino, dst->de.type);
+
+	if (!err)
+		err = dir_replace(t, dst->dir->ino, &dst->de, src->inode->ino, src->de.type);
+	if (err)
+		return err;
+	dir_changed(src->dir, 0, -more, now);
+	dir_changed(dst->dir, 0, more, now);
+	touch_ctime(src->inode, now);
+	touch_ctime(dst->inode, now);
+	err = inode_write(t, src->inode);
+	if (!err)
+		err = inode_write(t, dst->inode);
+	return err ? err : write_dirs(t, src, dst);
+}
+
+static int move(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst)
+{
+	struct timespec now = tfs_now();
+	int sub = inode_is_dir(src->inode) ? 1 : 0;
+	int err;
+
+	/* the new name first: it may fail for a reason of its own */
+	if (dst->inode)
+		err = dir_replace(t, dst->dir->ino, &dst->de, src->inode->ino, src->de.type);
+	else
+		err = dir_add(t, dst->dir->ino, dst->name, dst->len, src->inode->ino, src->de.type);
+	if (!err)
+		err = dir_remove(t, src->dir->ino, &src->de);
+	if (err)
+		return err;
+	dir_changed(src->dir, -1, -sub, now);
+	dir_changed(dst->dir, dst->inode ? 0 : 1, dst->inode && inode_is_dir(dst->inode) ? 0 : sub, now);
+	touch_ctime(src->inode, now);
+	err = inode_write(t, src->inode);
+	if (!err && dst->inode)
+		err = drop_link(t, dst->inode, now);
+	return err ? err : write_dirs(t, src, dst);
+}
+
+static int rename_in_section(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst, unsigned int flags)
+{
+	int err = name_recheck(t, src);
+
+	if (!err) {
+		err = name_recheck(t, dst);
+		if (err == -ENOENT && dst->inode && !dir_usable(dst->dir))
+			err = -ESTALE; /* it was there, and may be gone */
+	}
+	if (err)
+		return err;
+	if (dst->inode && flags & RENAME_NOREPLACE)
+		return -EEXIST;
+	if (!dst->inode && flags & RENAME_EXCHANGE)
+		return -ENOENT;
+	if (dst->inode == src->inode)
+		return 0; /* two names of one file: nothing to do, says POSIX */
+	err = check_move(t, src, dst, flags);
+	if (!err)
+		err = rename_look(t, src, dst);
+	if (err)
+		return err;
+	return flags & RENAME_EXCHANGE ? exchange(t, src, dst) : move(t, src, dst);
+}
+
+/* Both names, as they are now.  A file that takes another's place has its data on the device first (DESIGN rule 4). */
+static int find_both(struct tfs_fs *fs, struct name_ref *src, struct name_ref *dst)
+{
+	int err = name_find(fs, src);
+
+	if (err)
+		return err;
+	err = name_find(fs, dst);
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	if (dst->inode != src->inode && inode_is_reg(src->inode))
+		err = filemap_write_and_wait_range(&src->inode->mapping, 0, UINT64_MAX);
+	return err;
+}
+
+int vfs_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdir, const char *newname, unsigned int flags)
+{
+	struct name_ref src, dst = { 0 };
+	uint64_t credits = 2 * TRANS_CREDITS(fs), max = trans_max_credits(fs);
+	struct tfs_trans t;
+	int err = name_init(fs, &src, dir, name);
+
+	if (!err)
+		err = name_init(fs, &dst, newdir, newname);
+	if (!err && (flags & ~(unsigned int)(RENAME_NOREPLACE | RENAME_EXCHANGE) ||
+		     flags == (RENAME_NOREPLACE | RENAME_EXCHANGE)))
+		err = -EINVAL;
+	if (!err)
+		err = space_check_meta(fs);
+	while (!err) {
+		err = find_both(fs, &src, &dst);
+		if (err)
+			break;
+		do {
+			err = trans_begin(&t, fs, credits < max ? credits : max);
+			if (!err)
+				err = rename_in_section(&t, &src, &dst, flags);
+		} while (trans_again(&t, &err));
+		if (err != -ESTALE)
+			break;
+		err = 0; /* the names mean other inodes by now */
+	}
+	name_put(&src);
+	name_put(&dst);
+	reap_kick(fs);
+	return err;
+}

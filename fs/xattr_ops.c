@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Extended attributes of inodes. */
+#include <errno.h>
+#include <string.h>
+#include <sys/xattr.h>
+#include "fs/alloc.h"
+#include "fs/inode.h"
+
+#define NAME_MAX_LEN 255u /* XATTR_NAME_MAX */
+
+static int check_name(const char *name)
+{
+	static const char *const spaces[] = { "user.", "trusted.", "security.", "system." };
+	size_t len = strlen(name);
+
+	if (len > NAME_MAX_LEN)
+		return -ERANGE;
+	for (unsigned int k = 0; k < ARRAY_SIZE(spaces); k++) {
+		size_t n = strlen(spaces[k]);
+
+		if (!strncmp(name, spaces[k], n))
+			return len > n ? 0 : -EINVAL;
+	}
+	return -EOPNOTSUPP;
+}
+
+/* A value may be 64 KiB in chunks of a quarter of a node, each logged with the node it is in; the old one likewise. */
+static uint64_t xattr_credits(struct tfs_fs *fs, size_t len)
+{
+	uint64_t want = TRANS_CREDITS(fs) + 4 * (uint64_t)len + 4 * (uint64_t)TFS_XATTR_MAX, max = trans_max_credits(fs);
+
+	return want < max ? want : max;
+}
+
+struct setxattr {
+	struct tfs_inode *i;
+	const char *name;
+	const void *value;
+	size_t len;
+	int flags;
+};
+
+static int set_in_section(struct tfs_trans *t, const struct setxattr *s)
+{
+	struct tfs_inode *i = s->i;
+	struct tfs_inode_item it;
+	int err = inode_prefault(t, i->ino);
+
+	if (err)
+		return err;
+	inode_item_of(i, &it);
+	err = xattr_set(t, i->ino, &it, s->name, s->value, s->len, s->flags);
+	if (err)
+		return err;
+	pthread_mutex_lock(&i->attr_lock);
+	i->a.xattr_value_id = le32_get(it.xattr_value_id);
+	i->a.ctime = tfs_now();
+	pthread_mutex_unlock(&i->attr_lock);
+	return inode_write(t, i);
+}
+
+int vfs_setxattr(struct tfs_fs *fs, uint64_t ino, const char *name, const void *value, size_t len, int flags,
+		 const struct vfs_cred *cred)
+{
+	struct setxattr s = { .name = name, .value = value, .len = len, .flags = flags };
+	struct tfs_trans t;
+	int err = check_name(name);
+
+	(void)cred;
+	if (!err && len > TFS_XATTR_MAX)
+		err = -E2BIG;
+	if (!err)
+		err = space_check_meta(fs);
+	if (!err)
+		err = inode_get(fs, ino, &s.i);
+	if (err)
+		return err;
+	if (!strcmp(name, "security.capability"))
+		atomic_store(&s.i->no_caps, false);
+	do {
+		err = trans_begin(&t, fs, xattr_credits(fs, len));
+		if (!err)
+			err = set_in_section(&t, &s);
+	} while (trans_again(&t, &err));
+	inode_put(s.i);
+	return err;
+}
+
+static int remove_in_section(struct tfs_trans *t, struct tfs_inode *i, const char *name)
+{
+	int err = inode_prefault(t, i->ino);
+
+	if (!err)
+		err = xattr_remove(t, i->ino, name);
+	if (err)
+		return err;
+	pthread_mutex_lock(&i->attr_lock);
+	i->a.ctime = tfs_now();
+	pthread_mutex_unlock(&i->attr_lock);
+	return inode_write(t, i);
+}
+
+int vfs_removexattr(struct tfs_fs *fs, uint64_t ino, const char *name, const struct vfs_cred *cred)
+{
+	struct tfs_inode *i;
+	struct tfs_trans t;
+	int err = check_name(name);
+
+	(void)cred;
+	if (!err)
+		err = inode_get(fs, ino, &i);
+	if (err)
+		return err;
+	do {
+		err = trans_begin(&t, fs, xattr_credits(fs, 0));
+		if (!err)
+			err = remove_in_section(&t, i, name);
+	} while (trans_again(&t, &err));
+	inode_put(i);
+	return err;
+}
+
+int vfs_getxattr(struct tfs_fs *fs, uint64_t ino, const char *name, void *buf, size_t size)
+{
+	struct tfs_trans t;
+	int ret = check_name(name);
+
+	if (ret)
+		return ret;
+	do {
+		trans_read_begin(&t, fs);
+		ret = xattr_get(&t, ino, name, buf, size);
+	} while (trans_again(&t, &ret));
+	return ret;
+}
+
+int vfs_listxattr(struct tfs_fs *fs, uint64_t ino, char *buf, size_t size)
+{
+	struct tfs_trans t;
+	int ret;
+
+	do {
+		trans_read_begin(&t, fs);
+		ret = xattr_list(&t, ino, buf, size);
+	} while (trans_again(&t, &ret));
+	return ret;
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A whole file system in memory for tests: format, mount, remount, crash, check.
+ * Fails by abort() with a line that says what, so that Criterion and plain
+ * programs can use it alike.
+ */
+#ifndef TESTS_FSFIX_H
+#define TESTS_FSFIX_H
+
+#include <fcntl.h>
+#include "fs/vfs.h"
+
+#define FX_CHECK(cond)                                                   \
+	do {                                                             \
+		if (!(cond))                                             \
+			fx_die(__FILE__, __LINE__, #cond, (long long)0); \
+	} while (0)
+/* @expr must give @want; says what it gave. */
+#define FX_IS(expr, want)                                                \
+	do {                                                             \
+		long long got_ = (long long)(expr);                      \
+		if (got_ != (long long)(want))                           \
+			fx_die(__FILE__, __LINE__, #expr " is " #want, got_); \
+	} while (0)
+#define FX_OK(expr) FX_IS(expr, 0)
+void fx_die(const char *file, int line, const char *what, long long got) __attribute__((noreturn));
+
+enum fx_size {
+	FX_SMALL,   /* 8 MiB, groups of 1 MiB, journal of 900 KiB */
+	FX_SMALL1K, /* the same with 1 KiB blocks and 4 KiB nodes */
+	FX_MEDIUM,  /* 64 MiB, defaults */
+};
+
+struct fsfix {
+	struct bdev *dev;
+	struct tfs_fs *fs;
+	struct tfs_mount_opts opts;
+	bool own_dev;
+};
+
+/* Once per process. */
+void fx_init(void);
+void fx_exit(void);
+/* Format a device (deterministically, from @seed). */
+void fx_format(struct bdev *dev, enum fx_size size, uint64_t seed);
+uint64_t fx_bytes(enum fx_size size);
+/* On a memory device of its own, formatted and mounted without threads. */
+void fx_create(struct fsfix *f, enum fx_size size);
+/* On a device passed in, formatted by the caller; @opts NULL: no threads, small cache. */
+void fx_mount(struct fsfix *f, struct bdev *dev, const struct tfs_mount_opts *opts);
+/* Unmount, run the checker, mount again: lookup counts start anew. */
+void fx_remount(struct fsfix *f);
+/* Pull the plug without losing what the device has, check, mount again. */
+void fx_crash_remount(struct fsfix *f);
+/* The checker says: clean. */
+void fx_check_clean(struct fsfix *f);
+/* Unmount, check, free. */
+void fx_destroy(struct fsfix *f);
+
+extern const struct vfs_cred fx_root;
+
+/* By path from the root ("/a/b"): inode number, holding no lookup reference. */
+uint64_t fx_ino(struct fsfix *f, const char *path);
+/* Short forms, in the root directory, of what tests do all the time; they fail the test. */
+uint64_t fx_file(struct fsfix *f, const char *name, struct vfs_file **file); /* create */
+struct vfs_file *fx_open(struct fsfix *f, const char *name);
+void fx_close(struct fsfix *f, struct vfs_file *file);
+/* Byte at @pos of the pattern with number @tag: what fx_write writes and fx_expect expects. */
+uint8_t fx_byte(uint64_t tag, uint64_t pos);
+void fx_write(struct fsfix *f, struct vfs_file *file, uint64_t pos, uint64_t len, uint64_t tag);
+void fx_expect(struct fsfix *f, struct vfs_file *file, uint64_t pos, uint64_t len, uint64_t tag);
+void fx_expect_zero(struct fsfix *f, struct vfs_file *file, uint64_t pos, uint64_t len);
+uint64_t fx_size_of(struct fsfix *f, struct vfs_file *file);
+void fx_set_size(struct fsfix *f, struct vfs_file *file, uint64_t size);
+/* A number of vfs_stats(). */
+uint64_t fx_stat(struct fsfix *f, const char *group, const char *name);
+
+#endif
