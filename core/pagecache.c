@@ -81,11 +81,30 @@ out_free:
 	return NULL;
 }
 
+void pagecache_async_read_start(struct pagecache *pc)
+{
+	pthread_mutex_lock(&pc->progress_lock);
+	pc->async_reads++;
+	pthread_mutex_unlock(&pc->progress_lock);
+}
+
+void pagecache_async_read_end(struct pagecache *pc)
+{
+	pthread_mutex_lock(&pc->progress_lock);
+	if (!--pc->async_reads)
+		pthread_cond_broadcast(&pc->progress);
+	pthread_mutex_unlock(&pc->progress_lock);
+}
+
 void pagecache_destroy(struct pagecache *pc)
 {
 	if (!pc)
 		return;
 	flusher_stop(pc);
+	pthread_mutex_lock(&pc->progress_lock);
+	while (pc->async_reads)
+		pthread_cond_wait(&pc->progress, &pc->progress_lock);
+	pthread_mutex_unlock(&pc->progress_lock);
 	assert(list_empty(&pc->lru) && list_empty(&pc->busy));
 	assert(!atomic_load(&pc->nr_folios));
 	pthread_cond_destroy(&pc->flusher_wake);

@@ -25,6 +25,7 @@ struct pagecache {
 	pthread_mutex_t progress_lock;
 	pthread_cond_t progress;
 	atomic_uint progress_waiters, progress_gen;
+	uint64_t async_reads; /* bios of readahead in flight, which nobody waits for */
 
 	pthread_mutex_t flusher_lock;
 	pthread_cond_t flusher_wake;
@@ -89,6 +90,10 @@ void mapping_back_off(struct address_space *m);
 /* ---- errseq.c: has an error been recorded since a mark, seen by anybody or not? ---- */
 uint64_t mapping_error_mark(struct address_space *m);
 int mapping_error_after(struct address_space *m, uint64_t mark);
+
+/* A readahead bio starts; it has ended and holds nothing of the cache any more. */
+void pagecache_async_read_start(struct pagecache *pc);
+void pagecache_async_read_end(struct pagecache *pc);
 
 /* ---- reclaim.c ---- */
 void lru_add(struct pagecache *pc, struct folio *f);

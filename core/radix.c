@@ -4,7 +4,6 @@
 
 #define RADIX_SHIFT 6
 #define RADIX_SLOTS (1u << RADIX_SHIFT)
-#define RADIX_MAX_HEIGHT 11 /* 66 bits */
 
 struct radix_node {
 	struct radix_node *parent;
@@ -69,10 +68,12 @@ static void node_link(struct radix_node *parent, unsigned int slot, struct radix
 static int tree_grow(struct radix_tree *t, uint64_t index)
 {
 	if (!t->root) {
-		t->root = node_new(0);
+		unsigned int level = index ? ilog2_u64(index) / RADIX_SHIFT : 0;
+
+		t->root = node_new(level);
 		if (!t->root)
 			return -ENOMEM;
-		t->height = 1;
+		t->height = level + 1;
 	}
 	while (!index_fits(t, index)) {
 		struct radix_node *n = node_new(t->height);

@@ -162,6 +162,7 @@ static void read_end_async(struct bio *bio)
 {
 	struct read_io *io = bio->bi_private;
 	struct address_space *m = io->m;
+	struct pagecache *pc = m->cache;
 	unsigned int i;
 
 	for (i = 0; i < io->nr_pieces; i++) {
@@ -174,6 +175,7 @@ static void read_end_async(struct bio *bio)
 	for (i = 0; i < io->nr_pieces; i++)
 		read_pending_done(io->pieces[i].f, io->pieces[i].n << m->blkbits, true);
 	read_io_free(io);
+	pagecache_async_read_end(pc);
 }
 
 static void read_end_sync(struct bio *bio)
@@ -193,10 +195,11 @@ static int read_io_prep(struct read_io *io, bio_end_io_t *end_io)
 	return io->tuple_bytes ? bio_integrity_prep_tuples(io->bio, io->tuples) : 0;
 }
 
-static void submit_async(struct read_op *op, struct read_io *io)
+static void submit_async(struct read_io *io)
 {
 	int err = read_io_prep(io, read_end_async);
 
+	pagecache_async_read_start(io->m->cache);
 	if (!err) {
 		submit_bio(io->bio);
 		return;
@@ -242,7 +245,7 @@ static void submit_cur(struct read_op *op)
 	if (op->sync)
 		submit_sync(op, io);
 	else
-		submit_async(op, io);
+		submit_async(io);
 }
 
 static bool can_append(const struct read_io *io, const struct iomap *map, uint64_t pos)

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 #include "core/integrity.h"
 #include "core/iomap/internal.h"
 
@@ -40,24 +41,28 @@ static bool can_add(const struct iomap_ioend *ioend, const struct iomap *map, st
 	       ioend->io_nr_bios + WB_RUN_BIOS <= IOMAP_IOEND_MAX_BIOS;
 }
 
-/* A bio for what follows in the ioend.  NULL: out of memory. */
+/*
+ * A bio for what follows in the ioend.  Never fails: the blocks have their space by now, and there is no way
+ * to give it back, so without memory we wait for some.
+ */
 static struct bio *add_bio(struct wb *wb, struct iomap_ioend *ioend, const struct iomap *map, unsigned int blocks)
 {
 	unsigned int vecs = (unsigned int)min_t(uint64_t, blocks + atomic_load(&wb->m->nr_dirty_blocks), BIO_MAX_VECS);
+	const struct timespec pause = { .tv_nsec = 1000000 };
 	struct bio *bio = NULL;
 
-	if (ioend->io_nr_bios == IOMAP_IOEND_MAX_BIOS)
-		return NULL;
+	assert(ioend->io_nr_bios < IOMAP_IOEND_MAX_BIOS);
 	/*
 	 * Bios of one ioend are not freed before its last is done, so only the first
 	 * may insist on the pool, which waits for others to be freed.
 	 */
-	if (ioend->io_nr_bios || !wb->wpc->bs)
-		bio = bio_alloc(map->bdev, vecs, BIO_OP_WRITE, NULL);
-	if (!bio && wb->wpc->bs)
+	if (wb->wpc->bs && !ioend->io_nr_bios)
 		bio = bio_alloc(map->bdev, vecs, BIO_OP_WRITE, wb->wpc->bs);
-	if (!bio)
-		return NULL;
+	while (!bio) {
+		bio = bio_alloc(map->bdev, vecs, BIO_OP_WRITE, NULL);
+		if (!bio)
+			nanosleep(&pause, NULL);
+	}
 	if (map->type != IOMAP_INLINE)
 		bio->bi_iter.bi_sector = (ioend->io_addr + ioend->io_size) >> SECTOR_SHIFT;
 	if (!ioend->io_nr_bios)
@@ -67,9 +72,8 @@ static struct bio *add_bio(struct wb *wb, struct iomap_ioend *ioend, const struc
 	return bio;
 }
 
-/* Blocks [first, first + n) of @f into @ioend.  How many fit: less than @n only when out of memory. */
-static unsigned int fill_ioend(struct wb *wb, struct iomap_ioend *ioend, struct folio *f, unsigned int first,
-			       unsigned int n)
+/* Blocks [first, first + n) of @f into @ioend. */
+static void fill_ioend(struct wb *wb, struct iomap_ioend *ioend, struct folio *f, unsigned int first, unsigned int n)
 {
 	struct address_space *m = wb->m;
 	struct bio *bio = ioend->io_bio;
@@ -79,11 +83,8 @@ static unsigned int fill_ioend(struct wb *wb, struct iomap_ioend *ioend, struct 
 		struct folio_block *b = &f->blocks[i];
 		unsigned int len = 1u << m->blkbits, j = i + 1, room;
 
-		if (!bio || bio->bi_iter.bi_size >= WB_BIO_BYTES) {
+		if (!bio || bio->bi_iter.bi_size >= WB_BIO_BYTES)
 			bio = add_bio(wb, ioend, &wb->wpc->iomap, n);
-			if (!bio)
-				break;
-		}
 		room = WB_BIO_BYTES - bio->bi_iter.bi_size;
 		while (j < end && len + block_bytes(m) <= room && f->blocks[j].seg == b->seg &&
 		       f->blocks[j].addr == (char *)b->addr + len) {
@@ -97,7 +98,6 @@ static unsigned int fill_ioend(struct wb *wb, struct iomap_ioend *ioend, struct 
 		ioend->io_size += len;
 		i = j;
 	}
-	return i - first;
 }
 
 /* Dirty blocks go under writeback. */
@@ -153,7 +153,6 @@ static void write_blocks(struct wb *wb, struct folio *f, unsigned int first, uns
 {
 	struct iomap_writepage_ctx *wpc = wb->wpc;
 	uint64_t pos = folio_pos(wb->m, f) + ((uint64_t)first << wb->m->blkbits);
-	unsigned int done;
 
 	if (wpc->ioend && !can_add(wpc->ioend, &wpc->iomap, wb->m, pos, (uint64_t)n << wb->m->blkbits))
 		wb_submit(wb);
@@ -162,15 +161,8 @@ static void write_blocks(struct wb *wb, struct folio *f, unsigned int first, uns
 		wpc->ioend = wb->spare;
 		wb->spare = NULL;
 	}
-	done = fill_ioend(wb, wpc->ioend, f, first, n);
-	if (done)
-		start_writeback(wb, f, first, done);
-	if (!wpc->ioend->io_nr_bios) {
-		wb->spare = wpc->ioend;
-		wpc->ioend = NULL;
-	}
-	if (done < n)
-		fail_run(wb, f, first + done, n - done, -ENOMEM);
+	fill_ioend(wb, wpc->ioend, f, first, n);
+	start_writeback(wb, f, first, n);
 }
 
 /* One run of dirty blocks, or its front.  Blocks dealt with, or -ENOMEM. */

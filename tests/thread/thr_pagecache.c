@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Readers, writers, truncation, sync, reclaim and the flusher on one file at
+ * once, under an inode lock as the file system has it, compared with a byte
+ * array.  TALLYFS_SEED and TALLYFS_OPS as in test_iomap_model.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include "core/log.h"
+#include "core/pagecache_internal.h"
+#include "tests/lib/toymap.h"
+
+#define FILE_MAX (2u << 20)
+#define READERS 3
+#define WRITERS 2
+
+static struct toymap toy;
+/* readers must not starve the writers that end the test */
+static pthread_rwlock_t inode_lock = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+static unsigned char want[FILE_MAX];
+static atomic_bool stop;
+static uint64_t seed, nr_ops;
+
+#define REQUIRE(x)                                                                                          \
+	do {                                                                                                \
+		if (!(x)) {                                                                                 \
+			fprintf(stderr, "%s:%d: %s (TALLYFS_SEED=%llu)\n", __FILE__, __LINE__, #x,         \
+				(unsigned long long)seed);                                                  \
+			abort();                                                                            \
+		}                                                                                           \
+	} while (0)
+
+static uint64_t rnd(uint64_t *s, uint64_t n)
+{
+	*s ^= *s << 13;
+	*s ^= *s >> 7;
+	*s ^= *s << 17;
+	return (*s >> 11) % n;
+}
+
+static void *reader(void *arg)
+{
+	uint64_t s = seed * 31 + (uintptr_t)arg + 1, pos, len, size, seq = 0;
+	unsigned char *buf = malloc(FILE_MAX);
+	int64_t n;
+
+	while (!atomic_load(&stop)) {
+		len = 1 + rnd(&s, 200000);
+		pos = rnd(&s, 2) ? seq : rnd(&s, FILE_MAX);
+		pthread_rwlock_rdlock(&inode_lock);
+		size = i_size_read(&toy.mapping);
+		n = toymap_read(&toy, pos, buf, len);
+		REQUIRE(n == (int64_t)(pos < size ? min_t(uint64_t, len, size - pos) : 0));
+		REQUIRE(!memcmp(buf, want + pos, (size_t)n));
+		pthread_rwlock_unlock(&inode_lock);
+		seq = n ? pos + (uint64_t)n : 0;
+	}
+	free(buf);
+	return NULL;
+}
+
+static void write_some(uint64_t *s, unsigned char *buf)
+{
+	uint64_t len = 1 + rnd(s, rnd(s, 2) ? 300000 : 5000), pos = rnd(s, FILE_MAX - len);
+	unsigned char base = (unsigned char)rnd(s, 256);
+
+	for (uint64_t i = 0; i < len; i++)
+		buf[i] = (unsigned char)(base + i * 5 + (i >> 8));
+	pthread_rwlock_wrlock(&inode_lock);
+	REQUIRE(toymap_write(&toy, pos, buf, len) == (int64_t)len);
+	memcpy(want + pos, buf, len);
+	pthread_rwlock_unlock(&inode_lock);
+}
+
+static void shorten(uint64_t *s)
+{
+	uint64_t size;
+
+	pthread_rwlock_wrlock(&inode_lock);
+	size = rnd(s, FILE_MAX);
+	REQUIRE(!toymap_truncate(&toy, size));
+	memset(want + size, 0, FILE_MAX - size);
+	pthread_rwlock_unlock(&inode_lock);
+}
+
+static void zero_some(uint64_t *s)
+{
+	uint64_t pos, len;
+
+	pthread_rwlock_wrlock(&inode_lock);
+	pos = rnd(s, FILE_MAX);
+	len = 1 + rnd(s, 100000);
+	if (pos < i_size_read(&toy.mapping)) {
+		len = min_t(uint64_t, len, i_size_read(&toy.mapping) - pos);
+		REQUIRE(!iomap_zero_range(&toy.mapping, pos, len, NULL, &toy_ops));
+		memset(want + pos, 0, len);
+	}
+	pthread_rwlock_unlock(&inode_lock);
+}
+
+static void *writer(void *arg)
+{
+	uint64_t s = seed * 77 + (uintptr_t)arg + 1;
+	unsigned char *buf = malloc(FILE_MAX);
+
+	for (uint64_t i = 0; i < nr_ops; i++) {
+		switch (rnd(&s, 12)) {
+		case 0:
+			shorten(&s);
+			break;
+		case 1:
+			zero_some(&s);
+			break;
+		default:
+			write_some(&s, buf);
+		}
+	}
+	free(buf);
+	return NULL;
+}
+
+/* What has no lock of the inode: fsync, sync, memory pressure. */
+static void *pressure(void *arg)
+{
+	uint64_t s = seed + 5, pos;
+
+	while (!atomic_load(&stop)) {
+		switch (rnd(&s, 4)) {
+		case 0:
+			pagecache_shrink(toy.cache, rnd(&s, FILE_MAX));
+			break;
+		case 1:
+			REQUIRE(!pagecache_sync(toy.cache, true));
+			break;
+		case 2:
+			pos = rnd(&s, FILE_MAX);
+			REQUIRE(!filemap_write_and_wait_range(&toy.mapping, pos, pos + rnd(&s, FILE_MAX)));
+			break;
+		default:
+			filemap_range_busy(&toy.mapping, 0, FILE_MAX);
+			invalidate_inode_pages_range(&toy.mapping, 0, rnd(&s, FILE_MAX));
+		}
+	}
+	return NULL;
+}
+
+static void quiet(enum log_level lvl, const char *line)
+{
+}
+
+static void run(unsigned int blkbits, unsigned int folio_shift)
+{
+	struct toy_config cfg = {
+		.blkbits = blkbits,
+		.folio_shift = folio_shift,
+		.file_bytes = FILE_MAX,
+		.dev_bytes = 8u << 20,
+		.cache = { .cache_bytes = 2u << 20, .dirty_bytes = 512u << 10, .flush_interval_ms = 5 },
+		.integrity = true,
+	};
+	pthread_t readers[READERS], writers[WRITERS], other;
+	uintptr_t i;
+
+	memset(want, 0, sizeof(want));
+	atomic_store(&stop, false);
+	toymap_init(&toy, &cfg);
+	for (i = 0; i < READERS; i++)
+		REQUIRE(!pthread_create(&readers[i], NULL, reader, (void *)i));
+	REQUIRE(!pthread_create(&other, NULL, pressure, NULL));
+	for (i = 0; i < WRITERS; i++)
+		REQUIRE(!pthread_create(&writers[i], NULL, writer, (void *)i));
+	for (i = 0; i < WRITERS; i++)
+		pthread_join(writers[i], NULL);
+	atomic_store(&stop, true);
+	for (i = 0; i < READERS; i++)
+		pthread_join(readers[i], NULL);
+	pthread_join(other, NULL);
+	REQUIRE(!toymap_sync(&toy));
+	REQUIRE(!toymap_promise_gap(&toy));
+	toymap_exit(&toy);
+}
+
+int main(void)
+{
+	const char *s = getenv("TALLYFS_SEED"), *n = getenv("TALLYFS_OPS");
+
+	seed = s ? strtoull(s, NULL, 0) : (uint64_t)time(NULL) | 1;
+	nr_ops = n ? strtoull(n, NULL, 0) : 150;
+	printf("TALLYFS_SEED=%llu\n", (unsigned long long)seed);
+	log_set_hook(quiet);
+	run(12, 16);
+	run(12, 12);
+	run(10, 15);
+	return 0;
+}

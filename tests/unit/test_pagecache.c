@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The cache as a whole: bounds, throttling, reclaim, truncation, sync. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+#include "core/log.h"
+#include "core/pagecache_internal.h"
+#include "tests/lib/toymap.h"
+
+#define BS 4096u
+#define FOLIO (16 * BS)
+
+static struct toymap t;
+static char buf[1 << 20], back[1 << 20];
+
+static void quiet(enum log_level lvl, const char *line)
+{
+}
+
+static void start(uint64_t cache, uint64_t dirty, unsigned int interval)
+{
+	log_set_hook(quiet);
+	toymap_init(&t, &(struct toy_config){ .blkbits = 12, .folio_shift = 16, .file_bytes = 32 << 20,
+					       .dev_bytes = 64 << 20, .integrity = true,
+					       .cache = { .cache_bytes = cache, .dirty_bytes = dirty,
+							  .flush_interval_ms = interval } });
+}
+
+static struct pagecache_stats stats(void)
+{
+	struct pagecache_stats st;
+
+	pagecache_get_stats(t.cache, &st);
+	return st;
+}
+
+Test(pagecache, memory_stays_bounded_and_writers_are_throttled)
+{
+	uint64_t most = 0, dirty = 0;
+
+	start(4 << 20, 1 << 20, 0);
+	for (unsigned int i = 0; i < 32; i++) {
+		memset(buf, (int)i, sizeof(buf));
+		cr_assert_eq(toymap_write(&t, (uint64_t)i << 20, buf, sizeof(buf)), sizeof(buf));
+		most = max_t(uint64_t, most, stats().bytes);
+		dirty = max_t(uint64_t, dirty, stats().dirty_bytes + stats().writeback_bytes);
+	}
+	for (unsigned int i = 0; i < 32; i++) {
+		cr_assert_eq(toymap_read(&t, (uint64_t)i << 20, back, sizeof(back)), sizeof(back));
+		cr_assert(back[0] == (char)i && back[sizeof(back) - 1] == (char)i);
+		most = max_t(uint64_t, most, stats().bytes);
+	}
+	cr_assert_leq(most, 5 << 20);
+	cr_assert_leq(dirty, 2 << 20);
+	cr_assert_gt(stats().reclaimed_folios, 0);
+	toymap_exit(&t);
+}
+
+Test(pagecache, flusher_writes_by_itself)
+{
+	start(0, 0, 10);
+	toymap_write(&t, 0, buf, sizeof(buf));
+	for (int i = 0; i < 500 && (stats().dirty_bytes || stats().writeback_bytes); i++)
+		flusher_wait_progress(t.cache, atomic_load(&t.cache->progress_gen), 10);
+	cr_assert_eq(stats().dirty_bytes, 0);
+	toymap_exit(&t);
+}
+
+/* A device that refuses: data stays, the error is told, nobody spins or hangs. */
+Test(pagecache, failed_writeback_is_kept_and_retried)
+{
+	uint64_t since, writes;
+
+	start(0, 0, 10);
+	since = mapping_sample_error(&t.mapping);
+	faultdev_add(t.bdev, FAULT_WRITE_EIO, 0, UINT64_MAX / 2, -1, 0);
+	memset(buf, 9, sizeof(buf));
+	toymap_write(&t, 0, buf, 256 << 10);
+	cr_assert_eq(toymap_sync(&t), -EIO);
+	cr_assert_eq(mapping_check_and_advance_error(&t.mapping, &since), -EIO);
+	cr_assert_eq(stats().dirty_bytes, 256 << 10);
+	/* the flusher ticks every 10 ms, but leaves a failing mapping alone for a second */
+	writes = faultdev_writes(t.bdev);
+	for (int i = 0; i < 10; i++)
+		flusher_wait_progress(t.cache, atomic_load(&t.cache->progress_gen), 20);
+	cr_assert_leq(faultdev_writes(t.bdev) - writes, 4);
+	cr_assert_eq(toymap_promise_gap(&t), 0);
+	faultdev_clear(t.bdev);
+	cr_assert_eq(toymap_sync(&t), 0);
+	cr_assert_eq(stats().dirty_bytes, 0);
+	pagecache_shrink(t.cache, 0);
+	cr_assert_eq(toymap_read(&t, 0, back, 256 << 10), 256 << 10);
+	cr_assert_eq(memcmp(buf, back, 256 << 10), 0);
+	toymap_exit(&t);
+}
+
+Test(pagecache, truncate_drops_dirty_and_gives_promises_back)
+{
+	start(0, 0, 0);
+	toymap_write(&t, 0, buf, 4 * FOLIO);
+	truncate_inode_pages_range(&t.mapping, FOLIO + BS, 3 * FOLIO + 2 * BS + 1);
+	cr_assert_eq(atomic_load(&t.mapping.nr_dirty_blocks), 16 + 1 + 14);
+	cr_assert_eq(toymap_promise_gap(&t), 0);
+	cr_assert_eq(t.mapping.nr_folios, 3);
+	truncate_inode_pages(&t.mapping, 0);
+	cr_assert_eq(t.mapping.nr_folios, 0);
+	cr_assert(list_empty(&t.mapping.busy_link));
+	toymap_exit(&t);
+}
+
+Test(pagecache, invalidate_spares_dirty)
+{
+	start(0, 0, 0);
+	toymap_write(&t, 0, buf, 2 * FOLIO);
+	cr_assert_eq(toymap_sync(&t), 0);
+	toymap_write(&t, FOLIO, buf, 1);
+	cr_assert_eq(invalidate_inode_pages_range(&t.mapping, 0, 2 * FOLIO), -EBUSY);
+	cr_assert_eq(t.mapping.nr_folios, 1);
+	cr_assert(filemap_range_busy(&t.mapping, FOLIO, FOLIO + 1));
+	cr_assert(!filemap_range_busy(&t.mapping, FOLIO + BS, 2 * FOLIO));
+	cr_assert_eq(toymap_sync(&t), 0);
+	cr_assert_eq(invalidate_inode_pages_range(&t.mapping, 0, UINT64_MAX), 0);
+	cr_assert_eq(t.mapping.nr_folios, 0);
+	toymap_exit(&t);
+}
+
+Test(pagecache, sync_of_everything)
+{
+	start(0, 0, 0);
+	toymap_write(&t, 0, buf, sizeof(buf));
+	cr_assert_eq(pagecache_sync(t.cache, true), 0);
+	cr_assert_eq(stats().dirty_bytes + stats().writeback_bytes, 0);
+	faultdev_add(t.bdev, FAULT_WRITE_EIO, 0, UINT64_MAX / 2, 1, 0);
+	toymap_write(&t, 0, buf, BS);
+	cr_assert_eq(pagecache_sync(t.cache, true), -EIO);
+	cr_assert_eq(pagecache_sync(t.cache, true), 0);
+	toymap_exit(&t);
+}
+
+Test(pagecache, second_chance)
+{
+	struct folio *f;
+
+	start(0, 0, 0);
+	toymap_write(&t, 0, buf, sizeof(buf));
+	cr_assert_eq(toymap_sync(&t), 0);
+	pagecache_shrink(t.cache, 0);
+	toymap_read(&t, 0, back, 4 * FOLIO);
+	toymap_read(&t, 0, back, BS); /* again: folio 0 is warm */
+	pagecache_shrink(t.cache, stats().bytes - FOLIO);
+	f = filemap_get_folio(&t.mapping, 0);
+	cr_assert_not_null(f);
+	folio_put(f);
+	toymap_exit(&t);
+}
