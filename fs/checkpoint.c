@@ -20,7 +20,9 @@ int home_flush(struct home_writer *w)
 {
 	int err = 0;
 
-	if (w->n)
+	if (w->n && w->bdev->read_only)
+		err = -EROFS;
+	else if (w->n)
 		err = w->bdev->ops->writev(w->bdev, w->iov, w->n, w->start);
 	w->n = 0;
 	return err;
@@ -78,34 +80,73 @@ static int write_home(struct tfs_journal *j)
 	return err ? err : bdev_flush(fs->bdev);
 }
 
-int journal_checkpoint_once(struct tfs_journal *j)
+static int empty_log(struct tfs_journal *j)
 {
-	struct tfs_fs *fs = j->fs;
+	struct log_head h = { .epoch = j->epoch,
+			      .seq = ++j->seq,
+			      .tail = j->head,
+			      .tail_txid = atomic_load(&j->durable) + 1 };
 	struct tfs_buf *b, *next;
-	struct log_head h;
-	int err = atomic_load(&fs->shutdown);
+	int err;
 
-	if (err || !atomic_load(&j->used))
-		return err;
 	j->gen++;
 	err = write_home(j);
-	if (!err) {
-		h.epoch = j->epoch;
-		h.seq = ++j->seq;
-		h.tail = j->head;
-		h.tail_txid = atomic_load(&j->durable) + 1;
+	if (!err)
 		err = log_write_headers(&j->ring, &h);
-	}
 	if (err) {
 		j->failed = true;
-		tfs_fs_error(fs, err, "the checkpoint could not be written: %s", strerror(-err));
-		tfs_fs_shutdown(fs, err);
 		return err;
 	}
 	list_for_each_entry_safe(b, next, &j->ckpt, ckpt_list)
 		journal_drop_committed(j, b);
 	atomic_store(&j->used, 0);
 	atomic_fetch_add(&j->nr_checkpoints, 1);
+	return 0;
+}
+
+int journal_checkpoint_once(struct tfs_journal *j)
+{
+	struct tfs_fs *fs = j->fs;
+	int err = atomic_load(&fs->shutdown);
+
+	if (err || !atomic_load(&j->used))
+		return err;
+	err = empty_log(j);
+	if (err) {
+		tfs_fs_error(fs, err, "the checkpoint could not be written: %s", strerror(-err));
+		tfs_fs_shutdown(fs, err);
+		return err;
+	}
 	journal_wake(j);
 	return 0;
+}
+
+/*
+ * What was committed before the error is sound.  Bring it home, and only then
+ * change the superblock there: the log would put its own over it.
+ */
+void journal_mark_broken(struct tfs_journal *j)
+{
+	struct tfs_fs *fs = j->fs;
+	struct tfs_super *s;
+	int err = 0;
+
+	if (j->failed)
+		return;
+	s = tl_alloc_aligned(4096, sizeof(*s));
+	if (!s)
+		return;
+	if (atomic_load(&j->used))
+		err = empty_log(j);
+	memcpy(s, buf_data(j->super), sizeof(*s));
+	s->state = le32_of(le32_get(s->state) | TFS_STATE_ERRORS);
+	s->mismatches = le64_of(atomic_load(&fs->mismatches));
+	tfs_super_seal(s);
+	if (!err)
+		err = home_write_super(fs->bdev, &fs->geom, s);
+	if (!err)
+		err = bdev_flush(fs->bdev);
+	if (err)
+		log_err("%s: could not be marked as in need of a check: %s", fs->bdev->name, strerror(-err));
+	tl_free(s);
 }

@@ -98,6 +98,8 @@ int journal_write_tx(struct tfs_journal *j, uint64_t payload);
 uint64_t journal_payload_bytes(const struct tfs_journal *j);
 /* checkpoint.c: everything committed goes home and the log is empty.  0 or -errno (file system shut down). */
 int journal_checkpoint_once(struct tfs_journal *j);
+/* Nothing runs any more, the file system was shut down: TFS_STATE_ERRORS goes to the device if that is still possible. */
+void journal_mark_broken(struct tfs_journal *j);
 /* @b needs no checkpoint any more. */
 void journal_drop_committed(struct tfs_journal *j, struct tfs_buf *b);
 

@@ -149,6 +149,8 @@ int journal_write_tx(struct tfs_journal *j, uint64_t payload)
 	w->fill = 0;
 	w->total = 0;
 	w->err = 0;
+	/* reset believes what it finds in the state: with the same seed by chance it keeps a secret of rubbish */
+	XXH3_INITSTATE(&w->hash);
 	XXH3_64bits_reset_withSeed(&w->hash, j->ring.seed ^ j->epoch ^ j->cmt.txid);
 	assert(atomic_load(&j->used) + blocks <= j->ring.size);
 	/* The room is taken before anything is written: sections that start now must not count on it. */

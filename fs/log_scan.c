@@ -148,6 +148,8 @@ int log_check_payload(const struct log_ring *r, const struct log_tx *tx, uint64_
 
 	if (!hash)
 		return -ENOMEM;
+	/* reset believes what it finds in the state: with the same seed by chance it keeps a secret of rubbish */
+	XXH3_INITSTATE(hash);
 	XXH3_64bits_reset_withSeed(hash, r->seed ^ epoch ^ tx->txid);
 	err = log_reader_open(&lr, r, tx);
 	while (!err && lr.unread) {

@@ -263,13 +263,12 @@ static void stop_threads(struct tfs_fs *fs)
 
 int tfs_close(struct tfs_fs *fs)
 {
-	int err, first;
+	int err;
 
 	stop_threads(fs);
-	err = atomic_load(&fs->shutdown);
-	first = journal_checkpoint(fs);
-	if (!err)
-		err = first;
+	err = journal_checkpoint(fs);
+	if (fs->journal && atomic_load(&fs->shutdown))
+		journal_mark_broken(fs->journal);
 	fs_free(fs);
 	return err;
 }

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The journal: commits, checkpoints, what is logged how, and what happens when the device fails. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+
+#include "../lib/crashdev.h"
+#include "../lib/faulty_dev.h"
+#include "../lib/metafix.h"
+#include "fs/alloc.h"
+
+static struct tfs_journal_stats stats(struct metafix *m)
+{
+	struct tfs_journal_stats st;
+
+	journal_get_stats(m->fs, &st);
+	return st;
+}
+
+Test(journal, images_first_then_ranges_until_the_next_checkpoint)
+{
+	struct tfs_journal_stats a, b;
+	struct metafix m;
+
+	metafix_make(&m);
+	cr_assert_eq(metafix_set(&m, 1, 1, 64), 0);
+	cr_assert_eq(journal_commit_all(m.fs), 0);
+	a = stats(&m);
+	cr_assert_gt(a.images, 0);
+	cr_assert_eq(a.ranges, 0);
+	cr_assert_eq(metafix_set(&m, 1, 2, 64), 0);
+	cr_assert_eq(journal_commit_all(m.fs), 0);
+	b = stats(&m);
+	cr_assert_eq(b.images, a.images, "all of it is in the log already");
+	cr_assert_gt(b.ranges, 0);
+	cr_assert_lt(b.log_bytes - a.log_bytes, a.log_bytes);
+	cr_assert_eq(journal_checkpoint(m.fs), 0);
+	a = stats(&m);
+	cr_assert_eq(a.log_used, 0);
+	cr_assert_eq(metafix_set(&m, 1, 3, 64), 0);
+	cr_assert_eq(journal_commit_all(m.fs), 0);
+	b = stats(&m);
+	cr_assert_gt(b.images, a.images);
+	cr_assert_eq(b.ranges, a.ranges);
+	metafix_crash(&m);
+	cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+	cr_assert_eq(metafix_get(&m, 1), 3);
+	metafix_free(&m);
+}
+
+Test(journal, nothing_to_commit_costs_nothing)
+{
+	struct tfs_journal_stats a, b;
+	struct metafix m;
+
+	metafix_make(&m);
+	a = stats(&m);
+	cr_assert_eq(journal_commit_all(m.fs), 0);
+	cr_assert_eq(journal_checkpoint(m.fs), 0);
+	b = stats(&m);
+	cr_assert_eq(a.commits, b.commits);
+	cr_assert_eq(a.checkpoints, b.checkpoints);
+	cr_assert_eq(journal_commit(m.fs, b.running_txid - 1), 0);
+	metafix_free(&m);
+}
+
+/* The log is passed many times; after any crash exactly what was committed is there. */
+Test(journal, wraps_around)
+{
+	uint64_t rng = 7, i, k, commits;
+	uint8_t now[200] = { 0 }, durable[200] = { 0 };
+	struct metafix m;
+
+	metafix_make(&m);
+	for (i = 0; i < 1500; i++) {
+		k = test_rand(&rng) % 200;
+		now[k] = (uint8_t)(1 + test_rand(&rng) % 255);
+		cr_assert_eq(metafix_set(&m, k, now[k], 400), 0);
+		if (test_rand(&rng) % 4 == 0) {
+			cr_assert_eq(journal_commit_all(m.fs), 0);
+			memcpy(durable, now, sizeof(now));
+		}
+		commits = stats(&m).durable_txid;
+		if (test_rand(&rng) % 100 == 0) {
+			metafix_crash(&m);
+			cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+			cr_assert_eq(stats(&m).durable_txid, commits);
+			/* a full transaction may have been committed by itself: then more is there, not less */
+			for (k = 0; k < 200; k++)
+				if (durable[k] && durable[k] == now[k])
+					cr_assert_eq(metafix_get(&m, k), durable[k]);
+			for (k = 0; k < 200; k++) {
+				int v = metafix_get(&m, k);
+
+				now[k] = durable[k] = v < 0 ? 0 : (uint8_t)v;
+			}
+		}
+	}
+	metafix_free(&m);
+}
+
+Test(journal, log_passes_its_end_more_than_once)
+{
+	struct metafix m;
+	uint64_t i;
+
+	metafix_make(&m);
+	for (i = 0; stats(&m).log_bytes < 4 * stats(&m).log_size; i++) {
+		cr_assert_eq(metafix_set(&m, i % 300, (uint8_t)i, 400), 0);
+		cr_assert_eq(journal_commit_all(m.fs), 0);
+		cr_assert_leq(stats(&m).log_used, stats(&m).log_size);
+	}
+	cr_assert_gt(stats(&m).checkpoints, 2);
+	metafix_crash(&m);
+	cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+	cr_assert_eq(metafix_get(&m, (i - 1) % 300), (uint8_t)(i - 1));
+	metafix_free(&m);
+}
+
+Test(journal, freed_nodes_are_revoked_and_released_when_durable)
+{
+	struct tfs_space_stats before, freed, after;
+	struct metafix m;
+	uint64_t i;
+
+	metafix_make(&m);
+	for (i = 0; i < 100; i++)
+		cr_assert_eq(metafix_set(&m, i, 1, 500), 0);
+	cr_assert_eq(journal_commit_all(m.fs), 0);
+	space_get_stats(m.fs, &before);
+	for (i = 0; i < 100; i++)
+		cr_assert_eq(metafix_delete(&m, i), 0);
+	space_get_stats(m.fs, &freed);
+	cr_assert_gt(freed.pending_free, 0);
+	cr_assert_eq(stats(&m).revokes, 0);
+	cr_assert_eq(journal_commit_all(m.fs), 0);
+	space_get_stats(m.fs, &after);
+	cr_assert_eq(after.pending_free, 0);
+	cr_assert_gt(stats(&m).revokes, 0);
+	/* one of the freed blocks becomes something else: replay must not touch it */
+	metafix_crash(&m);
+	cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+	for (i = 0; i < 100; i++)
+		cr_assert_eq(metafix_get(&m, i), -ENOENT);
+	metafix_free(&m);
+}
+
+/* Every freed node's home, overwritten as by file data once the freeing was durable, stays as it is through replay. */
+Test(journal, replay_keeps_off_freed_blocks)
+{
+	uint64_t nodes[256], i, n = 0;
+	struct tfs_buf *b;
+	struct metafix m;
+	uint8_t *dev;
+
+	metafix_make(&m);
+	dev = bdev_mem_data(m.dev);
+	for (i = 0; i < 100; i++)
+		cr_assert_eq(metafix_set(&m, i, 1, 500), 0);
+	cr_assert_eq(journal_commit_all(m.fs), 0);
+	list_for_each_entry(b, &m.fs->journal->ckpt, ckpt_list)
+		if (b->kind == BUF_NODE)
+			nodes[n++] = b->block;
+	for (i = 0; i < 100; i++)
+		cr_assert_eq(metafix_delete(&m, i), 0);
+	cr_assert_eq(journal_commit_all(m.fs), 0);
+	/* what is still a node is on the list */
+	list_for_each_entry(b, &m.fs->journal->ckpt, ckpt_list)
+		for (i = 0; i < n; i++)
+			if (nodes[i] == b->block)
+				nodes[i] = 0;
+	metafix_crash(&m);
+	for (i = 0; i < n; i++)
+		if (nodes[i])
+			memset(dev + nodes[i] * 4096, 0x77, 4096);
+	cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+	cr_assert_eq(metafix_set(&m, 1, 1, 10), 0);
+	metafix_close(&m);
+	for (i = 0, b = NULL; i < n; i++) {
+		if (!nodes[i])
+			continue;
+		cr_assert_eq(dev[nodes[i] * 4096 + 2000], 0x77);
+		b = (void *)dev;
+	}
+	cr_assert(b, "some nodes were freed");
+	cr_assert_eq(metafix_open(&m), 0);
+	metafix_free(&m);
+}
+
+static void on_faulty(struct metafix *m, struct faulty_dev **d)
+{
+	metafix_make(m);
+	metafix_close(m);
+	*d = faulty_dev_create(m->dev->size, false);
+	memcpy(faulty_dev_data(*d), bdev_mem_data(m->dev), m->dev->size);
+	bdev_close(m->dev);
+	m->dev = &(*d)->b;
+	cr_assert_eq(metafix_open(m), 0, "%s", m->why);
+}
+
+/* Whatever write fails: an error for who waits, read-only from then on, the old state after a mount. */
+Test(journal, failed_writes)
+{
+	struct faulty_dev *d;
+	struct metafix m;
+	unsigned int n;
+	bool done = false;
+	int err;
+
+	for (n = 1; !done; n++) {
+		on_faulty(&m, &d);
+		cr_assert_eq(metafix_set(&m, 1, 1, 100), 0);
+		cr_assert_eq(journal_commit_all(m.fs), 0);
+		cr_assert_eq(metafix_set(&m, 1, 2, 100), 0);
+		atomic_store(&d->fail_nth_io, n);
+		err = journal_checkpoint(m.fs);
+		done = atomic_load(&d->fail_nth_io) != 0;
+		atomic_store(&d->fail_nth_io, 0);
+		cr_assert_eq(err, done ? 0 : -EIO);
+		if (err) {
+			cr_assert(atomic_load(&m.fs->read_only));
+			cr_assert_eq(metafix_set(&m, 1, 3, 100), -EIO);
+			cr_assert_eq(journal_commit_all(m.fs), err);
+			cr_assert_eq(metafix_get(&m, 1), 2, "reading goes on");
+			cr_assert_eq(tfs_close(m.fs), -EIO);
+			m.fs = NULL;
+		}
+		metafix_crash(&m);
+		cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+		err = metafix_get(&m, 1);
+		cr_assert(err == 1 || err == 2);
+		metafix_crash(&m);
+		faulty_dev_destroy(d);
+	}
+	cr_assert_gt(n, 6);
+}
+
+Test(journal, failed_flush)
+{
+	struct faulty_dev *d;
+	struct metafix m;
+
+	on_faulty(&m, &d);
+	cr_assert_eq(metafix_set(&m, 1, 1, 100), 0);
+	atomic_store(&d->flush_err, -EIO);
+	cr_assert_eq(journal_commit_all(m.fs), -EIO);
+	cr_assert_eq(atomic_load(&m.fs->shutdown), -EIO);
+	metafix_crash(&m);
+	faulty_dev_destroy(d);
+}
+
+Test(journal, sections_larger_than_asked_for)
+{
+	struct tfs_trans t;
+	struct metafix m;
+	uint64_t i;
+	int err;
+
+	metafix_make(&m);
+	cr_assert_gt(trans_max_credits(m.fs), 0);
+	for (i = 0; i < 300; i++) {
+		do {
+			err = trans_begin(&t, m.fs, i % 3 ? 1 : UINT64_MAX);
+		} while (trans_again(&t, &err));
+		cr_assert_eq(err, 0);
+		cr_assert_eq(metafix_set(&m, i, 1, 500), 0);
+	}
+	cr_assert_gt(stats(&m).commits, 1, "asking for all there can be leaves no room beside others");
+	metafix_close(&m);
+	cr_assert_eq(metafix_open(&m), 0);
+	for (i = 0; i < 300; i++)
+		cr_assert_eq(metafix_get(&m, i), 1);
+	metafix_free(&m);
+}
+
+Test(journal, an_error_after_a_change_stops_everything)
+{
+	struct tfs_super s;
+	struct tfs_geom g;
+	struct metafix m;
+	struct tfs_trans t;
+	struct tfs_buf *b = NULL;
+	int err;
+
+	metafix_make(&m);
+	cr_assert_eq(metafix_set(&m, 1, 1, 100), 0);
+	cr_assert_eq(journal_commit_all(m.fs), 0);
+	do {
+		err = trans_begin(&t, m.fs, TRANS_CREDITS(m.fs));
+		if (!err)
+			err = buf_get(&t, m.fs->roots[TFS_TREE_FS].addr, BUF_NODE, &b);
+		if (!err)
+			err = buf_modify(&t, b);
+		if (!err)
+			err = -ENOSPC;
+		buf_put(b);
+		b = NULL;
+	} while (trans_again(&t, &err));
+	cr_assert_eq(err, -ENOSPC);
+	cr_assert_eq(metafix_set(&m, 2, 1, 100), -ENOSPC);
+	cr_assert_eq(journal_commit_all(m.fs), -ENOSPC);
+	cr_assert_eq(tfs_close(m.fs), -ENOSPC);
+	m.fs = NULL;
+	cr_assert_eq(tfs_super_read(m.dev, 0, &s, &g, m.why, sizeof(m.why)), 0);
+	cr_assert(le32_get(s.state) & TFS_STATE_ERRORS, "marked");
+	cr_assert_eq(metafix_open(&m), 0);
+	cr_assert_eq(metafix_get(&m, 1), 1);
+	metafix_free(&m);
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The superblock: copies, versions, features, nonsense. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+
+#include "../lib/metafix.h"
+
+static struct tfs_super *super_at(struct metafix *m, int which)
+{
+	static const uint64_t at[] = { TFS_SUPER_OFFSET, (1u << 20) - 4096, (8u << 20) - 4096 };
+
+	return (struct tfs_super *)((char *)bdev_mem_data(m->dev) + at[which]);
+}
+
+static void made(struct metafix *m)
+{
+	metafix_make(m);
+	metafix_close(m);
+}
+
+static int read_super(struct metafix *m, int which)
+{
+	struct tfs_super s;
+	struct tfs_geom g;
+	int err = tfs_super_read(m->dev, which, &s, &g, m->why, sizeof(m->why));
+
+	if (!err)
+		cr_assert_eq(g.nr_groups, 8);
+	return err;
+}
+
+Test(super, copies)
+{
+	struct metafix m;
+	int i;
+
+	made(&m);
+	for (i = -1; i < 3; i++)
+		cr_assert_eq(read_super(&m, i), 0, "%d: %s", i, m.why);
+	super_at(&m, 0)->label[0] ^= 1;
+	cr_assert_eq(read_super(&m, 0), -EUCLEAN);
+	cr_assert_eq(read_super(&m, -1), 0);
+	cr_assert_eq(read_super(&m, 2), 0);
+	/* a mount that changes something heals the first */
+	cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+	cr_assert_eq(metafix_set(&m, 1, 1, 1), 0);
+	metafix_close(&m);
+	cr_assert_eq(read_super(&m, 0), 0, "%s", m.why);
+	for (i = 0; i < 3; i++)
+		memset(super_at(&m, i), 0, 4096);
+	cr_assert_eq(read_super(&m, -1), -EINVAL);
+	cr_assert_eq(metafix_open(&m), -EINVAL);
+	cr_assert(strstr(m.why, "not a tallyfs"));
+	metafix_free(&m);
+}
+
+static int open_with(struct metafix *m, void (*change)(struct tfs_super *s))
+{
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		change(super_at(m, i));
+		tfs_super_seal(super_at(m, i));
+	}
+	return metafix_open(m);
+}
+
+static void newer_version(struct tfs_super *s)
+{
+	s->version = le32_of(TFS_VERSION + 1);
+}
+static void incompat(struct tfs_super *s)
+{
+	s->incompat = le64_of(1ull << 63);
+}
+static void ro_compat(struct tfs_super *s)
+{
+	s->ro_compat = le64_of(1);
+}
+static void other_guard(struct tfs_super *s)
+{
+	s->guard = le32_of(9);
+}
+static void larger(struct tfs_super *s)
+{
+	s->total_blocks = le64_of(le64_get(s->total_blocks) + 64);
+}
+static void odd_blocks(struct tfs_super *s)
+{
+	s->block_size = le32_of(3000);
+}
+static void deep_tree(struct tfs_super *s)
+{
+	s->roots[0].level = le32_of(200);
+}
+
+Test(super, refusals)
+{
+	static const struct {
+		void (*change)(struct tfs_super *s);
+		int err;
+	} t[] = { { newer_version, -EPROTONOSUPPORT }, { incompat, -EPROTONOSUPPORT }, { ro_compat, -EPROTONOSUPPORT },
+		  { other_guard, -EPROTONOSUPPORT },   { larger, -EUCLEAN },	       { odd_blocks, -EUCLEAN },
+		  { deep_tree, -EUCLEAN } };
+	struct metafix m;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(t); i++) {
+		made(&m);
+		cr_assert_eq(open_with(&m, t[i].change), t[i].err, "%zu: %s", i, m.why);
+		cr_assert(m.why[0]);
+		m.opts.ro = true;
+		if (t[i].change == ro_compat)
+			cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+		metafix_free(&m);
+	}
+}
+
+Test(super, read_only_device)
+{
+	struct metafix m;
+
+	made(&m);
+	m.dev->read_only = true;
+	cr_assert_eq(metafix_open(&m), -EROFS);
+	m.opts.ro = true;
+	cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+	cr_assert_eq(metafix_set(&m, 1, 1, 1), -EROFS);
+	metafix_close(&m);
+	metafix_free(&m);
+}
+
+Test(super, tiny_device)
+{
+	struct bdev *b = bdev_mem_create(4096);
+	struct tfs_super s;
+	struct tfs_geom g;
+	char why[100];
+
+	cr_assert_eq(tfs_super_read(b, -1, &s, &g, why, sizeof(why)), -EINVAL);
+	bdev_close(b);
+}
+
+Test(super, no_memory)
+{
+	struct metafix m;
+	uint64_t n;
+	int err = -ENOMEM;
+
+	made(&m);
+	for (n = 1; err == -ENOMEM; n++) {
+		tl_alloc_fail_nth(n);
+		err = metafix_open(&m);
+		tl_alloc_fail_nth(0);
+	}
+	cr_assert_eq(err, 0, "allocation %llu: %d %s", (unsigned long long)n, err, m.why);
+	cr_assert_gt(n, 8);
+	metafix_free(&m);
+}
