@@ -246,34 +246,25 @@ int btree_lookup(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *
 	return err;
 }
 
-int path_prefault_free(struct tfs_trans *t, const struct btree_path *p)
+int path_prefault(struct tfs_trans *t, const struct btree_path *p, unsigned int nodes, bool freed)
 {
-	const struct tfs_geom *g = &t->fs->geom;
-	uint64_t group;
-	struct tfs_buf *b;
-	int i, err;
+	const struct tfs_buf *leaf = path_leaf(p);
+	int i, err = 0;
 
-	for (i = p->depth - 1; i >= 0; i--) {
-		group = tfs_group_of(g, p->node[i].buf->block);
-		err = buf_get(t, tfs_group_bitmap_block(g, group), BUF_BITMAP, &b);
-		if (err)
-			return err;
-		buf_put(b);
-		err = buf_get(t, tfs_group_header_block(g, group), BUF_GROUP, &b);
-		if (err)
-			return err;
-		buf_put(b);
-		if (i && node_count(p->node[i - 1].buf) > 1)
+	/* a parent changes with a split, or when the leaf is freed or merged */
+	for (i = p->depth - 1; !err && i >= 0; i--) {
+		err = alloc_prefault(t, p->node[i].buf->block, t->fs->geom.node_blocks);
+		if (!nodes && !freed && leaf_used(leaf) > node_room(leaf) / 2)
 			break;
 	}
-	return 0;
+	if (!err && nodes)
+		err = alloc_prefault_nodes(t, leaf->block, nodes);
+	return err;
 }
 
 int btree_prefault(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key)
 {
 	struct btree_path p = BTREE_PATH_INIT;
-	const struct tfs_buf *leaf;
-	unsigned int nodes;
 	bool exact;
 	int err;
 
@@ -282,12 +273,7 @@ int btree_prefault(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey
 		return alloc_prefault_nodes(t, 0, 1);
 	if (err)
 		return err;
-	leaf = path_leaf(&p);
-	nodes = path_split_nodes(&p, TFS_MAX_ITEM(leaf->bytes));
-	if (nodes)
-		err = alloc_prefault_nodes(t, leaf->block, nodes);
-	if (!err && leaf_used(leaf) <= node_room(leaf) / 2)
-		err = path_prefault_free(t, &p);
+	err = path_prefault(t, &p, path_split_nodes(&p, TFS_MAX_ITEM(t->fs->geom.node_size)), false);
 	btree_release(&p);
 	return err;
 }

@@ -219,8 +219,8 @@ static int path_delete(struct tfs_trans *t, struct btree_path *p, unsigned int n
 	struct tfs_buf *leaf = path_leaf(p);
 	int err;
 
-	if (!t->modified && (n == node_count(leaf) || leaf_used(leaf) <= node_room(leaf) / 2)) {
-		err = path_prefault_free(t, p);
+	if (!t->modified) {
+		err = path_prefault(t, p, 0, n == node_count(leaf));
 		if (err)
 			return err;
 	}
@@ -267,7 +267,7 @@ static int range_prefault(struct tfs_trans *t, enum tfs_tree_id tree, const stru
 		n = run_length(&p, to, max - seen);
 		seen += n;
 		if (n)
-			err = path_prefault_free(t, &p);
+			err = path_prefault(t, &p, 0, true);
 		if (err || path_slot(&p) + n < node_count(path_leaf(&p)))
 			break;
 		p.node[p.depth - 1].slot += n - 1;

@@ -42,11 +42,6 @@ static int take_nodes(struct tfs_trans *t, uint64_t goal, uint64_t *blocks, unsi
 	unsigned int i;
 	int err;
 
-	if (!t->modified) {
-		err = alloc_prefault_nodes(t, goal, n);
-		if (err)
-			return err;
-	}
 	for (i = 0; i < n; i++) {
 		err = alloc_node(t, goal, &blocks[i]);
 		if (err) {
@@ -81,6 +76,11 @@ int btree_create(struct tfs_trans *t, enum tfs_tree_id tree)
 
 	if (t->fs->roots[tree].addr)
 		return -EEXIST;
+	if (!t->modified) {
+		err = alloc_prefault_nodes(t, 0, 1);
+		if (err)
+			return err;
+	}
 	err = take_nodes(t, 0, &block, 1);
 	if (err)
 		return err;
@@ -230,10 +230,19 @@ static int split_insert(struct tfs_trans *t, const struct btree_path *p, const u
 static int split_prepare(struct tfs_trans *t, const struct btree_path *p, uint32_t len, uint64_t *blocks,
 			 unsigned int *n)
 {
+	int err;
+
 	*n = path_split_nodes(p, len);
+	if (!*n)
+		return 0;
 	if (*n == (unsigned int)p->depth + 1 && p->depth == BTREE_MAX_DEPTH)
 		return -ENOSPC;
-	return *n ? take_nodes(t, path_leaf(p)->block, blocks, *n) : 0;
+	if (!t->modified) {
+		err = path_prefault(t, p, *n, false);
+		if (err)
+			return err;
+	}
+	return take_nodes(t, path_leaf(p)->block, blocks, *n);
 }
 
 static int path_insert(struct tfs_trans *t, const struct btree_path *p, const struct tkey *key, const void *data,

@@ -119,7 +119,11 @@ static inline unsigned int path_slot(const struct btree_path *p)
 void btree_set_root(struct tfs_trans *t, enum tfs_tree_id tree, uint64_t addr, unsigned int level);
 /* Tree nodes an insertion at @p may need, at most. */
 unsigned int path_split_nodes(const struct btree_path *p, uint32_t len);
-/* The bitmap and group header that freeing the leaf would change. */
-int path_prefault_free(struct tfs_trans *t, const struct btree_path *p);
+/*
+ * What changing the leaf needs in memory besides the path: what vouches for
+ * the nodes, the bitmaps if they may be freed (@freed: the leaf will be), and room for
+ * @nodes new ones.
+ */
+int path_prefault(struct tfs_trans *t, const struct btree_path *p, unsigned int nodes, bool freed);
 
 #endif
