@@ -397,11 +397,13 @@ static int do_wrong_length(struct tfs_trans *t, void *arg)
 Test(btree, no_tree_and_limits)
 {
 	struct tfs_fs *fs = make(16384);
+	struct bdev *b = fs->bdev;
 
 	cr_assert_eq(tinyfs_read(fs, do_absent, NULL), -ENOENT);
 	cr_assert_eq(tinyfs_write(fs, do_limits, NULL), 0);
 	cr_assert_eq(tinyfs_read(fs, do_wrong_length, NULL), -EUCLEAN);
 	tfs_close_nosave(fs);
+	bdev_close(b);
 }
 
 /* Key order: ino, type, off, snap. */
