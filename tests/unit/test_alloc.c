@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The allocator: against a model with a state for each block, and what it must refuse. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+
+#include "fs/bitmap.h"
+#include "fs/group.h"
+#include "fs/journal.h"
+#include "tests/lib/crashdev.h"
+#include "tests/lib/tinyfs.h"
+
+#define IMAGE (8ull << 20)
+#define MAX_BLOCKS 8192
+
+enum state { FIXED, FREE, CLAIMED, USED, PENDING };
+
+struct model {
+	struct tfs_fs *fs;
+	uint8_t state[MAX_BLOCKS], node[MAX_BLOCKS];
+	uint64_t freed[MAX_BLOCKS]; /* PENDING: by this transaction */
+	uint64_t rng;
+};
+
+struct range {
+	uint64_t start, n;
+};
+
+static uint64_t freed_in; /* transaction of the last free */
+
+static int do_commit(struct tfs_trans *t, void *arg)
+{
+	struct range *r = arg;
+	int err = alloc_prefault(t, r->start, r->n);
+
+	if (!err)
+		err = alloc_commit(t, r->start, r->n);
+	if (!err)
+		t->fs->cnt.data_blocks += r->n;
+	return err;
+}
+
+static int do_free(struct tfs_trans *t, void *arg)
+{
+	struct range *r = arg;
+	int err = alloc_free(t, r->start, r->n);
+
+	if (!err)
+		t->fs->cnt.data_blocks -= r->n;
+	freed_in = t->txid;
+	return err;
+}
+
+static void empty_leaf(const struct tfs_geom *g, uint64_t block, struct tfs_node *n)
+{
+	n->magic = le32_of(TFS_NODE_MAGIC);
+	n->addr = le64_of(block);
+	n->data_start = le32_of(g->node_size);
+}
+
+static int do_node(struct tfs_trans *t, void *arg)
+{
+	struct range *r = arg;
+	struct tfs_buf *b;
+	int err = alloc_prefault_nodes(t, r->n, 1);
+
+	cr_assert(!t->modified);
+	if (!err)
+		err = alloc_node(t, r->n, &r->start);
+	cr_assert_neq(err, -EAGAIN * t->modified);
+	if (!err)
+		err = buf_new(t, r->start, BUF_NODE, &b);
+	if (err)
+		return err;
+	empty_leaf(&t->fs->geom, r->start, buf_data(b));
+	buf_put(b);
+	return 0;
+}
+
+static int do_free_node(struct tfs_trans *t, void *arg)
+{
+	struct range *r = arg;
+	struct tfs_buf *b;
+	int err = buf_get(t, r->start, BUF_NODE, &b);
+
+	if (err)
+		return err;
+	freed_in = t->txid;
+	err = alloc_free_node(t, r->start);
+	if (err)
+		buf_put(b);
+	else
+		buf_free(t, b);
+	return err;
+}
+
+static void model_start(struct model *m)
+{
+	const struct tfs_geom *g = &m->fs->geom;
+	uint64_t b, root = m->fs->roots[TFS_TREE_FS].addr;
+
+	cr_assert_leq(g->total_blocks, MAX_BLOCKS);
+	for (b = 0; b < g->total_blocks; b++)
+		m->state[b] = tfs_geom_fixed(g, b, 1) ? FIXED : FREE;
+	for (b = 0; b < g->node_blocks; b++)
+		m->state[root + b] = USED;
+	m->node[root] = 2; /* never freed */
+}
+
+static void expect(struct model *m, uint64_t start, uint64_t n, enum state old, enum state new)
+{
+	uint64_t i;
+
+	cr_assert_leq(start + n, m->fs->geom.total_blocks);
+	for (i = start; i < start + n; i++) {
+		cr_assert_eq(m->state[i], old, "block %lu is %d, not %d", (unsigned long)i, m->state[i], old);
+		m->state[i] = (uint8_t) new;
+	}
+}
+
+static uint64_t count(const struct model *m, enum state s)
+{
+	uint64_t i, n = 0;
+
+	for (i = 0; i < m->fs->geom.total_blocks; i++)
+		n += m->state[i] == s;
+	return n;
+}
+
+/* A random run in state @s of data (@node: the start of a node). */
+static bool some(struct model *m, enum state s, bool node, struct range *r)
+{
+	uint64_t i = test_rand(&m->rng) % m->fs->geom.total_blocks, k;
+
+	for (k = 0; k < m->fs->geom.total_blocks; k++, i = (i + 1) % m->fs->geom.total_blocks) {
+		if (m->state[i] != s || (node ? m->node[i] != 1 : m->node[i] != 0))
+			continue;
+		if (node) {
+			*r = (struct range){ i, m->fs->geom.node_blocks };
+			return true;
+		}
+		r->start = i;
+		r->n = 0;
+		while (r->n < 20 && i + r->n < m->fs->geom.total_blocks && m->state[i + r->n] == s &&
+		       !m->node[i + r->n])
+			r->n++;
+		return true;
+	}
+	return false;
+}
+
+static void mark_node(struct model *m, uint64_t start, uint8_t v)
+{
+	memset(m->node + start, v ? 3 : 0, m->fs->geom.node_blocks);
+	m->node[start] = v;
+}
+
+/* What was freed by a transaction that is durable now (the journal commits when it likes). */
+static void settle(struct model *m)
+{
+	uint64_t i, durable = journal_durable_txid(m->fs);
+
+	for (i = 0; i < m->fs->geom.total_blocks; i++)
+		if (m->state[i] == PENDING && m->freed[i] <= durable)
+			m->state[i] = FREE;
+}
+
+static void free_range(struct model *m, const struct range *r)
+{
+	uint64_t i;
+
+	expect(m, r->start, r->n, USED, PENDING);
+	for (i = 0; i < r->n; i++)
+		m->freed[r->start + i] = freed_in;
+}
+
+static void op_data(struct model *m)
+{
+	uint64_t want = 1 + test_rand(&m->rng) % 40, goal = 0, start, got;
+	struct tfs_space_stats before, after;
+	int err;
+
+	space_get_stats(m->fs, &before);
+	if (test_rand(&m->rng) % 2)
+		goal = test_rand(&m->rng) % (m->fs->geom.total_blocks + 100);
+	err = space_reserve(m->fs, want, false);
+	space_get_stats(m->fs, &after);
+	settle(m);
+	if (err) {
+		cr_assert_eq(err, -ENOSPC);
+		cr_assert_neq(after.enospc_commits, before.enospc_commits, "not before a commit was tried");
+		return;
+	}
+	cr_assert_eq(alloc_data(m->fs, goal, want, &start, &got), 0, "promised blocks are there");
+	cr_assert(got >= 1 && got <= want);
+	expect(m, start, got, FREE, CLAIMED);
+	space_unreserve(m->fs, want - got);
+}
+
+static void op(struct model *m)
+{
+	struct range r = { 0 };
+	int err;
+
+	switch (test_rand(&m->rng) % 10) {
+	case 0:
+	case 1:
+	case 2:
+		op_data(m);
+		break;
+	case 3:
+		if (some(m, CLAIMED, false, &r)) {
+			alloc_cancel(m->fs, r.start, r.n, false);
+			expect(m, r.start, r.n, CLAIMED, FREE);
+		}
+		break;
+	case 4:
+	case 5:
+		if (some(m, CLAIMED, false, &r)) {
+			cr_assert_eq(tinyfs_write(m->fs, do_commit, &r), 0);
+			expect(m, r.start, r.n, CLAIMED, USED);
+		}
+		break;
+	case 6:
+		if (some(m, USED, false, &r)) {
+			cr_assert_eq(tinyfs_write(m->fs, do_free, &r), 0);
+			free_range(m, &r);
+		}
+		break;
+	case 7:
+		r.n = test_rand(&m->rng) % 3 ? 0 : test_rand(&m->rng) % m->fs->geom.total_blocks;
+		err = tinyfs_write(m->fs, do_node, &r);
+		cr_assert(!err || err == -ENOSPC);
+		settle(m);
+		if (!err) {
+			cr_assert_eq(r.start % m->fs->geom.blocks_per_group % m->fs->geom.node_blocks, 0);
+			expect(m, r.start, m->fs->geom.node_blocks, FREE, USED);
+			mark_node(m, r.start, 1);
+		}
+		break;
+	case 8:
+		if (test_rand(&m->rng) % 2 && some(m, USED, true, &r)) {
+			cr_assert_eq(tinyfs_write(m->fs, do_free_node, &r), 0);
+			free_range(m, &r);
+			mark_node(m, r.start, 0);
+		}
+		break;
+	default:
+		if (test_rand(&m->rng) % 8 == 0)
+			cr_assert_eq(journal_commit_all(m->fs), 0);
+	}
+}
+
+static int compare_bitmaps(struct tfs_trans *t, void *arg)
+{
+	struct model *m = arg;
+	const struct tfs_geom *g = &m->fs->geom;
+	uint64_t group, b, first, free, slots, all_free = 0, all_slots = 0;
+	struct tfs_group *h;
+	struct tfs_buf *bmp, *hdr;
+	int err;
+
+	for (group = 0; group < g->nr_groups; group++) {
+		first = tfs_group_start(g, group);
+		if (group >= m->fs->cnt.groups_init) {
+			uint32_t fb, fs;
+
+			group_fresh_counts(g, group, &fb, &fs);
+			all_free += fb;
+			all_slots += fs;
+			for (b = first; b < first + tfs_group_nr_blocks(g, group); b++)
+				cr_assert(m->state[b] == FREE || m->state[b] == FIXED || m->state[b] == CLAIMED);
+			continue;
+		}
+		err = buf_get(t, tfs_group_bitmap_block(g, group), BUF_BITMAP, &bmp);
+		if (err)
+			return err;
+		err = buf_get(t, tfs_group_header_block(g, group), BUF_GROUP, &hdr);
+		if (err) {
+			buf_put(bmp);
+			return err;
+		}
+		for (b = 0; b < tfs_group_nr_blocks(g, group); b++)
+			cr_assert_eq(bm_test(buf_data(bmp), (uint32_t)b),
+				     m->state[first + b] == USED || m->state[first + b] == FIXED);
+		h = buf_data(hdr);
+		free = bm_count_clear(buf_data(bmp), 0, tfs_group_nr_blocks(g, group));
+		slots = bm_count_slots(buf_data(bmp), 0, tfs_group_nr_blocks(g, group), g->node_blocks);
+		cr_assert_eq(le32_get(h->free_blocks), free);
+		cr_assert_eq(le32_get(h->free_slots), slots);
+		all_free += free;
+		all_slots += slots;
+		buf_put(bmp);
+		buf_put(hdr);
+	}
+	cr_assert_eq(m->fs->cnt.free_blocks, all_free);
+	cr_assert_eq(m->fs->cnt.free_slots, all_slots);
+	return 0;
+}
+
+static void check_stats(struct model *m)
+{
+	struct tfs_space_stats st;
+
+	settle(m);
+	space_get_stats(m->fs, &st);
+	cr_assert_eq(st.claimed, count(m, CLAIMED));
+	cr_assert_eq(st.pending_free, count(m, PENDING));
+	cr_assert_eq(st.free_blocks, count(m, FREE));
+	cr_assert_eq(st.reserved, 0);
+}
+
+static void run_model(const struct tfs_format_opts *o, uint64_t bytes, uint64_t seed, unsigned int ops)
+{
+	struct model *m = calloc(1, sizeof(*m));
+	unsigned int i, round;
+	uint64_t b;
+
+	m->rng = seed;
+	m->fs = tinyfs_make(bytes, o);
+	model_start(m);
+	for (round = 0; round < 4; round++) {
+		for (i = 0; i < ops; i++)
+			op(m);
+		check_stats(m);
+		cr_assert_eq(tinyfs_read(m->fs, compare_bitmaps, m), 0);
+		/* claims do not survive, everything else does */
+		m->fs = tinyfs_reopen(m->fs);
+		for (b = 0; b < m->fs->geom.total_blocks; b++)
+			if (m->state[b] == CLAIMED || m->state[b] == PENDING)
+				m->state[b] = FREE;
+		check_stats(m);
+		cr_assert_eq(tinyfs_read(m->fs, compare_bitmaps, m), 0);
+	}
+	tinyfs_drop(m->fs);
+	free(m);
+}
+
+Test(alloc, random_against_model)
+{
+	struct tfs_format_opts o = tinyfs_opts();
+	uint64_t seed = test_seed(1), i;
+
+	for (i = 0; i < 4; i++)
+		run_model(&o, IMAGE, seed + i, 500);
+}
+
+Test(alloc, random_small_nodes)
+{
+	struct tfs_format_opts o = tinyfs_opts();
+
+	o.node_size = 4096;
+	run_model(&o, IMAGE, test_seed(2), 500);
+}
+
+Test(alloc, random_small_blocks)
+{
+	struct tfs_format_opts o = tinyfs_opts();
+
+	o.block_size = 1024;
+	o.blocks_per_group = 2048;
+	run_model(&o, IMAGE, test_seed(3), 500);
+}
+
+Test(alloc, random_large_blocks)
+{
+	struct tfs_format_opts o = tinyfs_opts();
+
+	o.block_size = 65536;
+	o.blocks_per_group = 0;
+	run_model(&o, 64ull << 20, test_seed(4), 300);
+}
+
+static struct range used_run(struct tfs_fs *fs, uint64_t n)
+{
+	struct range r;
+
+	cr_assert_eq(space_reserve(fs, n, false), 0);
+	cr_assert_eq(alloc_data(fs, 0, n, &r.start, &r.n), 0);
+	cr_assert_eq(r.n, n);
+	cr_assert_eq(tinyfs_write(fs, do_commit, &r), 0);
+	return r;
+}
+
+Test(alloc, double_free_is_found)
+{
+	struct tfs_format_opts o = tinyfs_opts();
+	struct tfs_fs *fs = tinyfs_make(IMAGE, &o);
+	struct bdev *b = fs->bdev;
+	struct range r = used_run(fs, 10), part = { r.start + 3, 2 };
+
+	log_set_hook(NULL);
+	cr_assert_eq(tinyfs_write(fs, do_free, &part), 0);
+	cr_assert_eq(tinyfs_write(fs, do_free, &r), -EUCLEAN, "two of them are free already");
+	cr_assert(atomic_load(&fs->read_only));
+	tfs_close_nosave(fs);
+	bdev_close(b);
+}
+
+Test(alloc, free_of_what_was_never_allocated)
+{
+	struct tfs_format_opts o = tinyfs_opts();
+	static const struct range bad[] = { { 0, 1 },	 { 16, 1 },	{ 17, 1 },   { 300, 1 },
+					    { 1500, 4 }, { 2047, 1 },	{ 2048, 1 }, { ~0ull, 1 },
+					    { 255, 2 },	 { 100, 1000 }, { 1500, 0 }, { 1500, ~0ull } };
+	struct tfs_fs *fs;
+	struct bdev *b;
+	struct range r;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		fs = tinyfs_make(IMAGE, &o);
+		b = fs->bdev;
+		r = bad[i];
+		cr_assert_eq(tinyfs_write(fs, do_free, &r), -EUCLEAN, "row %u", i);
+		tfs_close_nosave(fs);
+		bdev_close(b);
+	}
+}
+
+Test(alloc, freed_blocks_wait_for_the_commit)
+{
+	struct tfs_format_opts o = tinyfs_opts();
+	struct tfs_fs *fs = tinyfs_make(IMAGE, &o);
+	struct range r = used_run(fs, 50);
+	uint64_t start, got, i;
+
+	cr_assert_eq(journal_commit_all(fs), 0);
+	cr_assert_eq(tinyfs_write(fs, do_free, &r), 0);
+	for (i = 0; i < 60; i++) {
+		cr_assert_eq(space_reserve(fs, 10, false), 0);
+		cr_assert_eq(alloc_data(fs, r.start, 10, &start, &got), 0);
+		cr_assert(start + got <= r.start || start >= r.start + r.n, "a block that is not durably free");
+		alloc_cancel(fs, start, got, false);
+		space_unreserve(fs, 10 - got);
+	}
+	cr_assert_eq(journal_commit_all(fs), 0);
+	cr_assert_eq(space_reserve(fs, 10, false), 0);
+	cr_assert_eq(alloc_data(fs, r.start, 10, &start, &got), 0);
+	cr_assert_eq(start, r.start);
+	cr_assert_eq(got, 10);
+	alloc_cancel(fs, start, got, true);
+	space_unreserve(fs, 10);
+	tinyfs_drop(fs);
+}
+
+Test(alloc, sequential_data_is_contiguous)
+{
+	struct tfs_format_opts o = tinyfs_opts();
+	uint64_t goal = 0, start, got, runs = 0, i;
+	struct tfs_fs *fs;
+
+	o.blocks_per_group = 0;
+	fs = tinyfs_make(64ull << 20, &o);
+	for (i = 0; i < 100; i++) {
+		cr_assert_eq(space_reserve(fs, 64, false), 0);
+		cr_assert_eq(alloc_data(fs, goal, 64, &start, &got), 0);
+		cr_assert_eq(got, 64);
+		runs += start != goal;
+		goal = start + got;
+	}
+	cr_assert_eq(runs, 1);
+	tinyfs_drop(fs);
+}
+
+Test(alloc, nodes_keep_together)
+{
+	struct tfs_format_opts o = tinyfs_opts();
+	uint64_t first = 0, last = 0, i;
+	struct range r;
+	struct tfs_fs *fs;
+
+	o.blocks_per_group = 0;
+	fs = tinyfs_make(512ull << 20, &o);
+	for (i = 0; i < 64; i++) {
+		used_run(fs, 16);
+		r = (struct range){ 0 };
+		cr_assert_eq(tinyfs_write(fs, do_node, &r), 0);
+		if (!i)
+			first = r.start;
+		last = r.start;
+	}
+	cr_assert_eq(last, first + 63 * fs->geom.node_blocks, "no data between them");
+	tinyfs_drop(fs);
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Promises: what is promised can be had, and the hidden pool serves overwriting to the end. */
+#include <criterion/criterion.h>
+#include <errno.h>
+
+#include "fs/journal.h"
+#include "tests/lib/crashdev.h"
+#include "tests/lib/tinyfs.h"
+
+#define MAX_RUNS 20000
+
+struct filler {
+	struct tfs_fs *fs;
+	struct {
+		uint64_t start, n;
+	} run[MAX_RUNS];
+	unsigned int nr;
+	uint64_t blocks;
+};
+
+struct change {
+	uint64_t add, add_n, del, del_n;
+};
+
+/* As the end of writeback does it: new blocks in, old ones out, counters. */
+static int do_change(struct tfs_trans *t, void *arg)
+{
+	struct change *c = arg;
+	int err = 0;
+
+	if (c->add_n)
+		err = alloc_prefault(t, c->add, c->add_n);
+	if (!err && c->del_n)
+		err = alloc_prefault(t, c->del, c->del_n);
+	if (!err && c->add_n)
+		err = alloc_commit(t, c->add, c->add_n);
+	if (!err && c->del_n)
+		err = alloc_free(t, c->del, c->del_n);
+	if (!err) {
+		t->fs->cnt.data_blocks += c->add_n - c->del_n;
+		t->fs->cnt.nr_extents += !!c->add_n - (uint64_t) !!c->del_n;
+	}
+	return err;
+}
+
+static int write_some(struct filler *f, uint64_t n)
+{
+	struct change c = { 0 };
+	uint64_t left = n;
+	int err = space_reserve(f->fs, n, false);
+
+	if (err)
+		return err;
+	while (left) {
+		cr_assert_eq(alloc_data(f->fs, 0, left, &c.add, &c.add_n), 0, "promised");
+		cr_assert_eq(tinyfs_write(f->fs, do_change, &c), 0);
+		cr_assert_lt(f->nr, MAX_RUNS);
+		f->run[f->nr].start = c.add;
+		f->run[f->nr++].n = c.add_n;
+		f->blocks += c.add_n;
+		left -= c.add_n;
+	}
+	return 0;
+}
+
+static int rewrite(struct filler *f, unsigned int i)
+{
+	struct change c = { .del = f->run[i].start, .del_n = f->run[i].n };
+	uint64_t n = f->run[i].n;
+	int err = space_reserve(f->fs, n, true);
+
+	if (err)
+		return err;
+	cr_assert_eq(alloc_data(f->fs, 0, n, &c.add, &c.add_n), 0, "promised");
+	if (c.add_n < n) { /* only the front part */
+		space_unreserve(f->fs, n - c.add_n);
+		c.del_n = c.add_n;
+	}
+	cr_assert_eq(tinyfs_write(f->fs, do_change, &c), 0);
+	f->run[i].start = c.add;
+	f->run[i].n = c.add_n;
+	if (c.add_n < n) {
+		cr_assert_lt(f->nr, MAX_RUNS);
+		f->run[f->nr].start = c.del + c.add_n;
+		f->run[f->nr++].n = n - c.add_n;
+	}
+	return 0;
+}
+
+static struct filler *fill(const struct tfs_format_opts *o, uint64_t bytes)
+{
+	struct filler *f = calloc(1, sizeof(*f));
+	uint64_t n;
+
+	f->fs = tinyfs_make(bytes, o);
+	for (n = 32; n; n /= 2)
+		while (!write_some(f, n))
+			;
+	return f;
+}
+
+static void drop(struct filler *f)
+{
+	tinyfs_drop(f->fs);
+	free(f);
+}
+
+static void check_full(const struct tfs_format_opts *o, uint64_t bytes)
+{
+	struct filler *f = fill(o, bytes);
+	uint64_t avail, free_blocks, total, rng = test_seed(5);
+	unsigned int i;
+
+	space_statfs(f->fs, &avail, &free_blocks, &total);
+	cr_assert_geq(f->blocks * 100, total * 60, "%lu of %lu blocks for users", (unsigned long)f->blocks,
+		      (unsigned long)total);
+	cr_assert_leq(avail, 1);
+	cr_assert_gt(free_blocks, 0);
+	cr_assert_eq(space_reserve(f->fs, 1, false), -ENOSPC);
+	/* full, but overwriting goes on for as long as one likes */
+	for (i = 0; i < 1500; i++)
+		cr_assert_eq(rewrite(f, (unsigned int)(test_rand(&rng) % f->nr)), 0, "overwrite %u", i);
+	drop(f);
+}
+
+Test(space, full_small_image)
+{
+	struct tfs_format_opts o = tinyfs_opts();
+
+	check_full(&o, 8ull << 20);
+}
+
+Test(space, full_one_group)
+{
+	struct tfs_format_opts o = { .test_seed = 1 };
+
+	check_full(&o, 32ull << 20);
+}
+
+Test(space, full_large_blocks)
+{
+	struct tfs_format_opts o = { .test_seed = 1, .block_size = 65536 };
+
+	check_full(&o, 64ull << 20);
+}
+
+static int do_node(struct tfs_trans *t, void *arg)
+{
+	uint64_t block;
+	int err = alloc_prefault_nodes(t, 0, 1);
+
+	return err ? err : alloc_node(t, 0, &block);
+}
+
+Test(space, trees_find_nodes_when_data_has_taken_all)
+{
+	struct tfs_format_opts o = tinyfs_opts();
+	struct filler *f = fill(&o, 8ull << 20);
+	struct tfs_space_stats st;
+	unsigned int n = 0;
+
+	while (!tinyfs_write(f->fs, do_node, NULL))
+		n++;
+	/* const pool of total / 32 blocks, in nodes */
+	cr_assert_geq(n, 2048 / 32 / f->fs->geom.node_blocks);
+	space_get_stats(f->fs, &st);
+	cr_assert_gt(st.free_blocks, 0, "overwriting still has its own");
+	drop(f);
+}
+
+Test(space, namespace_operations_stop_early)
+{
+	struct tfs_format_opts o = tinyfs_opts();
+	struct filler *f = fill(&o, 8ull << 20);
+	struct change c = { 0 };
+	unsigned int i;
+
+	cr_assert_eq(space_check_meta(f->fs), -ENOSPC);
+	for (i = 0; i < 5; i++) {
+		c.del = f->run[i].start;
+		c.del_n = f->run[i].n;
+		cr_assert_eq(tinyfs_write(f->fs, do_change, &c), 0);
+	}
+	/* the blocks are not free before the commit that the check forces */
+	cr_assert_eq(space_check_meta(f->fs), 0);
+	cr_assert_eq(space_reserve(f->fs, 10, false), 0);
+	space_unreserve(f->fs, 10);
+	drop(f);
+}
+
+Test(space, a_commit_is_tried_before_enospc)
+{
+	struct tfs_format_opts o = tinyfs_opts();
+	struct filler *f = fill(&o, 8ull << 20);
+	struct tfs_space_stats a, b;
+	struct change c = { .del = f->run[0].start, .del_n = f->run[0].n };
+
+	cr_assert_eq(journal_commit_all(f->fs), 0);
+	cr_assert_eq(tinyfs_write(f->fs, do_change, &c), 0);
+	space_get_stats(f->fs, &a);
+	cr_assert_eq(write_some(f, c.del_n / 2), 0);
+	space_get_stats(f->fs, &b);
+	cr_assert_eq(b.enospc_commits, a.enospc_commits + 1);
+	drop(f);
+}
+
+Test(space, cancel_gives_back)
+{
+	struct tfs_format_opts o = tinyfs_opts();
+	struct tfs_fs *fs = tinyfs_make(8ull << 20, &o);
+	struct tfs_space_stats a, b;
+	uint64_t start, got;
+
+	space_get_stats(fs, &a);
+	cr_assert_eq(space_reserve(fs, 20, false), 0);
+	cr_assert_eq(alloc_data(fs, 0, 20, &start, &got), 0);
+	alloc_cancel(fs, start, got, true);
+	space_get_stats(fs, &b);
+	cr_assert_eq(b.reserved, 20);
+	space_unreserve(fs, 20);
+	space_get_stats(fs, &b);
+	cr_assert_eq(b.reserved, 0);
+	cr_assert_eq(b.free_blocks, a.free_blocks);
+	tinyfs_drop(fs);
+}
