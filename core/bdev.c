@@ -3,6 +3,23 @@
 #include "core/bdev.h"
 
 #include <errno.h>
+#include <string.h>
+
+const char *bdev_open_error(int err)
+{
+	switch (err) {
+	case -EBUSY:
+		return "in use: it is mounted, or another program has it open";
+	case -ENOTBLK:
+		return "neither a block device nor a regular file";
+	case -EROFS:
+		return "read-only";
+	case -EINVAL:
+		return "empty: no tallyfs superblock";
+	default:
+		return strerror(-err);
+	}
+}
 
 static int check_range(const struct bdev *b, uint64_t off, uint64_t len)
 {

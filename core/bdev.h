@@ -76,6 +76,8 @@ enum {
  * BDEV_OPEN_WAIT, logs a line and waits.
  */
 int bdev_open(const char *path, unsigned int flags, struct bdev **out);
+/* What such an error means, for people: "in use ...". */
+const char *bdev_open_error(int err);
 void bdev_set_serving(struct bdev *b, bool serving);
 /*
  * Wait until nobody has the image at @path open, at most @timeout_ms (negative:

@@ -252,11 +252,7 @@ static int open_device(unsigned int flags, struct bdev **b)
 {
 	int err = bdev_open(opt.device, flags, b);
 
-	if (err == -EBUSY)
-		return operational("is in use (mounted?); unmount it first");
-	if (err == -ENOTBLK)
-		return operational("is neither a regular file nor a block device");
-	return err ? operational(strerror(-err)) : 0;
+	return err ? operational(bdev_open_error(err)) : 0;
 }
 
 /* -p and -y: what a mount would do first. */

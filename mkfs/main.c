@@ -260,10 +260,7 @@ static int open_device(struct target *t, struct bdev **out, char *why, size_t wh
 
 	if (!err)
 		return 0;
-	if (err == -EBUSY)
-		snprintf(why, why_len, "%s: is in use by another program", t->path);
-	else
-		snprintf(why, why_len, "%s: %s", t->path, strerror(-err));
+	snprintf(why, why_len, "%s: %s", t->path, bdev_open_error(err));
 	return -1;
 }
 

@@ -210,7 +210,7 @@ static int status_of_image(const struct ctl_request *r)
 	if (err)
 		return ctl_fail(r->target, err == -EBUSY     ? "in use: ask for the status of its mount point"
 					   : err == -ENOTBLK ? "neither a tallyfs mount point nor a device or file"
-							     : strerror(-err));
+							     : bdev_open_error(err));
 	err = tfs_super_read(b, -1, &s, &g, why, sizeof(why));
 	bdev_close(b);
 	if (err)

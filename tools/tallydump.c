@@ -237,12 +237,7 @@ static int open_image(struct dump *d, bool udev)
 		BDEV_OPEN_RDONLY | BDEV_OPEN_NO_URING | BDEV_OPEN_BUFFERED | (udev ? BDEV_OPEN_NO_LOCK : 0);
 	int err = bdev_open(d->path, flags, &d->bdev);
 
-	if (err == -EBUSY)
-		return dump_fail(d, err, "is in use by another program; unmount it first");
-	if (err)
-		return dump_fail(d, err, "%s",
-				 err == -ENOTBLK ? "is neither a block device nor a file" : strerror(-err));
-	return 0;
+	return err ? dump_fail(d, err, "%s", bdev_open_error(err)) : 0;
 }
 
 static int open_fs(struct dump *d)

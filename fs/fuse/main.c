@@ -65,22 +65,6 @@ static int check_mountpoint(struct daemon *d)
 	return 0;
 }
 
-static const char *open_error(int err)
-{
-	switch (err) {
-	case -EBUSY:
-		return "in use: it is mounted, or another program has it open for writing";
-	case -ENOTBLK:
-		return "neither a block device nor a regular file";
-	case -EROFS:
-		return "read-only; mount it with -o ro";
-	case -EINVAL:
-		return "empty";
-	default:
-		return strerror(-err);
-	}
-}
-
 static int open_image(struct daemon *d)
 {
 	unsigned int flags = BDEV_OPEN_WAIT | (d->opts.fs.ro ? BDEV_OPEN_RDONLY : 0);
@@ -91,7 +75,8 @@ static int open_image(struct daemon *d)
 	d->source = realpath(d->opts.source, NULL);
 	err = d->source ? bdev_open(d->source, flags, &d->bdev) : -errno;
 	if (err) {
-		fprintf(stderr, "tallyfs: %s: %s\n", d->opts.source, open_error(err));
+		fprintf(stderr, "tallyfs: %s: %s%s\n", d->opts.source, bdev_open_error(err),
+			err == -EROFS ? "; mount it with -o ro" : "");
 		return err;
 	}
 	fr->bdev = d->bdev;
