@@ -269,6 +269,11 @@ static int64_t grab_busy(struct pagecache *pc, struct address_space ***out)
 	return (int64_t)n;
 }
 
+void pagecache_kick(struct pagecache *pc)
+{
+	flusher_kick(pc);
+}
+
 int pagecache_sync(struct pagecache *pc, bool wait)
 {
 	struct address_space **maps;

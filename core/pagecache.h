@@ -148,6 +148,8 @@ struct seg_pool *pagecache_segs(struct pagecache *pc);
 uint64_t pagecache_shrink(struct pagecache *pc, uint64_t target);
 /* Change the bounds at run time. */
 void pagecache_set_limits(struct pagecache *pc, uint64_t cache_bytes, uint64_t dirty_bytes);
+/* Have the flusher write some of what is dirty now (space is short).  Does not wait; callable under any lock but its own. */
+void pagecache_kick(struct pagecache *pc);
 /* Write everything dirty in every mapping.  @wait: until it is done.  First error. */
 int pagecache_sync(struct pagecache *pc, bool wait);
 

@@ -19,7 +19,8 @@
  * Promise space for @blocks blocks of file data, each to be given back
  * (space_unreserve), or used up by the extent written (alloc_data's claim takes
  * over).  @overwrite: the blocks replace mapped, unshared ones: served from the hidden
- * pool, waits for commits instead of failing.  -ENOSPC only after a forced commit freed nothing.
+ * pool, waits for commits instead of failing; many blocks at once may be refused where
+ * one would be waited for.  -ENOSPC only after a forced commit freed nothing.
  */
 int space_reserve(struct tfs_fs *fs, uint64_t blocks, bool overwrite);
 void space_unreserve(struct tfs_fs *fs, uint64_t blocks);

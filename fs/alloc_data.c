@@ -12,12 +12,14 @@
 #include "fs/alloc_int.h"
 #include "fs/bitmap.h"
 
-#define GOOD_BYTES (1u << 20) /* runs of this length are not passed over */
-#define MAX_LOADS 8	      /* bitmaps read in search of one, before a new group is opened */
-#define SLACK_SLOTS 3	      /* a run may break one slot more at either end */
+#define GOOD_BYTES (1u << 20)  /* runs of this length are not passed over */
+#define FAIR_BYTES (64u << 10) /* nor these, when there is no better one anywhere */
+#define MAX_LOADS 8	       /* bitmaps read in search of one, before a new group is opened */
+#define SLACK_SLOTS 3	       /* a run may break one slot more at either end */
 
 enum how {
 	GOOD_RUN, /* behind the node areas, long enough */
+	FAIR_RUN, /* the same, shorter */
 	ANY_RUN,
 	BROKEN,	 /* only blocks that are in no free slot */
 	ONE_SLOT /* break one */
@@ -87,14 +89,17 @@ static uint32_t find_run(const void *map, uint32_t from, uint32_t to, uint32_t w
 	return best;
 }
 
-static bool try_run(struct search *s, struct agroup *ag, uint32_t from, uint32_t to, uint32_t least)
+/* *longest: set to the longest run of the range if that came out. */
+static bool try_run(struct search *s, struct agroup *ag, uint32_t from, uint32_t to, uint32_t least, uint32_t *longest)
 {
 	uint32_t want = (uint32_t)min_t(uint64_t, run_limit(s), to - from), at = 0, n;
 
-	if (!want || ag->free < least || ag->max_run < least)
+	if (!want || ag->free < least)
 		return false;
 	n = find_run(ag->map, from, to, want, &at);
-	if (n < least)
+	if (n < want)
+		*longest = n; /* all of it was looked at */
+	if (n < least || !n)
 		return false;
 	take(s, ag, at, n);
 	return true;
@@ -135,17 +140,21 @@ static bool try_slot(struct search *s, struct agroup *ag, uint32_t nr)
 static bool try_group(struct search *s, struct agroup *ag, uint64_t group, uint32_t at)
 {
 	const struct tfs_geom *g = &s->fs->geom;
-	uint32_t nr = tfs_group_nr_blocks(g, group), node_from, node_to, least;
+	uint32_t nr = tfs_group_nr_blocks(g, group), node_from, node_to, least, any = 0;
 
 	switch (s->how) {
 	case GOOD_RUN:
+	case FAIR_RUN:
 		alloc_node_area(g, group, &node_from, &node_to);
-		least = (uint32_t)min_t(uint64_t, s->want, GOOD_BYTES >> g->blkbits);
-		if (at > node_to && at < nr && try_run(s, ag, at, nr, least))
+		least = (s->how == GOOD_RUN ? GOOD_BYTES : FAIR_BYTES) >> g->blkbits;
+		least = (uint32_t)min_t(uint64_t, s->want, least ? least : 1);
+		if (node_to >= nr || ag->max_run < least)
+			return false;
+		if (at > node_to && at < nr && try_run(s, ag, at, nr, least, &any))
 			return true;
-		return node_to < nr && try_run(s, ag, node_to, nr, least);
+		return try_run(s, ag, node_to, nr, least, &ag->max_run);
 	case ANY_RUN:
-		return try_run(s, ag, 0, nr, 1);
+		return try_run(s, ag, 0, nr, 1, &any);
 	case BROKEN:
 		return try_broken(s, ag, nr);
 	default:
@@ -236,7 +245,7 @@ static bool search_goal(struct search *s, uint64_t goal)
 
 int alloc_data(struct tfs_fs *fs, uint64_t goal, uint64_t want, uint64_t *start, uint64_t *got)
 {
-	static const enum how order[] = { GOOD_RUN, ANY_RUN, BROKEN, ONE_SLOT };
+	static const enum how order[] = { GOOD_RUN, FAIR_RUN, ANY_RUN, BROKEN, ONE_SLOT };
 	struct search s = { .fs = fs, .a = fs->alloc };
 	bool found = false;
 	unsigned int i;

@@ -21,7 +21,7 @@ struct agroup {
 	void *map; /* claim map, block_size bytes; NULL: not loaded */
 	uint32_t free, slots;
 	uint32_t claimed, pending; /* blocks; while not 0 the map must stay in memory */
-	uint32_t max_run;	   /* no free run is longer; AGROUP_RUN_UNKNOWN */
+	uint32_t max_run;	   /* no free run behind the node area is longer; AGROUP_RUN_UNKNOWN */
 	uint32_t flags;
 	struct list_head lru; /* of those with a map, least recently loaded first */
 };

@@ -96,6 +96,12 @@ static bool more_to_come(const struct tfs_fs *fs)
 	return !fs->opts.no_threads && (a->reserved || a->claimed || a->pending);
 }
 
+/* A single block is waited for; who wants many can do with fewer for now. */
+static unsigned int max_waits(uint64_t blocks)
+{
+	return blocks == 1 ? OVERWRITE_WAITS : 1;
+}
+
 int space_reserve(struct tfs_fs *fs, uint64_t blocks, bool overwrite)
 {
 	struct tfs_alloc *a = fs->alloc;
@@ -112,10 +118,12 @@ int space_reserve(struct tfs_fs *fs, uint64_t blocks, bool overwrite)
 			waits = 0;
 			continue;
 		}
-		if (!overwrite || !more_to_come(fs) || ++waits > OVERWRITE_WAITS) {
+		if (!overwrite || !more_to_come(fs) || ++waits > max_waits(blocks)) {
 			err = -ENOSPC;
 			break;
 		}
+		if (fs->pagecache)
+			pagecache_kick(fs->pagecache);
 		wait_freed(a);
 	}
 	if (!err)
