@@ -483,3 +483,85 @@ Test(alloc, nodes_keep_together)
 	cr_assert_eq(last, first + 63 * fs->geom.node_blocks, "no data between them");
 	tinyfs_drop(fs);
 }
+
+/* More groups than claim maps are kept: those with claims stay, the others come back as they were. */
+Test(alloc, maps_come_and_go)
+{
+	struct tfs_format_opts o = { .test_seed = 7, .block_size = 1024, .node_size = 4096, .blocks_per_group = 512 };
+	enum { GROUPS = 4300 };
+	static struct range kept[GROUPS];
+	struct tfs_space_stats before, after;
+	uint64_t start, got, group, pass;
+	struct tfs_fs *fs;
+
+	fs = tinyfs_make((uint64_t)GROUPS * 512 * 1024, &o);
+	cr_assert_eq(fs->geom.nr_groups, GROUPS);
+	space_get_stats(fs, &before);
+	for (pass = 0; pass < 2; pass++) {
+		for (group = 2; group < GROUPS - 1; group++) { /* the journal is in 0 or 1 */
+			cr_assert_eq(space_reserve(fs, 1, false), 0);
+			cr_assert_eq(alloc_data(fs, group * 512 + 300, 1, &start, &got), 0);
+			cr_assert_eq(start, group * 512 + 300 + (pass && group % 10 == 0));
+			if (!pass && group % 10 == 0)
+				kept[group] = (struct range){ start, got };
+			else
+				alloc_cancel(fs, start, got, false);
+		}
+	}
+	for (group = 0; group < GROUPS; group++)
+		if (kept[group].n)
+			alloc_cancel(fs, kept[group].start, kept[group].n, false);
+	space_get_stats(fs, &after);
+	cr_assert_eq(after.free_blocks, before.free_blocks);
+	cr_assert_eq(after.claimed, 0);
+	tinyfs_drop(fs);
+}
+
+Test(alloc, no_memory)
+{
+	struct tfs_format_opts o = tinyfs_opts();
+	uint64_t n, start, got;
+	struct tfs_space_stats st;
+	struct tfs_fs *fs;
+	int err;
+
+	for (n = 1; n < 12; n++) {
+		fs = tinyfs_make(IMAGE, &o);
+		cr_assert_eq(space_reserve(fs, 4, false), 0);
+		tl_alloc_fail_nth(n);
+		err = alloc_data(fs, 0, 4, &start, &got);
+		tl_alloc_fail_nth(0);
+		cr_assert(!err || err == -ENOMEM, "another group may do");
+		if (!err)
+			alloc_cancel(fs, start, got, true);
+		space_unreserve(fs, 4);
+		cr_assert_eq(alloc_data(fs, 0, 4, &start, &got), 0, "it goes on afterwards");
+		alloc_cancel(fs, start, got, false);
+		space_get_stats(fs, &st);
+		cr_assert_eq(st.claimed + st.reserved, 0);
+		tinyfs_drop(fs);
+	}
+}
+
+/* A group whose bitmap does not verify is left alone; the others serve. */
+Test(alloc, damaged_bitmap_is_passed_over)
+{
+	struct tfs_format_opts o = tinyfs_opts();
+	struct tfs_fs *fs = tinyfs_make(IMAGE, &o);
+	uint64_t group, start, got, i;
+	struct bdev *b = fs->bdev;
+	struct range r = used_run(fs, 4);
+
+	group = tfs_group_of(&fs->geom, r.start);
+	cr_assert_eq(tfs_close(fs), 0);
+	fs = tinyfs_open(b);
+	((uint8_t *)bdev_mem_data(b))[tfs_group_bitmap_block(&fs->geom, group) * 4096 + 9] ^= 4;
+	for (i = 0; i < 50; i++) {
+		cr_assert_eq(space_reserve(fs, 4, false), 0);
+		cr_assert_eq(alloc_data(fs, r.start, 4, &start, &got), 0);
+		cr_assert_neq(tfs_group_of(&fs->geom, start), group);
+		space_unreserve(fs, 4 - got);
+	}
+	tfs_close_nosave(fs);
+	bdev_close(b);
+}
