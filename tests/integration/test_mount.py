@@ -45,7 +45,8 @@ def tmpfile(m):
     fd = os.open(m.mountpoint, os.O_TMPFILE | os.O_RDWR, 0o600)
     os.write(fd, b'nameless')
     assert os.fstat(fd).st_nlink == 0
-    os.link(f'/proc/self/fd/{fd}', m / 'named', follow_symlinks=True)
+    # (a directory descriptor makes Python use linkat(2), which can follow)
+    os.link(f'/proc/self/fd/{fd}', m / 'named', src_dir_fd=fd, follow_symlinks=True)
     os.close(fd)
     with open(m / 'named', 'rb') as f:
         assert f.read() == b'nameless'
