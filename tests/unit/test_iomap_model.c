@@ -138,6 +138,7 @@ static void op_sync(struct model *x)
 	ok(toymap_sync(&x->t) == 0);
 	if (!rnd(x, 2))
 		pagecache_shrink(x->t.cache, 0);
+	ok(!atomic_load(&x->t.mapping.nr_dirty_blocks));
 	ok(!atomic_load(&x->t.mapping.nr_writeback_blocks));
 }
 
@@ -146,6 +147,7 @@ static void op_start_writeback(struct model *x)
 {
 	struct writeback_control wbc = { .end = UINT64_MAX, .nr_to_write = 1 + rnd(x, 200) };
 
+	faultdev_add(x->t.bdev, FAULT_DELAY, 0, 8u << 20, 1 + (int)rnd(x, 3), 500);
 	ok(x->t.mapping.a_ops->writepages(&x->t.mapping, &wbc) == 0);
 }
 
