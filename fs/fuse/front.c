@@ -94,26 +94,21 @@ static void op_destroy(void *userdata)
 
 void front_close_fs(struct front *fr)
 {
-	struct bdev *bdev = fr->bdev;
 	struct tfs_fs *fs = fr->fs;
 
-	if (!bdev)
+	if (!fs)
 		return;
 	/* From here on, whoever wants the image waits for us instead of giving up. */
-	bdev_set_serving(bdev, false);
+	bdev_set_serving(fr->bdev, false);
 	/* The receive buffers are the page cache's. */
 	if (fr->tr)
 		transport_stop(fr->tr);
 	if (fr->seekers)
 		workqueue_destroy(fr->seekers);
 	fr->seekers = NULL;
-	if (fs) {
-		open_table_close_all(fr);
-		fr->fs = NULL;
-		fr->close_err = vfs_unmount(fs);
-	}
-	fr->bdev = NULL;
-	bdev_close(bdev);
+	open_table_close_all(fr);
+	fr->fs = NULL;
+	fr->close_err = vfs_unmount(fs);
 }
 
 int front_init(struct front *fr, struct options *opts)

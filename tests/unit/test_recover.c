@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Recovery: torn tails, corruption, left-overs, hostile logs, crashes at every point. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+
+#include "../lib/crashdev.h"
+#include "../lib/metafix.h"
+#include "core/guard.h"
+#include "fs/overlay.h"
+
+/* A crashed file system with transactions 2 to 6: item 1 has the transaction's number. */
+static void crashed(struct metafix *m)
+{
+	uint8_t i;
+
+	metafix_make(m);
+	for (i = 2; i <= 6; i++) {
+		cr_assert_eq(journal_running_txid(m->fs), i);
+		cr_assert_eq(metafix_set(m, 1, i, 100), 0);
+		cr_assert_eq(journal_commit_all(m->fs), 0);
+	}
+	metafix_crash(m);
+}
+
+static uint8_t *log_block(struct metafix *m, uint64_t pos)
+{
+	struct tfs_super s;
+	struct tfs_geom g;
+
+	cr_assert_eq(tfs_super_read(m->dev, 0, &s, &g, m->why, sizeof(m->why)), 0);
+	return (uint8_t *)bdev_mem_data(m->dev) + (g.journal_start << g.blkbits) + pos * TFS_LOG_BLOCK;
+}
+
+/* The commit record of @txid, if there is one. */
+static struct tfs_log_commit *find_commit(struct metafix *m, uint64_t txid, unsigned int copy)
+{
+	struct tfs_log_commit *c, *found = NULL;
+	uint64_t i;
+
+	for (i = TFS_LOG_FIRST; i < 250; i++) {
+		c = (struct tfs_log_commit *)log_block(m, i);
+		if (le32_get(c->magic) == TFS_COMMIT_MAGIC && le64_get(c->txid) == txid && le32_get(c->copy) == copy)
+			found = c;
+	}
+	return found;
+}
+
+static struct tfs_log_commit *commit_of(struct metafix *m, uint64_t txid, unsigned int copy)
+{
+	struct tfs_log_commit *c = find_commit(m, txid, copy);
+
+	cr_assert(c);
+	return c;
+}
+
+static uint64_t seed_of(struct metafix *m)
+{
+	struct tfs_super s;
+	struct tfs_geom g;
+
+	cr_assert_eq(tfs_super_read(m->dev, 0, &s, &g, m->why, sizeof(m->why)), 0);
+	return le64_get(s.seed);
+}
+
+static void opens_with(struct metafix *m, int value)
+{
+	cr_assert_eq(metafix_open(m), 0, "%s", m->why);
+	cr_assert_eq(metafix_get(m, 1), value);
+	metafix_crash(m);
+}
+
+/* No mount for writing; reading only shows what came before transaction @txid. */
+static void refused(struct metafix *m, uint64_t txid, int value)
+{
+	struct tfs_recovery r;
+	struct tfs_super s;
+	struct tfs_geom g;
+
+	cr_assert_eq(metafix_open(m), -EUCLEAN);
+	cr_assert(strstr(m->why, "the journal is damaged"), "%s", m->why);
+	cr_assert_eq(tfs_super_read(m->dev, 0, &s, &g, m->why, sizeof(m->why)), 0);
+	cr_assert_eq(journal_recover_scan(m->dev, &s, &g, &r), 0);
+	cr_assert(r.corrupt);
+	cr_assert_eq(r.corrupt_txid, txid);
+	cr_assert_eq(journal_recover_apply(m->dev, &s, &g, &r), -EUCLEAN);
+	journal_recovery_free(&r);
+	m->opts.ro = true;
+	if (value >= 0)
+		opens_with(m, value);
+	m->opts.ro = false;
+}
+
+Test(recover, read_only_writes_nothing)
+{
+	struct metafix m;
+	struct bdev *copy;
+
+	crashed(&m);
+	copy = metafix_copy(&m);
+	m.opts.ro = true;
+	m.dev->read_only = true;
+	opens_with(&m, 6);
+	m.opts.norecovery = true;
+	opens_with(&m, -ENOENT);
+	cr_assert_eq(memcmp(bdev_mem_data(copy), bdev_mem_data(m.dev), copy->size), 0);
+	bdev_close(copy);
+	metafix_free(&m);
+}
+
+Test(recover, torn_tail_is_ignored)
+{
+	struct metafix m;
+
+	crashed(&m);
+	memset(commit_of(&m, 6, 0), 0x11, 4096);
+	opens_with(&m, 6); /* the other record is enough */
+	metafix_free(&m);
+
+	crashed(&m);
+	memset(commit_of(&m, 6, 0), 0x11, 4096);
+	memset(commit_of(&m, 6, 1), 0x11, 4096);
+	opens_with(&m, 5);
+	opens_with(&m, 5); /* and again, for it is at home now */
+	metafix_free(&m);
+}
+
+Test(recover, damaged_payload)
+{
+	struct metafix m;
+
+	crashed(&m);
+	log_block(&m, le64_get(commit_of(&m, 5, 0)->start))[100] ^= 4;
+	refused(&m, 5, 4);
+	metafix_free(&m);
+
+	crashed(&m);
+	log_block(&m, le64_get(commit_of(&m, 6, 0)->start))[100] ^= 4;
+	refused(&m, 6, 5);
+	metafix_free(&m);
+}
+
+Test(recover, lost_commit_record)
+{
+	struct metafix m;
+
+	crashed(&m);
+	memset(commit_of(&m, 4, 0), 0, 4096);
+	opens_with(&m, 6);
+	metafix_free(&m);
+
+	crashed(&m);
+	memset(commit_of(&m, 4, 0), 0, 4096);
+	memset(commit_of(&m, 4, 1), 0, 4096);
+	refused(&m, 4, 3);
+	metafix_free(&m);
+}
+
+Test(recover, headers)
+{
+	struct metafix m;
+	int copy;
+
+	for (copy = 0; copy < 2; copy++) {
+		crashed(&m);
+		log_block(&m, (uint64_t)copy)[20] ^= 1;
+		opens_with(&m, 6);
+		opens_with(&m, 6); /* written anew: */
+		log_block(&m, (uint64_t)!copy)[20] ^= 1;
+		opens_with(&m, 6);
+		metafix_free(&m);
+	}
+	crashed(&m);
+	log_block(&m, 0)[20] ^= 1;
+	log_block(&m, 1)[20] ^= 1;
+	refused(&m, 0, -1);
+	metafix_free(&m);
+}
+
+/* Commit records that are whole, but of another epoch, seed or place, do not exist. */
+Test(recover, left_overs)
+{
+	struct tfs_log_commit *c, *to;
+	struct metafix m;
+	int what;
+
+	for (what = 0; what < 4; what++) {
+		crashed(&m);
+		to = (struct tfs_log_commit *)log_block(&m, 200);
+		c = commit_of(&m, 6, 0);
+		*to = *c;
+		to->pos = le64_of(what == 2 ? 199 : 200);
+		to->txid = le64_of(7);
+		if (what == 0)
+			to->epoch = le64_of(le64_get(c->epoch) - 1);
+		to->csum = le64_of(log_csum(to, what == 1 ? 99 : seed_of(&m)));
+		if (what == 3) /* this one counts, and does not fit */
+			refused(&m, 7, 6);
+		else
+			opens_with(&m, 6);
+		metafix_free(&m);
+	}
+	/* what an earlier mount left in the log */
+	crashed(&m);
+	opens_with(&m, 6);
+	cr_assert_eq(metafix_open(&m), 0);
+	cr_assert_eq(metafix_set(&m, 1, 77, 100), 0);
+	cr_assert_eq(journal_commit_all(m.fs), 0);
+	metafix_crash(&m);
+	opens_with(&m, 77);
+	metafix_free(&m);
+}
+
+/* Make the log of transaction @txid say what its payload says now. */
+static void reseal(struct metafix *m, uint64_t txid)
+{
+	uint64_t seed = seed_of(m);
+	struct tfs_log_commit *c;
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		c = find_commit(m, txid, i);
+		if (!c || le64_get(c->payload_bytes) > 1 << 18 || le64_get(c->start) > 100)
+			continue;
+		c->payload_csum = le64_of(guard_xxh3(log_block(m, le64_get(c->start)), le64_get(c->payload_bytes),
+						     seed ^ le64_get(c->epoch) ^ txid));
+		c->csum = le64_of(log_csum(c, seed));
+	}
+}
+
+Test(recover, records_that_make_no_sense)
+{
+	enum { TYPE, LEN, BLOCK, JOURNAL, BYTES, OFF, NR };
+	struct tfs_log_record *r;
+	struct metafix m;
+	int what;
+
+	for (what = 0; what < NR; what++) {
+		crashed(&m);
+		r = (struct tfs_log_record *)log_block(&m, le64_get(commit_of(&m, 4, 0)->start));
+		if (what == TYPE)
+			r->type = le32_of(TFS_REC_DATA);
+		else if (what == LEN)
+			r->len = le32_of(0xfffffff0);
+		else if (what == BLOCK)
+			r->block = le64_of(UINT64_MAX);
+		else if (what == JOURNAL)
+			r->block = le64_of((uint64_t)(log_block(&m, 0) - (uint8_t *)bdev_mem_data(m.dev)) / 4096);
+		else if (what == BYTES)
+			r->buf_bytes = le32_of(1 << 30);
+		else
+			r->off = le32_of(0xffffffff);
+		reseal(&m, 4);
+		refused(&m, 4, 3);
+		metafix_free(&m);
+	}
+}
+
+/* Whatever the log holds: no crash, and without a fixed-up checksum nothing wrong is believed. */
+Test(recover, random_damage)
+{
+	uint64_t rng = test_seed(11), n, i, pos;
+	struct metafix m;
+	struct bdev *good;
+	int err;
+
+	crashed(&m);
+	good = metafix_copy(&m);
+	for (n = 0; n < 300; n++) {
+		memcpy(bdev_mem_data(m.dev), bdev_mem_data(good), good->size);
+		for (i = 0; i <= n % 3; i++) {
+			pos = test_rand(&rng) % 40;
+			log_block(&m, pos)[test_rand(&rng) % (n & 1 ? 64 : 4096)] ^= (uint8_t)(1 << test_rand(&rng) % 8);
+		}
+		if (n % 4 >= 2)
+			reseal(&m, 2 + n % 5);
+		m.opts.ro = n % 5 == 0;
+		err = metafix_open(&m);
+		if (!err && n % 4 < 2 && !m.opts.ro) {
+			err = metafix_get(&m, 1);
+			cr_assert(err >= 2 && err <= 6, "%d", err);
+		} else if (!err) {
+			metafix_get(&m, 1);
+		}
+		metafix_crash(&m);
+	}
+	bdev_close(good);
+	metafix_free(&m);
+}
+
+static void check_image(struct metafix *m, const void *image, int value)
+{
+	memcpy(bdev_mem_data(m->dev), image, m->dev->size);
+	opens_with(m, value);
+}
+
+/* A crash anywhere in recovery, and a crash in recovering from that. */
+Test(recover, interrupted)
+{
+	uint64_t rng = test_seed(5), i, events;
+	struct crashdev *cd;
+	struct bdev *dev;
+	struct metafix m;
+	void *image;
+	int mode;
+
+	crashed(&m);
+	image = tl_alloc_aligned(4096, m.dev->size);
+	for (mode = 0; mode < CRASH_MODES; mode++) {
+		struct bdev *good = metafix_copy(&m);
+
+		cd = crashdev_create(bdev_mem_data(good), good->size);
+		dev = m.dev;
+		m.dev = crashdev_bdev(cd);
+		opens_with(&m, 6);
+		m.dev = dev;
+		events = crashdev_events(cd);
+		cr_assert_gt(events, 5);
+		for (i = 0; i <= events; i++) {
+			crashdev_image(cd, i, (enum crash_mode)mode, &rng, image);
+			check_image(&m, image, 6);
+		}
+		crashdev_destroy(cd);
+		memcpy(bdev_mem_data(m.dev), bdev_mem_data(good), good->size);
+		bdev_close(good);
+	}
+	tl_free(image);
+	metafix_free(&m);
+}
+
+/* Power cuts at every event of commits and checkpoints: never less than was durable, never half a transaction. */
+Test(recover, power_cuts)
+{
+	uint64_t rng = test_seed(9), i, events, at[64];
+	struct crashdev *cd;
+	struct bdev *mem;
+	struct metafix m;
+	void *image;
+	int mode, v, k, durable;
+
+	metafix_make(&m);
+	metafix_close(&m);
+	image = tl_alloc_aligned(4096, m.dev->size);
+	mem = m.dev;
+	for (mode = 0; mode < CRASH_MODES; mode++) {
+		struct bdev *good = metafix_copy(&m);
+
+		cd = crashdev_create(bdev_mem_data(good), good->size);
+		m.dev = crashdev_bdev(cd);
+		cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+		for (v = 0; v < 12; v++) {
+			for (k = 1; k <= 30; k++)
+				cr_assert_eq(metafix_set(&m, (uint64_t)k * 7, (uint8_t)(v + 1), 400), 0);
+			cr_assert_eq(v % 4 == 3 ? journal_checkpoint(m.fs) : journal_commit_all(m.fs), 0);
+			at[v] = crashdev_events(cd);
+		}
+		metafix_crash(&m);
+		m.dev = mem;
+		events = crashdev_events(cd);
+		for (i = 0, durable = 0; i <= events; i++) {
+			while (durable < 12 && at[durable] <= i)
+				durable++;
+			crashdev_image(cd, i, (enum crash_mode)mode, &rng, image);
+			memcpy(bdev_mem_data(m.dev), image, m.dev->size);
+			cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+			for (k = 1; k <= 30; k++) {
+				v = metafix_get(&m, (uint64_t)k * 7);
+				cr_assert(v >= durable || (v == -ENOENT && !durable), "item %d is %d, %d was durable", k,
+					  v, durable);
+				cr_assert_leq(v, durable + 1);
+			}
+			metafix_crash(&m);
+		}
+		crashdev_destroy(cd);
+		memcpy(bdev_mem_data(m.dev), bdev_mem_data(good), good->size);
+		bdev_close(good);
+	}
+	tl_free(image);
+	metafix_free(&m);
+}
+
+Test(recover, no_memory)
+{
+	struct metafix m;
+	struct bdev *good;
+	uint64_t n;
+	int err = -ENOMEM;
+
+	crashed(&m);
+	good = metafix_copy(&m);
+	for (n = 1; err == -ENOMEM; n++) {
+		memcpy(bdev_mem_data(m.dev), bdev_mem_data(good), good->size);
+		tl_alloc_fail_nth(n);
+		err = metafix_open(&m);
+		tl_alloc_fail_nth(0);
+	}
+	cr_assert_eq(err, 0, "%d %s", err, m.why);
+	cr_assert_eq(metafix_get(&m, 1), 6);
+	bdev_close(good);
+	metafix_free(&m);
+}
+
+/* ---- the overlay by itself ---- */
+
+static int collect(void *arg, uint64_t block, uint32_t bytes, const void *data)
+{
+	uint64_t *sum = arg;
+
+	cr_assert_gt(block, *sum % 100000, "in block order");
+	*sum = block;
+	return block == 30000;
+}
+
+Test(overlay, records)
+{
+	struct tfs_overlay *o = overlay_create(512);
+	uint8_t img[4096];
+	uint64_t seen = 0, i;
+	uint32_t bytes;
+
+	memset(img, 1, sizeof(img));
+	cr_assert_eq(overlay_image(o, 1, 10, img, 4096), 0);
+	cr_assert_eq(overlay_range(o, 2, 10, 4096, 4000, "abcd", 4), 0);
+	cr_assert_eq(memcmp((const char *)overlay_lookup(o, 10, &bytes) + 4000, "abcd\1", 5), 0);
+	cr_assert_eq(bytes, 4096);
+	cr_assert_eq(overlay_range(o, 2, 11, 4096, 0, "abcd", 4), -EUCLEAN, "no image before it");
+	cr_assert_eq(overlay_range(o, 2, 10, 1024, 0, "abcd", 4), -EUCLEAN, "another size");
+	cr_assert_eq(overlay_range(o, 2, 10, 4096, 4095, "abcd", 4), -EUCLEAN);
+	cr_assert_eq(overlay_revoke(o, 3, 10), 0);
+	cr_assert_null(overlay_lookup(o, 10, &bytes));
+	cr_assert_eq(overlay_image(o, 3, 10, img, 4096), 0);
+	cr_assert_null(overlay_lookup(o, 10, &bytes), "same transaction");
+	cr_assert_eq(overlay_range(o, 3, 10, 4096, 0, "abcd", 4), 0);
+	cr_assert_eq(overlay_image(o, 4, 10, img, 1024), 0);
+	cr_assert(overlay_lookup(o, 10, &bytes));
+	cr_assert_eq(bytes, 1024);
+	for (i = 40000; i > 20000; i -= 7)
+		cr_assert_eq(overlay_image(o, 5, i, img, 1024), 0);
+	cr_assert_eq(overlay_image(o, 5, 30000, img, 1024), 0);
+	cr_assert_eq(overlay_each(o, collect, &seen), 1);
+	cr_assert_eq(seen, 30000);
+	overlay_free(o);
+	overlay_free(NULL);
+}
