@@ -350,8 +350,8 @@ int alloc_commit(struct tfs_trans *t, uint64_t start, uint64_t n)
 	assert(a->groups[group].claimed >= n && a->claimed >= n);
 	a->groups[group].claimed -= (uint32_t)n;
 	a->claimed -= n;
+	a->growth += n; /* the caller's extent is about to be counted; set right by the next alloc_note_growth */
 	pthread_mutex_unlock(&a->lock);
-	alloc_note_growth(t->fs);
 	return 0;
 }
 

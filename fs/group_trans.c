@@ -83,6 +83,7 @@ int group_seal(struct tfs_trans *t, struct list_head *tx_bufs)
 	struct tfs_group *h;
 	int err;
 
+	alloc_note_growth(t->fs); /* the counters are whole at a commit */
 	/* headers that join the transaction here go to the end of the list */
 	list_for_each_entry(b, tx_bufs, tx_list) {
 		if (b->kind != BUF_TUPLE && b->kind != BUF_BITMAP)
