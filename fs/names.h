@@ -22,13 +22,19 @@ struct tfs_dirent {
 
 /* -ENOENT; *de may be NULL. */
 int dir_lookup(struct tfs_trans *t, uint64_t dir, const char *name, size_t len, struct tfs_dirent *de);
-/* Adds DIRENT and LINK items.  The name must not exist (-EEXIST). -ENOSPC when 256 names share a hash. */
+/*
+ * Adds DIRENT and LINK items.  The name must not exist (-EEXIST).  -ENOSPC when 256
+ * names share a hash, -EMLINK when 100 directories do, -EINVAL, -ENAMETOOLONG.
+ */
 int dir_add(struct tfs_trans *t, uint64_t dir, const char *name, size_t len, uint64_t ino, uint8_t type);
-/* Removes both. */
+/* Removes both.  -ENOENT when the entry is not what @de says (name, inode, cookie) any more. */
 int dir_remove(struct tfs_trans *t, uint64_t dir, const struct tfs_dirent *de);
 /* Point an existing entry at another inode (rename over, exchange): LINK items follow. */
 int dir_replace(struct tfs_trans *t, uint64_t dir, const struct tfs_dirent *de, uint64_t ino, uint8_t type);
-/* Everything these may touch is in memory. */
+/*
+ * Everything these may touch is in memory: the entry, if there, and its inode's back-reference;
+ * else the place for it; and the back-reference of @ino (0: none).  The name may or may not exist.
+ */
 int dir_prefault(struct tfs_trans *t, uint64_t dir, const char *name, size_t len, uint64_t ino);
 /* First entry with cookie > @after.  -ENOENT at the end. */
 int dir_next(struct tfs_trans *t, uint64_t dir, uint64_t after, struct tfs_dirent *de);
@@ -42,7 +48,8 @@ int inode_item_read(struct tfs_trans *t, uint64_t ino, struct tfs_inode_item *it
 int inode_item_write(struct tfs_trans *t, uint64_t ino, const struct tfs_inode_item *it); /* insert or update */
 
 int symlink_write(struct tfs_trans *t, uint64_t ino, const char *target, size_t len);
-int symlink_read(struct tfs_trans *t, uint64_t ino, char *buf, size_t size); /* length, or -errno */
+/* Length, or -errno (-ERANGE: @size is less).  NUL-terminated if there is room for that. */
+int symlink_read(struct tfs_trans *t, uint64_t ino, char *buf, size_t size);
 
 /*
  * Extended attributes; @name is the full name.  @it is the inode's item: its
