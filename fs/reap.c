@@ -13,29 +13,24 @@
 
 #define ITEMS_PER_STEP 16u
 
-static int remove_items(struct tfs_trans *t, uint64_t ino, bool *more)
+static int look_inode(struct tfs_trans *t, uint64_t ino)
 {
-	/* everything but the inode item itself */
-	struct tkey from = TKEY(ino, TFS_KEY_LINK, 0), to = TKEY(ino, TFS_KEY_DIRENT + 1, 0);
-	unsigned int done;
-	int err = btree_prefault(t, TFS_TREE_FS, &from);
-
-	return err ? err : btree_delete_range(t, TFS_TREE_FS, &from, &to, ITEMS_PER_STEP, &done, more);
-}
-
-static int remove_inode(struct tfs_trans *t, uint64_t ino)
-{
-	struct tkey item = TKEY(ino, TFS_KEY_INODE, 0);
 	struct tkey orphan = TKEY(TFS_INO_META, TFS_KEY_ORPHAN, ino);
 	struct tkey intent = TKEY(TFS_INO_META, TFS_KEY_INTENT, ino);
-	int err = btree_prefault(t, TFS_TREE_FS, &item);
+	int err = inode_prefault(t, ino);
 
 	if (!err)
 		err = btree_prefault(t, TFS_TREE_FS, &orphan);
 	if (!err)
 		err = btree_prefault(t, TFS_TREE_FS, &intent);
-	if (!err)
-		err = btree_delete(t, TFS_TREE_FS, &item);
+	return err;
+}
+
+static int remove_inode(struct tfs_trans *t, uint64_t ino)
+{
+	struct tkey item = TKEY(ino, TFS_KEY_INODE, 0);
+	int err = btree_delete(t, TFS_TREE_FS, &item);
+
 	if (!err)
 		err = orphan_remove(t, ino);
 	if (err)
@@ -46,6 +41,21 @@ static int remove_inode(struct tfs_trans *t, uint64_t ino)
 	t->fs->cnt.nr_inodes--;
 	t->fs->super_dirty = true;
 	return 0;
+}
+
+/* Some of what is left; with the last of it the inode itself. */
+static int remove_step(struct tfs_trans *t, uint64_t ino, bool *more)
+{
+	/* everything but the inode item */
+	struct tkey from = TKEY(ino, TFS_KEY_LINK, 0), to = TKEY(ino, TFS_KEY_DIRENT + 1, 0);
+	unsigned int done;
+	int err = look_inode(t, ino);
+
+	if (!err)
+		err = btree_prefault(t, TFS_TREE_FS, &from);
+	if (!err)
+		err = btree_delete_range(t, TFS_TREE_FS, &from, &to, ITEMS_PER_STEP, &done, more);
+	return err || *more ? err : remove_inode(t, ino);
 }
 
 /* Nobody else can reach the inode. */
@@ -64,16 +74,9 @@ static int reap_inode(struct tfs_inode *i)
 		do {
 			err = trans_begin(&t, fs, TRANS_CREDITS(fs));
 			if (!err)
-				err = remove_items(&t, i->ino, &more);
+				err = remove_step(&t, i->ino, &more);
 		} while (trans_again(&t, &err));
 	}
-	if (err)
-		return err;
-	do {
-		err = trans_begin(&t, fs, TRANS_CREDITS(fs));
-		if (!err)
-			err = remove_inode(&t, i->ino);
-	} while (trans_again(&t, &err));
 	return err;
 }
 
