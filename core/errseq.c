@@ -39,7 +39,7 @@ int mapping_check_and_advance_error(struct address_space *m, uint64_t *since)
 		new = old | ERRSEQ_SEEN;
 	} while (!atomic_compare_exchange_weak(&m->wb_err, &old, new));
 	*since = new;
-	return -(int)(new & ERRSEQ_ERRNO);
+	return -(int)(ERRSEQ_ERRNO & new);
 }
 
 uint64_t mapping_error_mark(struct address_space *m)

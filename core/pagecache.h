@@ -32,9 +32,9 @@ struct address_space;
 struct writeback_control;
 
 struct pagecache_config {
-	uint64_t cache_bytes;	    /* bound on memory held (segments and folios); 0: none */
-	uint64_t dirty_bytes;	    /* writers are throttled here (dirty and under writeback); 0: never */
-	uint64_t background_bytes;  /* the flusher starts here; 0: half of dirty_bytes */
+	uint64_t cache_bytes;		/* bound on memory held (segments and folios); 0: none */
+	uint64_t dirty_bytes;		/* writers are throttled here (dirty and under writeback); 0: never */
+	uint64_t background_bytes;	/* the flusher starts here; 0: half of dirty_bytes */
 	unsigned int flush_interval_ms; /* how often dirty data is written; 0: only on pressure and request */
 };
 
@@ -56,7 +56,7 @@ struct folio_state {
 	pthread_mutex_t lock;
 	uint32_t read_bytes_pending, write_bytes_pending;
 	uint32_t nr_uptodate, nr_dirty; /* bits set */
-	unsigned long bits[]; /* uptodate, dirty, error, writeback bits: one run of longs each */
+	unsigned long bits[];		/* uptodate, dirty, error, writeback bits: one run of longs each */
 };
 
 enum {
@@ -72,7 +72,7 @@ enum {
 struct folio {
 	struct address_space *mapping; /* NULL once removed (truncated or reclaimed); stable under the folio lock */
 	struct pagecache *cache;
-	uint64_t index;		       /* file offset >> mapping->folio_shift */
+	uint64_t index; /* file offset >> mapping->folio_shift */
 	atomic_uint refs;
 	atomic_uint flags;
 	struct folio_state *_Atomic state; /* NULL: no block present */
@@ -107,7 +107,7 @@ struct address_space_ops {
 
 struct address_space {
 	struct pagecache *cache;
-	void *host; /* the file system's inode */
+	void *host;   /* the file system's inode */
 	uint64_t ino; /* for messages */
 	const struct address_space_ops *a_ops;
 	unsigned int blkbits;	  /* log2 of the block size */
@@ -120,17 +120,17 @@ struct address_space {
 	uint64_t busy_seq;	    /* place in that list */
 	uint64_t dirtied_when_ns;   /* when it came onto the list */
 	atomic_ullong nr_dirty_blocks, nr_writeback_blocks;
-	atomic_ullong wb_err;	  /* errseq: see mapping_set_error */
+	atomic_ullong wb_err;	   /* errseq: see mapping_set_error */
 	atomic_ullong wb_retry_ns; /* after an error: when the flusher tries again */
 	/* sequential reads: where the last one ended, how far and how much is read ahead; hints, unlocked */
 	atomic_ullong ra_prev, ra_end, ra_window;
 };
 
 struct writeback_control {
-	uint64_t start, end; /* byte range, @end exclusive; UINT64_MAX: to the end */
+	uint64_t start, end;  /* byte range, @end exclusive; UINT64_MAX: to the end */
 	uint64_t nr_to_write; /* blocks; UINT64_MAX: all */
-	bool sync;	     /* data integrity: wait for writeback under way and redo */
-	uint64_t written;    /* out: blocks submitted */
+	bool sync;	      /* data integrity: wait for writeback under way and redo */
+	uint64_t written;     /* out: blocks submitted */
 };
 
 /* NULL if out of memory.  Starts the flusher thread when flush_interval_ms or background_bytes ask for one. */
@@ -148,7 +148,10 @@ struct seg_pool *pagecache_segs(struct pagecache *pc);
 uint64_t pagecache_shrink(struct pagecache *pc, uint64_t target);
 /* Change the bounds at run time. */
 void pagecache_set_limits(struct pagecache *pc, uint64_t cache_bytes, uint64_t dirty_bytes);
-/* Have the flusher write some of what is dirty now (space is short).  Does not wait; callable under any lock but its own. */
+/*
+ * Have the flusher write some of what is dirty now (space is short).  Does not
+ * wait; callable under any lock but its own.
+ */
 void pagecache_kick(struct pagecache *pc);
 /* Write everything dirty in every mapping.  @wait: until it is done.  First error. */
 int pagecache_sync(struct pagecache *pc, bool wait);
@@ -175,9 +178,9 @@ static inline void i_size_write(struct address_space *m, uint64_t size)
 }
 
 /* Folios come referenced; folio_put when done. */
-struct folio *filemap_get_folio(struct address_space *m, uint64_t index);	  /* NULL: not cached */
-struct folio *filemap_lock_folio(struct address_space *m, uint64_t index);	  /* locked; NULL: not cached */
-struct folio *filemap_grab_folio(struct address_space *m, uint64_t index);	  /* locked, created; NULL: out of memory */
+struct folio *filemap_get_folio(struct address_space *m, uint64_t index);  /* NULL: not cached */
+struct folio *filemap_lock_folio(struct address_space *m, uint64_t index); /* locked; NULL: not cached */
+struct folio *filemap_grab_folio(struct address_space *m, uint64_t index); /* locked, created; NULL: out of memory */
 void folio_put(struct folio *f);
 void folio_lock(struct folio *f);
 bool folio_trylock(struct folio *f);

@@ -11,8 +11,8 @@ struct pagecache {
 	atomic_ullong cache_bytes, dirty_limit, background; /* bounds; 0: none */
 	unsigned int flush_interval_ms;
 
-	pthread_mutex_t lock; /* the cache lock: lru, busy */
-	struct list_head lru; /* all folios in an index, coldest first */
+	pthread_mutex_t lock;  /* the cache lock: lru, busy */
+	struct list_head lru;  /* all folios in an index, coldest first */
 	struct list_head busy; /* mappings with dirty or writeback blocks, by busy_seq */
 	uint64_t seq;
 

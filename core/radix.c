@@ -7,8 +7,8 @@
 
 struct radix_node {
 	struct radix_node *parent;
-	uint8_t slot; /* in the parent */
-	uint8_t level; /* 0: slots are items */
+	uint8_t slot;		  /* in the parent */
+	uint8_t level;		  /* 0: slots are items */
 	uint64_t present, tagged; /* one bit per slot */
 	void *slots[RADIX_SLOTS];
 };

@@ -45,8 +45,8 @@ struct read_op {
 	bool sync;	    /* read_op_finish() waits; otherwise folios are unlocked and put as they complete */
 	struct folio **folios;
 	unsigned int nr_folios;
-	uint64_t end; /* file bytes, where reading will stop: sizes what is allocated */
-	struct read_io *cur; /* being built */
+	uint64_t end;	      /* file bytes, where reading will stop: sizes what is allocated */
+	struct read_io *cur;  /* being built */
 	struct list_head ios; /* sync: submitted */
 	unsigned int inflight;
 	uint64_t missed; /* blocks */

@@ -67,8 +67,8 @@ struct iomap_ops {
 	 * @written bytes were done; @dirtied blocks went from clean to dirty (each
 	 * keeps its promise; promises for the others go back now).
 	 */
-	int (*iomap_end)(struct address_space *m, uint64_t pos, uint64_t length, uint64_t written,
-			 uint64_t dirtied, unsigned int flags, struct iomap *iomap);
+	int (*iomap_end)(struct address_space *m, uint64_t pos, uint64_t length, uint64_t written, uint64_t dirtied,
+			 unsigned int flags, struct iomap *iomap);
 	/* May be NULL.  False if the mapping may have changed since begin (checked with the folio locked). */
 	bool (*iomap_valid)(struct address_space *m, const struct iomap *iomap);
 	/*
@@ -101,16 +101,19 @@ static inline const struct iomap *iomap_iter_srcmap(const struct iomap_iter *it)
 
 /* ---- folio state (B2, B5, B6) ---- */
 bool iomap_is_partially_uptodate(struct folio *f, size_t from, size_t count); /* bytes within the folio */
-bool iomap_release_folio(struct folio *f);				     /* locked; false: dirty or writeback */
-void iomap_invalidate_folio(struct folio *f, size_t offset, size_t len);     /* locked; whole blocks inside are dropped */
-int iomap_migrate_folio(struct folio *to, struct folio *from);		     /* both locked */
+bool iomap_release_folio(struct folio *f);				      /* locked; false: dirty or writeback */
+void iomap_invalidate_folio(struct folio *f, size_t offset, size_t len); /* locked; whole blocks inside are dropped */
+int iomap_migrate_folio(struct folio *to, struct folio *from);		 /* both locked */
 bool iomap_block_uptodate(struct folio *f, unsigned int block);
 bool iomap_block_dirty(struct folio *f, unsigned int block);
 
 /* ---- reading (B3, B4, B8) ---- */
 /* Fill every block of the locked folio that is not uptodate and unlock it when the I/O is done.  0 or -errno. */
 int iomap_read_folio(struct folio *f, const struct iomap_ops *ops);
-/* Start reading [pos, pos+len) (grown to whole blocks), merged across folios; waits for nothing; errors show on re-read. */
+/*
+ * Start reading [pos, pos+len) (grown to whole blocks), merged across folios;
+ * waits for nothing; errors show on re-read.
+ */
 void iomap_readahead(struct address_space *m, uint64_t pos, uint64_t len, const struct iomap_ops *ops);
 
 /*
@@ -119,13 +122,14 @@ void iomap_readahead(struct address_space *m, uint64_t pos, uint64_t len, const 
  * result before it.  The caller holds the inode lock shared (size stable).
  */
 struct iomap_read_result {
-	struct iovec *iov;    /* nr_iov pieces, file order */
-	struct seg **segs;    /* nr_iov references (or NULL: static zero memory) */
+	struct iovec *iov; /* nr_iov pieces, file order */
+	struct seg **segs; /* nr_iov references (or NULL: static zero memory) */
 	unsigned int nr_iov;
 	size_t bytes;
 };
+/* Bytes clipped to i_size; 0 with res->bytes == 0 at EOF. */
 int iomap_file_buffered_read(struct address_space *m, uint64_t pos, size_t len, const struct iomap_ops *ops,
-			     struct iomap_read_result *res); /* bytes clipped to i_size; 0 with res->bytes == 0 at EOF */
+			     struct iomap_read_result *res);
 void iomap_read_result_release(struct iomap_read_result *res);
 
 /* ---- writing (B7 to B12) ---- */
@@ -189,15 +193,15 @@ struct iomap_ioend {
 	enum iomap_type io_type;
 	unsigned int io_flags;
 	int io_error;
-	struct list_head io_merged;  /* ioends merged into this one, in offset order */
-	struct bio *io_bio;	     /* last bio; the chain starts with io_first_bio */
+	struct list_head io_merged; /* ioends merged into this one, in offset order */
+	struct bio *io_bio;	    /* last bio; the chain starts with io_first_bio */
 	struct bio *io_first_bio;
 	unsigned int io_nr_bios;
 	void *io_private;
 	/* iomap's own */
 	struct iomap_writeback_ops io_ops; /* as given to iomap_writepages() */
-	atomic_int io_status;	    /* first error of a bio */
-	atomic_uint io_remaining;   /* bios in flight */
+	atomic_int io_status;		   /* first error of a bio */
+	atomic_uint io_remaining;	   /* bios in flight */
 	struct bio *io_bios[IOMAP_IOEND_MAX_BIOS];
 };
 

@@ -52,8 +52,8 @@ int iomap_iter(struct iomap_iter *it, const struct iomap_ops *ops)
 	it->dirtied = 0;
 	it->iomap.addr = IOMAP_NULL_ADDR;
 	ret = ops->iomap_begin(it->mapping, it->pos, it->len, it->flags, &it->iomap, &it->srcmap);
-	if (!ret && (!map_covers(&it->iomap, it->pos) ||
-		     (it->srcmap.type != IOMAP_HOLE && !map_covers(&it->srcmap, it->pos))))
+	if (!ret &&
+	    (!map_covers(&it->iomap, it->pos) || (it->srcmap.type != IOMAP_HOLE && !map_covers(&it->srcmap, it->pos))))
 		ret = -EIO;
 	if (ret < 0) {
 		memset(&it->iomap, 0, sizeof(it->iomap));

@@ -253,7 +253,8 @@ static int result_add(struct reader *r, struct seg *seg, void *addr, size_t len)
 }
 
 /* Blocks from @block on that are uptodate and go on in memory, up to @stop (> block). */
-static unsigned int contiguous_blocks(const struct folio *f, unsigned int block, unsigned int stop, unsigned int blkbits)
+static unsigned int contiguous_blocks(const struct folio *f, unsigned int block, unsigned int stop,
+				      unsigned int blkbits)
 {
 	unsigned int i = block + 1;
 
@@ -263,7 +264,7 @@ static unsigned int contiguous_blocks(const struct folio *f, unsigned int block,
 	return i - block;
 }
 
-/* Take what is uptodate of @f from r->pos on.  1: as far as the folio or the read goes; 0: a block is missing; -ENOMEM. */
+/* Take what is uptodate of @f from r->pos on.  1: to the end of folio or read; 0: a block is missing; -ENOMEM. */
 static int collect(struct reader *r, struct folio *f)
 {
 	struct address_space *m = r->m;

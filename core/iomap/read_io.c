@@ -251,8 +251,8 @@ static void submit_cur(struct read_op *op)
 static bool can_append(const struct read_io *io, const struct iomap *map, uint64_t pos)
 {
 	return io->pos + io->bytes == pos && io->dev + io->bytes == map->addr + (pos - map->offset) &&
-	       io->bdev == map->bdev && io->tuple_bytes == map_tuple_bytes(io->m, map) &&
-	       io->bytes < io->max_bytes && io->nr_pieces < io->max_pieces;
+	       io->bdev == map->bdev && io->tuple_bytes == map_tuple_bytes(io->m, map) && io->bytes < io->max_bytes &&
+	       io->nr_pieces < io->max_pieces;
 }
 
 /* Read @n blocks from @first on, as many as the current bio takes.  How many, or -errno. */

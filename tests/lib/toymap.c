@@ -4,12 +4,12 @@
 #include <string.h>
 #include "tests/lib/toymap.h"
 
-#define CHECK(x)                                                                   \
-	do {                                                                       \
-		if (!(x)) {                                                        \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);    \
-			abort();                                                   \
-		}                                                                  \
+#define CHECK(x)                                                                \
+	do {                                                                    \
+		if (!(x)) {                                                     \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
+			abort();                                                \
+		}                                                               \
 	} while (0)
 
 static uint64_t bs_of(const struct toymap *t)
@@ -343,8 +343,10 @@ void toymap_init(struct toymap *t, const struct toy_config *cfg)
 	CHECK(t->bdev && t->cache);
 	mapping_init(&t->mapping, t->cache, t, 42, &toy_aops, cfg->blkbits, cfg->folio_shift);
 	if (cfg->integrity) {
-		t->bi = (struct blk_integrity){ .profile = &profile_xxh3_64, .interval_exp = (uint8_t)cfg->blkbits,
-						.flags = BLK_INTEGRITY_GENERATE | BLK_INTEGRITY_VERIFY, .key = 77,
+		t->bi = (struct blk_integrity){ .profile = &profile_xxh3_64,
+						.interval_exp = (uint8_t)cfg->blkbits,
+						.flags = BLK_INTEGRITY_GENERATE | BLK_INTEGRITY_VERIFY,
+						.key = 77,
 						.app = 1 };
 		t->bdev->integrity = &t->bi;
 	}

@@ -26,7 +26,7 @@ struct toymap {
 	struct blk_integrity bi;
 	pthread_mutex_t lock; /* what follows */
 	struct toy_block *blocks;
-	uint64_t nr_blocks; /* of the file, at most */
+	uint64_t nr_blocks;  /* of the file, at most */
 	unsigned char *used; /* device blocks */
 	uint64_t dev_blocks, next;
 	unsigned int inline_max; /* bytes; 0: never inline */
@@ -35,10 +35,10 @@ struct toymap {
 	int64_t promised;
 	uint64_t validity;
 	/* faults and what has been seen */
-	int map_error;	       /* map_blocks fails with it */
-	int map_errors;	       /* so many times */
+	int map_error;	/* map_blocks fails with it */
+	int map_errors; /* so many times */
 	int prepare_error;
-	bool scatter;	       /* every block somewhere else */
+	bool scatter; /* every block somewhere else */
 	unsigned int mismatches;
 	uint64_t begins, ends, batches, ioends, merges, last_mismatch;
 	struct iomap_writeback_ops wb_ops;

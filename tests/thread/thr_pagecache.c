@@ -23,13 +23,13 @@ static unsigned char want[FILE_MAX];
 static atomic_bool stop;
 static uint64_t seed, nr_ops;
 
-#define REQUIRE(x)                                                                                          \
-	do {                                                                                                \
-		if (!(x)) {                                                                                 \
-			fprintf(stderr, "%s:%d: %s (TALLYFS_SEED=%llu)\n", __FILE__, __LINE__, #x,         \
-				(unsigned long long)seed);                                                  \
-			abort();                                                                            \
-		}                                                                                           \
+#define REQUIRE(x)                                                                                 \
+	do {                                                                                       \
+		if (!(x)) {                                                                        \
+			fprintf(stderr, "%s:%d: %s (TALLYFS_SEED=%llu)\n", __FILE__, __LINE__, #x, \
+				(unsigned long long)seed);                                         \
+			abort();                                                                   \
+		}                                                                                  \
 	} while (0)
 
 static uint64_t rnd(uint64_t *s, uint64_t n)

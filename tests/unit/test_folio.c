@@ -14,8 +14,11 @@ static char buf[1 << 20];
 
 static void setup(void)
 {
-	toymap_init(&t, &(struct toy_config){ .blkbits = 12, .folio_shift = 15, .file_bytes = 4 << 20,
-					       .dev_bytes = 8 << 20, .integrity = true });
+	toymap_init(&t, &(struct toy_config){ .blkbits = 12,
+					      .folio_shift = 15,
+					      .file_bytes = 4 << 20,
+					      .dev_bytes = 8 << 20,
+					      .integrity = true });
 }
 
 static void teardown(void)

@@ -31,8 +31,8 @@ static uint64_t rnd(struct model *x, uint64_t n)
 	return (x->rng >> 11) % n;
 }
 
-#define ok(cond)                                                                                              \
-	cr_assert(cond, "%s: %s (TALLYFS_SEED=%llu, operation %u %s)", x->t.bdev->name, #cond,                \
+#define ok(cond)                                                                               \
+	cr_assert(cond, "%s: %s (TALLYFS_SEED=%llu, operation %u %s)", x->t.bdev->name, #cond, \
 		  (unsigned long long)x->seed, x->op, x->name)
 
 /* A random range: often small, often on block boundaries. */
@@ -62,7 +62,8 @@ static void check_read(struct model *x, uint64_t pos, uint64_t len, bool may_fai
 		ok(n == (int64_t)want);
 	for (uint64_t i = 0; i < want; i++)
 		if (x->buf[i] != x->want[pos + i])
-			cr_assert_fail("byte %llu of [%llu,+%llu): %02x, not %02x; size %llu (TALLYFS_SEED=%llu, operation %u)",
+			cr_assert_fail("byte %llu of [%llu,+%llu): %02x, not %02x; size %llu (TALLYFS_SEED=%llu, "
+				       "operation %u)",
 				       (unsigned long long)(pos + i), (unsigned long long)pos, (unsigned long long)len,
 				       x->buf[i], x->want[pos + i], (unsigned long long)x->size,
 				       (unsigned long long)x->seed, x->op);
@@ -290,15 +291,23 @@ static const struct {
 	void (*fn)(struct model *x);
 	unsigned int weight;
 } model_ops[] = {
-	{ "read", op_read, 20 },	   { "write", op_write, 20 },
-	{ "adopt", op_adopt, 4 },	   { "zero", op_zero, 6 },
-	{ "truncate", op_truncate, 6 },	   { "sync", op_sync, 4 },
+	{ "read", op_read, 20 },
+	{ "write", op_write, 20 },
+	{ "adopt", op_adopt, 4 },
+	{ "zero", op_zero, 6 },
+	{ "truncate", op_truncate, 6 },
+	{ "sync", op_sync, 4 },
 	{ "start writeback", op_start_writeback, 8 },
-	{ "reclaim", op_reclaim, 4 },	   { "invalidate", op_invalidate, 3 },
-	{ "unshare", op_unshare, 3 },	   { "readahead", op_readahead, 5 },
-	{ "bad read", op_bad_read, 2 },	   { "bad write", op_bad_write, 2 },
-	{ "no space", op_no_space, 1 },	   { "seek", op_seek, 4 },
-	{ "migrate", op_migrate, 2 },	   { "mkwrite", op_mkwrite, 2 },
+	{ "reclaim", op_reclaim, 4 },
+	{ "invalidate", op_invalidate, 3 },
+	{ "unshare", op_unshare, 3 },
+	{ "readahead", op_readahead, 5 },
+	{ "bad read", op_bad_read, 2 },
+	{ "bad write", op_bad_write, 2 },
+	{ "no space", op_no_space, 1 },
+	{ "seek", op_seek, 4 },
+	{ "migrate", op_migrate, 2 },
+	{ "mkwrite", op_mkwrite, 2 },
 };
 
 static void run_op(struct model *x)

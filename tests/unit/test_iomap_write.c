@@ -20,8 +20,12 @@ static void quiet(enum log_level lvl, const char *line)
 static void setup(void)
 {
 	log_set_hook(quiet);
-	toymap_init(&t, &(struct toy_config){ .blkbits = 12, .folio_shift = 15, .file_bytes = 8 << 20,
-					       .dev_bytes = 16 << 20, .integrity = true, .inline_max = 100 });
+	toymap_init(&t, &(struct toy_config){ .blkbits = 12,
+					      .folio_shift = 15,
+					      .file_bytes = 8 << 20,
+					      .dev_bytes = 16 << 20,
+					      .integrity = true,
+					      .inline_max = 100 });
 	memset(buf, 0x55, sizeof(buf));
 }
 

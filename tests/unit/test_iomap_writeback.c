@@ -23,8 +23,11 @@ static void keep_line(enum log_level lvl, const char *line)
 static void setup(void)
 {
 	log_set_hook(keep_line);
-	toymap_init(&t, &(struct toy_config){ .blkbits = 12, .folio_shift = 15, .file_bytes = 40 << 20,
-					       .dev_bytes = 100 << 20, .integrity = true });
+	toymap_init(&t, &(struct toy_config){ .blkbits = 12,
+					      .folio_shift = 15,
+					      .file_bytes = 40 << 20,
+					      .dev_bytes = 100 << 20,
+					      .integrity = true });
 	memset(buf, 0x55, sizeof(buf));
 }
 

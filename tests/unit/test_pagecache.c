@@ -20,10 +20,14 @@ static void quiet(enum log_level lvl, const char *line)
 static void start(uint64_t cache, uint64_t dirty, unsigned int interval)
 {
 	log_set_hook(quiet);
-	toymap_init(&t, &(struct toy_config){ .blkbits = 12, .folio_shift = 16, .file_bytes = 32 << 20,
-					       .dev_bytes = 64 << 20, .integrity = true,
-					       .cache = { .cache_bytes = cache, .dirty_bytes = dirty,
-							  .flush_interval_ms = interval } });
+	toymap_init(&t,
+		    &(struct toy_config){
+			    .blkbits = 12,
+			    .folio_shift = 16,
+			    .file_bytes = 32 << 20,
+			    .dev_bytes = 64 << 20,
+			    .integrity = true,
+			    .cache = { .cache_bytes = cache, .dirty_bytes = dirty, .flush_interval_ms = interval } });
 }
 
 static struct pagecache_stats stats(void)
