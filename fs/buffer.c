@@ -212,7 +212,7 @@ int bufcache_start_load(struct tfs_fs *fs, uint64_t block, enum tfs_buf_kind kin
 	return ret;
 }
 
-void bufcache_publish(struct tfs_buf *b, int err)
+void bufcache_publish(struct tfs_buf *b, int err, bool put)
 {
 	struct tfs_bufcache *c = b->cache;
 
@@ -220,6 +220,8 @@ void bufcache_publish(struct tfs_buf *b, int err)
 	b->loading = false;
 	if (err && b->hashed)
 		hash_remove(c, b);
+	if (put)
+		buf_put(b);
 	pthread_cond_broadcast(&c->loaded);
 	pthread_mutex_unlock(&c->lock);
 }
@@ -241,7 +243,7 @@ int bufcache_enter(struct tfs_fs *fs, uint64_t block, enum tfs_buf_kind kind, co
 	if (err != 1)
 		return err ? err : -EUCLEAN;
 	memcpy(buf_data(*out), data, (*out)->bytes);
-	bufcache_publish(*out, 0);
+	bufcache_publish(*out, 0, false);
 	return 0;
 }
 
@@ -283,6 +285,9 @@ int buf_get(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind, struct 
 }
 
 /*
+ * References are held under meta_lock, by transactions and by the checkpoint, so
+ * with meta_lock exclusive one more than the hash's means "in use".
+ *
  * An allocated block is referenced by nothing, so what the cache may hold of
  * it is a leftover that somebody read through a pointer that had gone stale.  If it is in
  * use after all, the bitmap lied.

@@ -39,8 +39,12 @@ struct tfs_buf *buf_hold(struct tfs_buf *b);
  * kind; -ENOMEM.
  */
 int bufcache_start_load(struct tfs_fs *fs, uint64_t block, enum tfs_buf_kind kind, struct tfs_buf **out);
-/* The placeholder is filled (err 0) or failed: then it goes away.  Keeps the caller's reference. */
-void bufcache_publish(struct tfs_buf *b, int err);
+/*
+ * The placeholder is filled (err 0) or failed: then it goes away.  With @put the caller's
+ * reference goes in the same moment, for who holds meta_lock exclusively must find none but those of
+ * transactions.
+ */
+void bufcache_publish(struct tfs_buf *b, int err, bool put);
 /* Wait until nobody is reading @block any more. */
 void bufcache_wait(struct tfs_bufcache *c, uint64_t block);
 /* Enter @data as the verified content of @block (the superblock at mount).  Referenced. */

@@ -179,7 +179,7 @@ static int check(struct tfs_fs *fs, struct tfs_buf *b, const struct proof *p, ch
 }
 
 /* Fill the placeholder @b, and let the others know. */
-static int fill(struct tfs_fs *fs, struct tfs_buf *b, const struct proof *p, char *why, size_t why_len)
+static int fill(struct tfs_fs *fs, struct tfs_buf *b, const struct proof *p, bool put, char *why, size_t why_len)
 {
 	int err = 0;
 
@@ -192,7 +192,7 @@ static int fill(struct tfs_fs *fs, struct tfs_buf *b, const struct proof *p, cha
 		else
 			err = check(fs, b, p, why, why_len);
 	}
-	bufcache_publish(b, err);
+	bufcache_publish(b, err, put);
 	return err;
 }
 
@@ -211,17 +211,18 @@ int buf_load(struct tfs_fs *fs, uint64_t block, enum tfs_buf_kind kind)
 		err = get_proof(&t, block, kind, &p);
 		if (!err)
 			err = bufcache_start_load(fs, block, kind, &b);
+		if (!err)
+			buf_put(b);
 	} while (trans_again(&t, &err));
 	if (err == -EBUSY) {
 		bufcache_wait(fs->bufs, block);
 		return 0;
 	}
-	if (err < 0)
+	if (err <= 0)
 		return err;
-	err = err ? fill(fs, b, &p, why, sizeof(why)) : 0;
+	err = fill(fs, b, &p, true, why, sizeof(why));
 	if (err)
 		log_debug("%s %llu: %s", buf_kind_name(kind), (unsigned long long)block, why);
-	buf_put(b);
 	return err;
 }
 
@@ -246,7 +247,7 @@ int buf_load_locked(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind,
 	if (err <= 0)
 		return err;
 	atomic_fetch_add_explicit(&fs->bufs->sync_reads, 1, memory_order_relaxed);
-	err = fill(fs, *out, &p, why, sizeof(why));
+	err = fill(fs, *out, &p, false, why, sizeof(why));
 	if (!err)
 		return 0;
 	buf_put(*out);

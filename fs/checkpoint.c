@@ -55,7 +55,8 @@ int home_write_super(struct bdev *b, const struct tfs_geom *g, const void *super
 
 static int by_block(const struct list_head *a, const struct list_head *b)
 {
-	uint64_t x = list_entry(a, struct tfs_buf, ckpt_list)->block, y = list_entry(b, struct tfs_buf, ckpt_list)->block;
+	uint64_t x = list_entry(a, struct tfs_buf, ckpt_list)->block,
+		 y = list_entry(b, struct tfs_buf, ckpt_list)->block;
 
 	return x < y ? -1 : x > y;
 }
@@ -82,10 +83,9 @@ static int write_home(struct tfs_journal *j)
 
 static int empty_log(struct tfs_journal *j)
 {
-	struct log_head h = { .epoch = j->epoch,
-			      .seq = ++j->seq,
-			      .tail = j->head,
-			      .tail_txid = atomic_load(&j->durable) + 1 };
+	struct log_head h = {
+		.epoch = j->epoch, .seq = ++j->seq, .tail = j->head, .tail_txid = atomic_load(&j->durable) + 1
+	};
 	struct tfs_buf *b, *next;
 	int err;
 

@@ -88,7 +88,7 @@ struct tfs_fs {
 	struct tfs_tree_root roots[TFS_NR_TREES]; /* meta_lock */
 	bool super_dirty;			   /* meta_lock: cnt, roots or state changed in the running transaction */
 
-	const struct tfs_overlay *overlay; /* ro: what the log says, over what the device says; or NULL */
+	struct tfs_overlay *overlay; /* ro: what the log says, over what the device says; or NULL */
 	atomic_bool read_only; /* mounted ro, or gone read-only after an error */
 	atomic_int shutdown;   /* first fatal error (negative errno), 0: none */
 	atomic_bool inconsistent; /* seen damage: TFS_STATE_ERRORS goes to disk with the next superblock */

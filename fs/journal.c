@@ -109,6 +109,8 @@ static bool tx_empty(struct tfs_journal *j)
 {
 	const struct tfs_super *s = buf_data(j->super);
 
+	if (atomic_load(&j->fs->inconsistent) && !(le32_get(s->state) & TFS_STATE_ERRORS))
+		return false;
 	return list_empty(&j->run.bufs) && list_empty(&j->run.freed) && !j->run.nr_release && !j->fs->super_dirty &&
 	       le64_get(s->mismatches) == atomic_load(&j->fs->mismatches);
 }
@@ -158,9 +160,7 @@ static void fill_super(struct tfs_journal *j, struct tfs_super *s)
 /* Everything that vouches for something else, from the leaves of trust up to the superblock. */
 static int seal(struct tfs_journal *j)
 {
-	struct tfs_trans t = {
-		.fs = j->fs, .active = true, .write = true, .modified = true, .txid = j->run.txid
-	};
+	struct tfs_trans t = { .fs = j->fs, .active = true, .write = true, .modified = true, .txid = j->run.txid };
 	int err;
 
 	err = tuple_seal_nodes(&t, &j->run.bufs);

@@ -23,7 +23,7 @@ struct tfs_tx {
 struct tfs_journal {
 	struct tfs_fs *fs;
 	struct log_ring ring;
-	uint64_t max_tx;     /* bytes of payload one transaction is let grow to */
+	uint64_t max_tx;     /* bytes of payload one transaction is let grow to: both log and memory bound it */
 	uint64_t max_pinned; /* bytes of committed images before a checkpoint is due */
 
 	/* meta_lock exclusive; the sizes are also looked at without */
@@ -39,10 +39,10 @@ struct tfs_journal {
 	atomic_ullong durable; /* last durable transaction */
 
 	/* owner of busy */
-	struct tfs_tx cmt;	   /* the transaction being committed */
+	struct tfs_tx cmt;	     /* the transaction being committed */
 	struct list_head committing; /* its buffers, by commit_list */
-	struct list_head ckpt;	   /* committed buffers not yet at home */
-	uint64_t gen;		   /* checkpoint generation: see tfs_buf.log_gen */
+	struct list_head ckpt;	     /* committed buffers not yet at home */
+	uint64_t gen;		     /* checkpoint generation: see tfs_buf.log_gen */
 	uint64_t epoch, seq;
 	uint64_t head; /* log block where the next transaction goes */
 	uint8_t *chunk;
@@ -98,7 +98,8 @@ int journal_write_tx(struct tfs_journal *j, uint64_t payload);
 uint64_t journal_payload_bytes(const struct tfs_journal *j);
 /* checkpoint.c: everything committed goes home and the log is empty.  0 or -errno (file system shut down). */
 int journal_checkpoint_once(struct tfs_journal *j);
-/* Nothing runs any more, the file system was shut down: TFS_STATE_ERRORS goes to the device if that is still possible. */
+/* Nothing runs any more, the file system was shut down: TFS_STATE_ERRORS goes to the device if that is still possible.
+ */
 void journal_mark_broken(struct tfs_journal *j);
 /* @b needs no checkpoint any more. */
 void journal_drop_committed(struct tfs_journal *j, struct tfs_buf *b);

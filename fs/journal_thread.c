@@ -127,8 +127,8 @@ int journal_create(struct tfs_fs *fs, const struct tfs_recovery *r)
 		tl_free(j);
 		return err;
 	}
-	j->max_tx = j->ring.size * TFS_LOG_BLOCK / 4;
 	j->max_pinned = fs->bufs->limit / 2;
+	j->max_tx = min_t(uint64_t, j->ring.size * TFS_LOG_BLOCK / 4, j->max_pinned);
 	j->gen = 1;
 	j->epoch = r->epoch;
 	j->seq = r->seq;

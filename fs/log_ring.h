@@ -33,7 +33,8 @@ int log_write_headers(const struct log_ring *r, const struct log_head *h);
 /* Header copy 0 or 1.  0, -EUCLEAN (not a header), -EIO, -ENOMEM. */
 int log_read_header(const struct log_ring *r, int copy, struct log_head *h);
 
-/* Transaction ids and epochs a damaged or hostile image may show at most: nothing is added to them that could overflow. */
+/* Transaction ids and epochs a damaged or hostile image may show at most: nothing is added to them that could overflow.
+ */
 #define LOG_MAX_TXID (1ull << 62)
 
 #endif

@@ -14,7 +14,8 @@
 
 #define CHUNK_BLOCKS 256u /* log blocks read at once */
 
-static bool commit_ok(const struct log_ring *r, const struct log_head *head, uint64_t pos, const struct tfs_log_commit *c)
+static bool commit_ok(const struct log_ring *r, const struct log_head *head, uint64_t pos,
+		      const struct tfs_log_commit *c)
 {
 	if (le32_get(c->magic) != TFS_COMMIT_MAGIC || le64_get(c->epoch) != head->epoch || le64_get(c->pos) != pos)
 		return false;

@@ -55,7 +55,8 @@ static int check_device(struct tfs_fs *fs, char *why, size_t why_len)
 		return -EUCLEAN;
 	}
 	if (g->block_size < fs->bdev->align) {
-		snprintf(why, why_len, "blocks of %u bytes on a device with sectors of %u", g->block_size, fs->bdev->align);
+		snprintf(why, why_len, "blocks of %u bytes on a device with sectors of %u", g->block_size,
+			 fs->bdev->align);
 		return -EINVAL;
 	}
 	if (fs->opts.ro)
@@ -113,7 +114,8 @@ static int recover(struct tfs_fs *fs, struct tfs_recovery *r, char *why, size_t 
 	if (r->corrupt)
 		log_warn("%s: the journal is damaged: %s", fs->bdev->name, r->what);
 	if (r->header_damaged[0] || r->header_damaged[1])
-		log_warn("%s: copy %d of the journal's header is damaged", fs->bdev->name, r->header_damaged[0] ? 0 : 1);
+		log_warn("%s: copy %d of the journal's header is damaged", fs->bdev->name,
+			 r->header_damaged[0] ? 0 : 1);
 	err = super_from_log(fs, r, why, why_len);
 	if (err)
 		return err;
@@ -199,7 +201,7 @@ static void fs_free(struct tfs_fs *fs)
 		alloc_exit(fs);
 	journal_destroy(fs);
 	bufcache_destroy(fs);
-	overlay_free((struct tfs_overlay *)(uintptr_t)fs->overlay);
+	overlay_free(fs->overlay);
 	if (fs->bdev->integrity == &fs->integrity)
 		fs->bdev->integrity = NULL;
 	pthread_rwlock_destroy(&fs->meta_lock);

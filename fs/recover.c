@@ -6,8 +6,8 @@
  * durable, and twice.  So:
  *   - no valid record of a transaction, and none of a later one: it was never
  *     committed, whatever is there is a torn tail, ignored;
- *   - no valid record, but one of a later transaction, or a later record that says it
- *     was durable: corruption;
+ *   - no valid record, but one of a later transaction, or a later record or the
+ *     superblock says it was durable: corruption;
  *   - a valid record whose payload does not match it: corruption.
  * Corruption is told and nothing is written; what comes before it still
  * makes an overlay, for looking.
@@ -31,6 +31,7 @@ struct scan {
 	struct tfs_recovery *r;
 	struct log_ring ring;
 	struct log_head head;
+	uint64_t super_txid;
 	struct log_tx *commits;
 	size_t nr;
 	void *buf; /* a record's content */
@@ -171,6 +172,8 @@ static void check_complete(struct scan *s, uint64_t last)
 			(unsigned long long)last + 1, (unsigned long long)tx->txid);
 	for (i = 0; i < s->nr; i++)
 		durable = max_t(uint64_t, durable, s->commits[i].durable_txid);
+	/* as does the superblock at home, which a checkpoint writes before it gives up the log */
+	durable = max_t(uint64_t, durable, s->super_txid);
 	if (durable > last)
 		corrupt(s->r, last + 1, "transaction %llu was durable, but is lost", (unsigned long long)durable);
 }
@@ -221,9 +224,10 @@ static int scan_log(struct scan *s)
 	return err;
 }
 
-int journal_recover_scan(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g, struct tfs_recovery *r)
+int journal_recover_scan(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g,
+			 struct tfs_recovery *r)
 {
-	struct scan s = { .g = g, .r = r };
+	struct scan s = { .g = g, .r = r, .super_txid = le64_get(super->txid) };
 	int err;
 
 	memset(r, 0, sizeof(*r));
@@ -259,7 +263,8 @@ static int apply_one(void *arg, uint64_t block, uint32_t bytes, const void *data
 	return home_write(&a->w, block << a->g->blkbits, data, bytes);
 }
 
-int journal_recover_apply(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g, struct tfs_recovery *r)
+int journal_recover_apply(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g,
+			  struct tfs_recovery *r)
 {
 	struct apply a = { .b = b, .g = g, .w = { .bdev = b } };
 	struct log_ring ring;
@@ -300,9 +305,7 @@ void journal_recovery_free(struct tfs_recovery *r)
 
 int journal_format(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g)
 {
-	struct log_head h = {
-		.epoch = 1, .seq = 1, .tail = TFS_LOG_FIRST, .tail_txid = le64_get(super->txid) + 1
-	};
+	struct log_head h = { .epoch = 1, .seq = 1, .tail = TFS_LOG_FIRST, .tail_txid = le64_get(super->txid) + 1 };
 	struct log_ring ring;
 
 	ring_init(&ring, b, super, g);

@@ -57,7 +57,8 @@ int tfs_super_check(const struct tfs_super *s, char *why, size_t why_len)
 }
 
 /* The superblock at device byte @off, whole and with a geometry that makes sense. */
-static int read_at(struct bdev *b, uint64_t off, struct tfs_super *super, struct tfs_geom *geom, char *why, size_t why_len)
+static int read_at(struct bdev *b, uint64_t off, struct tfs_super *super, struct tfs_geom *geom, char *why,
+		   size_t why_len)
 {
 	void *buf;
 	int err;
@@ -122,7 +123,8 @@ static int search_copy(struct bdev *b, int which, struct tfs_super *super, struc
 	return err;
 }
 
-static int read_one(struct bdev *b, int which, struct tfs_super *super, struct tfs_geom *geom, char *why, size_t why_len)
+static int read_one(struct bdev *b, int which, struct tfs_super *super, struct tfs_geom *geom, char *why,
+		    size_t why_len)
 {
 	int err;
 

@@ -13,12 +13,12 @@
 #define THREADS 4
 #define VALUE(i) ((uint8_t)(1 + (i) % 255))
 
-#define CHECK(x)                                                       \
-	do {                                                           \
-		if (!(x)) {                                            \
+#define CHECK(x)                                                                \
+	do {                                                                    \
+		if (!(x)) {                                                     \
 			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-			abort();                                       \
-		}                                                      \
+			abort();                                                \
+		}                                                               \
 	} while (0)
 
 static struct metafix m;

@@ -81,10 +81,10 @@ Test(buffer, flipped_bits)
 			metafix_make(&m);
 			cr_assert_eq(metafix_set(&m, 1, 1, 100), 0);
 			reopen(&m);
-			block = kind == BUF_NODE   ? m.fs->roots[TFS_TREE_FS].addr :
-				kind == BUF_GROUP  ? tfs_group_header_block(&m.fs->geom, 0) :
-				kind == BUF_BITMAP ? tfs_group_bitmap_block(&m.fs->geom, 0) :
-						     tfs_group_tuple_block(&m.fs->geom, 0, 0);
+			block = kind == BUF_NODE     ? m.fs->roots[TFS_TREE_FS].addr
+				: kind == BUF_GROUP  ? tfs_group_header_block(&m.fs->geom, 0)
+				: kind == BUF_BITMAP ? tfs_group_bitmap_block(&m.fs->geom, 0)
+						     : tfs_group_tuple_block(&m.fs->geom, 0, 0);
 			home(&m, block)[i * 1361] ^= (uint8_t)(1 << i);
 			cr_assert_eq(fetch(&m, block, kind), -EUCLEAN, "%s", buf_kind_name(kind));
 			cr_assert_eq(atomic_load(&m.fs->mismatches), 1);

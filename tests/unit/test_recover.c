@@ -177,6 +177,28 @@ Test(recover, headers)
 	metafix_free(&m);
 }
 
+/* A checkpoint that got no further than the superblock, and then the last commit records went bad. */
+Test(recover, superblock_knows_more)
+{
+	struct tfs_super *s;
+	struct metafix m;
+
+	crashed(&m);
+	s = (struct tfs_super *)((char *)bdev_mem_data(m.dev) + TFS_SUPER_OFFSET);
+	s->txid = le64_of(6);
+	tfs_super_seal(s);
+	opens_with(&m, 6);
+	metafix_free(&m);
+	crashed(&m);
+	memset(commit_of(&m, 6, 0), 0, 4096);
+	memset(commit_of(&m, 6, 1), 0, 4096);
+	s = (struct tfs_super *)((char *)bdev_mem_data(m.dev) + TFS_SUPER_OFFSET);
+	s->txid = le64_of(6);
+	tfs_super_seal(s);
+	refused(&m, 6, 5);
+	metafix_free(&m);
+}
+
 /* Commit records that are whole, but of another epoch, seed or place, do not exist. */
 Test(recover, left_overs)
 {
@@ -270,7 +292,8 @@ Test(recover, random_damage)
 		memcpy(bdev_mem_data(m.dev), bdev_mem_data(good), good->size);
 		for (i = 0; i <= n % 3; i++) {
 			pos = test_rand(&rng) % 40;
-			log_block(&m, pos)[test_rand(&rng) % (n & 1 ? 64 : 4096)] ^= (uint8_t)(1 << test_rand(&rng) % 8);
+			log_block(&m, pos)[test_rand(&rng) % (n & 1 ? 64 : 4096)] ^=
+				(uint8_t)(1 << test_rand(&rng) % 8);
 		}
 		if (n % 4 >= 2)
 			reseal(&m, 2 + n % 5);
@@ -365,8 +388,8 @@ Test(recover, power_cuts)
 			cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
 			for (k = 1; k <= 30; k++) {
 				v = metafix_get(&m, (uint64_t)k * 7);
-				cr_assert(v >= durable || (v == -ENOENT && !durable), "item %d is %d, %d was durable", k,
-					  v, durable);
+				cr_assert(v >= durable || (v == -ENOENT && !durable), "item %d is %d, %d was durable",
+					  k, v, durable);
 				cr_assert_leq(v, durable + 1);
 			}
 			metafix_crash(&m);

@@ -100,8 +100,12 @@ Test(super, refusals)
 	static const struct {
 		void (*change)(struct tfs_super *s);
 		int err;
-	} t[] = { { newer_version, -EPROTONOSUPPORT }, { incompat, -EPROTONOSUPPORT }, { ro_compat, -EPROTONOSUPPORT },
-		  { other_guard, -EPROTONOSUPPORT },   { larger, -EUCLEAN },	       { odd_blocks, -EUCLEAN },
+	} t[] = { { newer_version, -EPROTONOSUPPORT },
+		  { incompat, -EPROTONOSUPPORT },
+		  { ro_compat, -EPROTONOSUPPORT },
+		  { other_guard, -EPROTONOSUPPORT },
+		  { larger, -EUCLEAN },
+		  { odd_blocks, -EUCLEAN },
 		  { deep_tree, -EUCLEAN } };
 	struct metafix m;
 	size_t i;
