@@ -209,7 +209,8 @@ void check_inode_end(struct check *c)
 	if (!S_ISREG(mode) && (in->blocks || in->have_inline))
 		check_report(c, CHECK_ERROR, "data-in-nonfile", in->ino, UINT64_MAX, "inode %llu is no regular file but has content",
 			     (unsigned long long)in->ino);
-	if (S_ISLNK(mode) && (in->symlink_bytes != le64_get(in->item.size) || !in->symlink_bytes || in->symlink_bytes > TFS_SYMLINK_MAX))
+	if (S_ISLNK(mode) && nlink &&
+	    (in->symlink_bytes != le64_get(in->item.size) || !in->symlink_bytes || in->symlink_bytes > TFS_SYMLINK_MAX))
 		check_report(c, CHECK_ERROR, "symlink", in->ino, UINT64_MAX, "symbolic link %llu: target of %llu bytes, size says %llu",
 			     (unsigned long long)in->ino, (unsigned long long)in->symlink_bytes,
 			     (unsigned long long)le64_get(in->item.size));

@@ -79,5 +79,5 @@ Test(crash, missing_commit_flush_is_noticed)
 
 Test(crash, early_reuse_is_noticed)
 {
-	cr_assert_gt(failures_of((struct crashsim_opts){ .ops = 250, .images = 400, .break_rules = TFS_BREAK_EARLY_REUSE }), 0);
+	cr_assert_gt(failures_of((struct crashsim_opts){ .ops = 1200, .images = 600, .break_rules = TFS_BREAK_EARLY_REUSE }), 0);
 }
