@@ -157,7 +157,7 @@ static int fill_hole(struct tfs_inode *i, uint64_t fblk, uint64_t n, uint64_t go
 		if (!err)
 			err = insert_unwritten(&t, i, fblk, start, *got);
 	} while (trans_again(&t, &err));
-	if (err)
+	if (err && !atomic_load(&fs->shutdown))
 		alloc_cancel(fs, start, *got, false);
 	if (err == -EEXIST) {
 		*got = 0; /* look again */

@@ -439,8 +439,9 @@ static void settle_space(struct wb_part *p)
 			space_unreserve(fs, p->len);
 		return;
 	}
-	if (!claimed)
-		return; /* the units are still there */
+	/* units not claimed are still there; and of a file system that stopped half way nothing is certain, nor needed */
+	if (!claimed || atomic_load(&fs->shutdown))
+		return;
 	if (p->done < p->len)
 		alloc_cancel(fs, p->block + p->done, p->len - p->done, true);
 	/* mapped by now, but as a whole dirty again: each block needs a promise once more (mapped: the hidden pool's) */
@@ -571,7 +572,9 @@ static void tfs_undirty(struct address_space *m, uint64_t nblocks)
 {
 	struct tfs_inode *i = m->host;
 
-	space_unreserve(i->fs, nblocks);
+	/* settle_space() gives nothing back any more, either */
+	if (!atomic_load(&i->fs->shutdown))
+		space_unreserve(i->fs, nblocks);
 }
 
 static bool tfs_grab(struct address_space *m)
