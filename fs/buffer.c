@@ -47,18 +47,20 @@ const char *buf_kind_name(enum tfs_buf_kind kind)
 	return names[kind];
 }
 
-/* ---- images: the header lies behind the data, so that the data keeps the alignment of the allocation ---- */
+/* ---- images ---- */
 
 struct tfs_image *image_alloc(const struct tfs_bufcache *c, uint32_t bytes)
 {
-	struct tfs_image *img;
-	uint8_t *data;
+	struct tfs_image *img = tl_alloc(sizeof(*img));
 
-	data = tl_alloc_aligned(c->align, bytes + sizeof(*img));
-	if (!data)
+	if (!img)
 		return NULL;
-	img = (struct tfs_image *)(void *)(data + bytes);
-	img->data = data;
+	img->seg = seg_alloc(c->segs, bytes);
+	if (!img->seg) {
+		tl_free(img);
+		return NULL;
+	}
+	img->data = img->seg->base;
 	img->bytes = bytes;
 	atomic_init(&img->refs, 1);
 	return img;
@@ -72,8 +74,10 @@ struct tfs_image *image_get(struct tfs_image *img)
 
 void image_put(struct tfs_image *img)
 {
-	if (img && atomic_fetch_sub_explicit(&img->refs, 1, memory_order_acq_rel) == 1)
-		tl_free(img->data);
+	if (!img || atomic_fetch_sub_explicit(&img->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	seg_put(img->seg);
+	tl_free(img);
 }
 
 /* ---- references ---- */
@@ -524,11 +528,14 @@ int bufcache_create(struct tfs_fs *fs, uint64_t limit)
 	if (!c)
 		return -ENOMEM;
 	c->limit = limit;
-	c->align = max_t(uint32_t, fs->bdev->align, 512);
 	/* about one buffer a slot when full of blocks */
 	c->hash_bits = ilog2_u64(min_t(uint64_t, max_t(uint64_t, limit >> 13, 256), 1 << 18));
 	c->hash = tl_zalloc(sizeof(*c->hash) << c->hash_bits);
-	if (!c->hash) {
+	c->segs = seg_pool_create();
+	if (!c->hash || !c->segs) {
+		if (c->segs)
+			seg_pool_destroy(c->segs);
+		tl_free(c->hash);
 		tl_free(c);
 		return -ENOMEM;
 	}
@@ -566,6 +573,7 @@ void bufcache_destroy(struct tfs_fs *fs)
 	}
 	pthread_mutex_destroy(&c->lock);
 	pthread_cond_destroy(&c->loaded);
+	seg_pool_destroy(c->segs);
 	tl_free(c->hash);
 	tl_free(c);
 	fs->bufs = NULL;

@@ -18,10 +18,12 @@
 #define FS_BUFFER_H
 
 #include "core/list.h"
+#include "core/seg.h"
 #include "fs/trans.h"
 
 struct tfs_image {
-	uint8_t *data; /* aligned for the device */
+	uint8_t *data; /* page aligned */
+	struct seg *seg;
 	atomic_uint refs;
 	uint32_t bytes;
 };

@@ -13,7 +13,7 @@ struct tfs_bufcache {
 	unsigned int hash_bits;
 	struct list_head lru; /* every hashed buffer; the coldest first */
 	uint64_t bytes, limit, count;
-	uint32_t align; /* of image memory */
+	struct seg_pool *segs; /* memory of images */
 	atomic_ullong hits, misses, evicted, sync_reads;
 	struct workqueue *readers; /* for buf_readahead; NULL: no threads */
 	atomic_uint queued;
