@@ -37,16 +37,17 @@ uint64_t journal_durable_txid(struct tfs_fs *fs);
 int journal_defer_release(struct tfs_trans *t, uint64_t start, uint64_t n);
 
 struct tfs_journal_stats {
-	uint64_t running_txid, durable_txid, commits, checkpoints, log_bytes, log_used, log_size, images, ranges, revokes;
+	uint64_t running_txid, durable_txid, commits, checkpoints, log_bytes, log_used, log_size, images, ranges,
+		revokes;
 };
 void journal_get_stats(struct tfs_fs *fs, struct tfs_journal_stats *st);
 
 /* ---- recovery, fs/recover.c: used by tfs_open, fsck and tallydump ---- */
 struct tfs_recovery {
-	bool pending;	      /* the log holds transactions that are not at home */
+	bool pending;			/* the log holds transactions that are not at home */
 	uint64_t first_txid, last_txid; /* of those */
-	uint64_t epoch, seq;  /* of the header in force */
-	uint64_t next_txid;   /* for the next one written */
+	uint64_t epoch, seq;		/* of the header in force */
+	uint64_t next_txid;		/* for the next one written */
 	bool header_damaged[2];
 	/* corruption of something known durable: nothing of it is papered over */
 	bool corrupt;
@@ -55,15 +56,18 @@ struct tfs_recovery {
 	struct tfs_overlay *overlay; /* final images by home block; NULL if nothing is pending */
 };
 /* Scan the log and build the overlay in memory; writes nothing.  0, -EIO, -ENOMEM; damage is told in *r. */
-int journal_recover_scan(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g, struct tfs_recovery *r);
+int journal_recover_scan(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g,
+			 struct tfs_recovery *r);
 /* Write the overlay home, flush, and start a new epoch.  Idempotent under crashes. */
-int journal_recover_apply(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g, struct tfs_recovery *r);
+int journal_recover_apply(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g,
+			  struct tfs_recovery *r);
 void journal_recovery_free(struct tfs_recovery *r);
 void overlay_free(struct tfs_overlay *o); /* NULL is fine */
 /* Final image of the structure at home block @block if the log has one (bytes in *bytes), else NULL. */
 const void *overlay_lookup(const struct tfs_overlay *o, uint64_t block, uint32_t *bytes);
 /* Each entry in block order; stops when fn returns non-zero. */
-int overlay_each(const struct tfs_overlay *o, int (*fn)(void *arg, uint64_t block, uint32_t bytes, const void *data), void *arg);
+int overlay_each(const struct tfs_overlay *o, int (*fn)(void *arg, uint64_t block, uint32_t bytes, const void *data),
+		 void *arg);
 /* An empty journal for mkfs: both headers, epoch 1. */
 int journal_format(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g);
 

@@ -39,3 +39,112 @@ Test(trans, committed_survives_a_crash_and_the_rest_does_not)
 		cr_assert_eq(metafix_get(&m, i), 1);
 	metafix_free(&m);
 }
+
+Test(trans, read_only_mount)
+{
+	struct metafix m;
+	struct tfs_trans t;
+	int err = 0;
+
+	metafix_make(&m);
+	cr_assert_eq(metafix_set(&m, 1, 1, 10), 0);
+	metafix_close(&m);
+	m.opts.ro = true;
+	cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+	cr_assert_eq(metafix_get(&m, 1), 1);
+	err = trans_begin(&t, m.fs, 1);
+	cr_assert_eq(err, -EROFS);
+	cr_assert(!trans_again(&t, &err));
+	cr_assert_eq(journal_commit_all(m.fs), 0);
+	cr_assert_eq(journal_checkpoint(m.fs), 0);
+	cr_assert_eq(trans_max_credits(m.fs), 0);
+	metafix_close(&m);
+	metafix_free(&m);
+}
+
+/* Each missing block costs one more try, read without the lock; the count goes with the loop, not with the struct. */
+Test(trans, tries)
+{
+	struct tfs_buf_stats st;
+	struct metafix m;
+	struct tfs_trans t;
+	struct tfs_buf *b;
+	unsigned int i, tries = 0;
+	uint64_t group;
+	int err;
+
+	metafix_make(&m);
+	do {
+		memset(&t, 0xee, sizeof(t));
+		trans_read_begin(&t, m.fs);
+		cr_assert_eq(t.tries, tries++);
+		for (group = 0, err = 0; group < 8 && !err; group++) {
+			err = buf_get(&t, tfs_group_header_block(&m.fs->geom, group), BUF_GROUP, &b);
+			if (!err)
+				buf_put(b);
+		}
+	} while (trans_again(&t, &err));
+	cr_assert_eq(err, 0);
+	buf_get_stats(m.fs, &st);
+	cr_assert_eq(st.sync_reads, 0);
+	cr_assert_leq(tries, 9);
+	/* and with the loop they are forgotten */
+	for (i = 0; i < 2; i++) {
+		trans_read_begin(&t, m.fs);
+		cr_assert_eq(t.tries, 0);
+		cr_assert(!trans_again(&t, &err));
+	}
+	metafix_free(&m);
+}
+
+/* In a section that has changed something, what is missing is read on the spot. */
+Test(trans, missing_after_a_change)
+{
+	struct tfs_buf_stats st;
+	struct metafix m;
+	struct tfs_trans t;
+	struct tfs_buf *b;
+	int err;
+
+	metafix_make(&m);
+	do {
+		err = trans_begin(&t, m.fs, TRANS_CREDITS(m.fs));
+		if (!err)
+			err = buf_get(&t, m.fs->roots[TFS_TREE_FS].addr, BUF_NODE, &b);
+		if (err)
+			continue;
+		err = buf_modify(&t, b);
+		buf_put(b);
+		if (err)
+			continue;
+		err = buf_get(&t, tfs_group_tuple_block(&m.fs->geom, 3, 0), BUF_TUPLE, &b);
+		cr_assert_eq(err, 0);
+		buf_put(b);
+	} while (trans_again(&t, &err));
+	cr_assert_eq(err, 0);
+	buf_get_stats(m.fs, &st);
+	cr_assert_gt(st.sync_reads, 0);
+	metafix_close(&m);
+	cr_assert_eq(metafix_open(&m), 0);
+	metafix_free(&m);
+}
+
+Test(trans, no_memory_for_a_read)
+{
+	struct metafix m;
+	uint64_t n;
+	int err = -ENOMEM;
+
+	metafix_make(&m);
+	for (n = 1; err != -ENOENT; n++) {
+		metafix_close(&m);
+		cr_assert_eq(metafix_open(&m), 0);
+		tl_alloc_fail_nth(n);
+		err = metafix_get(&m, 1);
+		tl_alloc_fail_nth(0);
+		cr_assert(err == -ENOMEM || err == -ENOENT, "%d", err);
+		cr_assert_eq(metafix_set(&m, 5, 1, 1), 0, "no harm done");
+	}
+	cr_assert_gt(n, 3);
+	metafix_free(&m);
+}
