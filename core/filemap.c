@@ -294,6 +294,23 @@ void truncate_inode_pages(struct address_space *m, uint64_t start)
 	truncate_inode_pages_range(m, start, UINT64_MAX);
 }
 
+/* Drop what is clean of [start, end) in a locked folio.  0, or -EBUSY if something is not. */
+static int invalidate_folio(struct address_space *m, struct folio *f, uint64_t start, uint64_t end)
+{
+	uint64_t pos = folio_pos(m, f), bs = 1ULL << m->blkbits, at;
+
+	if (!folio_range_busy(m, f, start, end)) {
+		truncate_folio(m, f, start, end);
+		return 0;
+	}
+	start = max_t(uint64_t, start, pos);
+	end = min_t(uint64_t, end, pos + (1ULL << m->folio_shift));
+	for (at = start; at < end; at += bs)
+		if (!folio_range_busy(m, f, at, at + bs))
+			iomap_invalidate_folio(f, at - pos, bs);
+	return -EBUSY;
+}
+
 int invalidate_inode_pages_range(struct address_space *m, uint64_t start, uint64_t end)
 {
 	uint64_t bs = 1ULL << m->blkbits, index;
@@ -308,12 +325,8 @@ int invalidate_inode_pages_range(struct address_space *m, uint64_t start, uint64
 	index = start >> m->folio_shift;
 	for (; (f = filemap_next_folio(m, &index, last_index(m, end), false)); index++) {
 		folio_lock(f);
-		if (f->mapping == m) {
-			if (folio_range_busy(m, f, start, end))
-				err = -EBUSY;
-			else
-				truncate_folio(m, f, start, end);
-		}
+		if (f->mapping == m && invalidate_folio(m, f, start, end))
+			err = -EBUSY;
 		folio_unlock(f);
 		folio_put(f);
 	}

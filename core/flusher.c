@@ -7,6 +7,7 @@
  * the end, so every mapping gets its turn and none is written twice in a pass.
  */
 #include <errno.h>
+#include <signal.h>
 #include <time.h>
 #include "core/log.h"
 #include "core/pagecache_internal.h"
@@ -150,8 +151,14 @@ static void *flusher_main(void *arg)
 
 int flusher_start(struct pagecache *pc)
 {
-	int err = pthread_create(&pc->flusher, NULL, flusher_main, pc);
+	sigset_t all, old;
+	int err;
 
+	/* signals are for the threads that wait for them */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&pc->flusher, NULL, flusher_main, pc);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (err)
 		return -err;
 	pthread_setname_np(pc->flusher, "flusher");

@@ -18,6 +18,15 @@ int vfs_getattr(struct tfs_fs *fs, uint64_t ino, struct vfs_attr *attr)
 	return 0;
 }
 
+int vfs_writable(struct tfs_fs *fs)
+{
+	int err = atomic_load(&fs->shutdown);
+
+	if (err)
+		return err;
+	return atomic_load(&fs->read_only) ? -EROFS : 0;
+}
+
 void attr_kill_suid(struct tfs_iattr *a)
 {
 	if (S_ISDIR(a->mode))
@@ -125,8 +134,9 @@ static int set_size(struct tfs_inode *i, uint64_t size)
 		return -EISDIR;
 	if (!inode_is_reg(i))
 		return -EINVAL;
-	if (atomic_load(&i->fs->read_only))
-		return -EROFS;
+	err = vfs_writable(i->fs);
+	if (err)
+		return err;
 	pthread_rwlock_wrlock(&i->lock);
 	err = inode_set_size(i, size);
 	pthread_rwlock_unlock(&i->lock);

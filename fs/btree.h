@@ -26,9 +26,15 @@ struct tfs_key tkey_put(const struct tkey *k);
 struct btree_path {
 	enum tfs_tree_id tree;
 	int depth; /* number of nodes held; 0: none */
-	struct { struct tfs_buf *buf; unsigned int slot; } node[BTREE_MAX_DEPTH]; /* [0] is the root */
+	struct {
+		struct tfs_buf *buf;
+		unsigned int slot;
+	} node[BTREE_MAX_DEPTH]; /* [0] is the root */
 };
-#define BTREE_PATH_INIT { .depth = 0 }
+#define BTREE_PATH_INIT    \
+	{                  \
+		.depth = 0 \
+	}
 
 /* The item a path stands on.  Points into the node: good until the section ends or the tree changes. */
 struct btree_item {
@@ -43,7 +49,8 @@ enum btree_seek { BTREE_EQ, BTREE_GE, BTREE_LE };
  * Stand on the item equal to / first at or after / last at or before @key.
  * 0, -ENOENT (none such; the path is released), -EAGAIN, -EUCLEAN, -EIO.
  */
-int btree_seek(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, enum btree_seek how, struct btree_path *p);
+int btree_seek(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, enum btree_seek how,
+	       struct btree_path *p);
 /* Next / previous item.  -ENOENT at the end. */
 int btree_next(struct tfs_trans *t, struct btree_path *p);
 int btree_prev(struct tfs_trans *t, struct btree_path *p);

@@ -76,6 +76,7 @@ static struct tfs_buf *node_peek(struct tfs_trans *t, uint64_t block)
 	struct tfs_buf *b;
 
 	probe.modified = false;
+	probe.sync = false;
 	return buf_get(&probe, block, BUF_NODE, &b) ? NULL : b;
 }
 

@@ -107,6 +107,8 @@ static int create(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode
 	if (!err)
 		err = lookup_prepare(fs);
 	if (!err)
+		err = vfs_writable(fs);
+	if (!err)
 		err = space_check_meta(fs);
 	if (err)
 		goto out;

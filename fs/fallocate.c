@@ -224,8 +224,9 @@ int vfs_fallocate(struct tfs_fs *fs, struct vfs_file *f, int mode, uint64_t pos,
 		return -EINVAL;
 	if (pos > (uint64_t)TFS_MAX_FILE_SIZE || len > (uint64_t)TFS_MAX_FILE_SIZE - pos)
 		return -EFBIG;
-	if (atomic_load(&fs->read_only))
-		return -EROFS;
+	err = vfs_writable(fs);
+	if (err)
+		return err;
 	pthread_rwlock_wrlock(&i->lock);
 	err = fallocate_locked(i, mode, pos, len);
 	pthread_rwlock_unlock(&i->lock);

@@ -32,9 +32,9 @@ int vfs_open(struct tfs_fs *fs, uint64_t ino, int flags, struct vfs_file **f)
 		return err;
 	if ((flags & O_ACCMODE) != O_RDONLY && inode_is_dir(i))
 		err = -EISDIR;
-	else if ((flags & O_ACCMODE) != O_RDONLY && atomic_load(&fs->read_only))
-		err = -EROFS;
-	else
+	else if ((flags & O_ACCMODE) != O_RDONLY)
+		err = vfs_writable(fs);
+	if (!err)
 		err = file_new(i, flags, f);
 	inode_put(i);
 	return err;
@@ -151,10 +151,9 @@ int64_t vfs_write(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, const str
 
 	if (!inode_is_reg(i))
 		return inode_is_dir(i) ? -EISDIR : -EINVAL;
-	if (atomic_load(&fs->read_only)) {
-		err = atomic_load(&fs->shutdown);
-		return err ? err : -EROFS;
-	}
+	err = vfs_writable(fs);
+	if (err)
+		return err;
 	if (!src->len)
 		return 0;
 	pthread_rwlock_wrlock(&i->lock);

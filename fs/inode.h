@@ -194,6 +194,8 @@ int inode_finish_intent(struct tfs_inode *i, uint64_t from);
 int file_new(struct tfs_inode *i, int flags, struct vfs_file **out);
 
 /* ---- fs/attr.c ---- */
+/* 0, -EROFS, or what shut the file system down. */
+int vfs_writable(struct tfs_fs *fs);
 /* Clear set-id bits and file capabilities in memory and on disk, if there are any.  No section. */
 int inode_kill_priv(struct tfs_inode *i);
 void attr_kill_suid(struct tfs_iattr *a);

@@ -43,19 +43,29 @@ int name_init(struct tfs_fs *fs, struct name_ref *r, uint64_t dir, const char *n
 
 int name_find(struct tfs_fs *fs, struct name_ref *r)
 {
+	uint64_t gone = TFS_INO_META;
 	struct tfs_trans t;
 	int err;
 
 	if (r->inode)
 		inode_put(r->inode);
 	r->inode = NULL;
-	do {
-		trans_read_begin(&t, fs);
-		err = dir_lookup(&t, r->dir->ino, r->name, r->len, &r->de);
-	} while (trans_again(&t, &err));
-	if (err)
-		return err;
-	return inode_get(fs, r->de.ino, &r->inode);
+	for (;;) {
+		do {
+			trans_read_begin(&t, fs);
+			err = dir_lookup(&t, r->dir->ino, r->name, r->len, &r->de);
+		} while (trans_again(&t, &err));
+		if (err)
+			return err;
+		err = inode_get(fs, r->de.ino, &r->inode);
+		if (err != -ESTALE)
+			return err;
+		/* unlinked and gone since; numbers are not used twice, so a second time it never was there */
+		if (r->de.ino == gone)
+			return tfs_fs_error(fs, -EUCLEAN, "directory %llu has a name for inode %llu, which does not exist",
+					    (unsigned long long)r->dir->ino, (unsigned long long)gone);
+		gone = r->de.ino;
+	}
 }
 
 int name_recheck(struct tfs_trans *t, struct name_ref *r)
@@ -243,6 +253,8 @@ int vfs_link(struct tfs_fs *fs, uint64_t ino, uint64_t dir, const char *name, st
 		err = -EPERM;
 	if (!err)
 		err = lookup_prepare(fs);
+	if (!err)
+		err = vfs_writable(fs);
 	if (!err)
 		err = space_check_meta(fs);
 	if (err)

@@ -58,7 +58,8 @@ int symlink_read(struct tfs_trans *t, uint64_t ino, char *buf, size_t size);
  * large value takes many items: trans credits must cover TFS_XATTR_MAX.
  */
 int xattr_get(struct tfs_trans *t, uint64_t ino, const char *name, void *buf, size_t size);
-int xattr_set(struct tfs_trans *t, uint64_t ino, struct tfs_inode_item *it, const char *name, const void *value, size_t len, int flags);
+int xattr_set(struct tfs_trans *t, uint64_t ino, struct tfs_inode_item *it, const char *name, const void *value,
+	      size_t len, int flags);
 int xattr_remove(struct tfs_trans *t, uint64_t ino, const char *name);
 /* NUL-separated names; length; size 0: just the length; -ERANGE. */
 int xattr_list(struct tfs_trans *t, uint64_t ino, char *buf, size_t size);

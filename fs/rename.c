@@ -193,6 +193,8 @@ int vfs_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdi
 		     flags == (RENAME_NOREPLACE | RENAME_EXCHANGE)))
 		err = -EINVAL;
 	if (!err)
+		err = vfs_writable(fs);
+	if (!err)
 		err = space_check_meta(fs);
 	while (!err) {
 		err = find_both(fs, &src, &dst);

@@ -70,6 +70,8 @@ int vfs_setxattr(struct tfs_fs *fs, uint64_t ino, const char *name, const void *
 	if (!err && len > TFS_XATTR_MAX)
 		err = -E2BIG;
 	if (!err)
+		err = vfs_writable(fs);
+	if (!err)
 		err = space_check_meta(fs);
 	if (!err)
 		err = inode_get(fs, ino, &s.i);

@@ -254,12 +254,16 @@ static void finish_folio(struct address_space *m, uint64_t pos, unsigned int n, 
 
 	if (failed)
 		redirty_blocks(m, f, first, n, keep);
-	mapping_account(m, 0, -(int64_t)n);
+	/*
+	 * All in one: who finds the count at zero must find no block under writeback,
+	 * and who removes the folio, and then the mapping, takes this lock first.
+	 */
 	pthread_mutex_lock(&fs->lock);
 	cleared = bitmap_clear_range(folio_bits(f, fs, FB_WRITEBACK), first, n);
 	assert(cleared == n && fs->write_bytes_pending >= bytes);
 	(void)cleared;
 	fs->write_bytes_pending -= bytes;
+	mapping_account(m, 0, -(int64_t)n);
 	if (!fs->write_bytes_pending)
 		folio_end_writeback(f);
 	pthread_mutex_unlock(&fs->lock);

@@ -60,6 +60,11 @@ struct iomap_ops {
 	 *
 	 * With IOMAP_WRITE, IOMAP_ZERO or IOMAP_UNSHARE the file system promises space
 	 * for every block of the mapping it returns.  0 or -errno (-ENOSPC, ...).
+	 *
+	 * For reading, and with IOMAP_FAULT, folios may be locked: it must not wait
+	 * for writeback then.  A write that covers a block in part asks for that block
+	 * once more for reading, between its own begin and end, if its mapping brought
+	 * no tuples and the device wants them.
 	 */
 	int (*iomap_begin)(struct address_space *m, uint64_t pos, uint64_t length, unsigned int flags,
 			   struct iomap *iomap, struct iomap *srcmap);

@@ -94,21 +94,26 @@ static void op_destroy(void *userdata)
 
 void front_close_fs(struct front *fr)
 {
+	struct bdev *bdev = fr->bdev;
 	struct tfs_fs *fs = fr->fs;
 
-	if (!fs)
+	if (!bdev)
 		return;
 	/* From here on, whoever wants the image waits for us instead of giving up. */
-	bdev_set_serving(fr->bdev, false);
+	bdev_set_serving(bdev, false);
 	/* The receive buffers are the page cache's. */
 	if (fr->tr)
 		transport_stop(fr->tr);
 	if (fr->seekers)
 		workqueue_destroy(fr->seekers);
 	fr->seekers = NULL;
-	open_table_close_all(fr);
-	fr->fs = NULL;
-	fr->close_err = vfs_unmount(fs);
+	if (fs) {
+		open_table_close_all(fr);
+		fr->fs = NULL;
+		fr->close_err = vfs_unmount(fs);
+	}
+	fr->bdev = NULL;
+	bdev_close(bdev);
 }
 
 int front_init(struct front *fr, struct options *opts)

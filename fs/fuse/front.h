@@ -35,7 +35,7 @@ struct open_table {
 struct front {
 	struct options *opts;
 	struct bdev *bdev;
-	struct tfs_fs *fs; /* NULL once closed */
+	struct tfs_fs *fs; /* both NULL once closed */
 	struct fuse_session *se;
 	struct transport *tr;
 	struct open_table open;

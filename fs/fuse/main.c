@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "fs/fuse/daemon.h"
+#include "fs/fuse/utab.h"
 
 #define SPIN_US 50
 #define EXIT_FAIL 1
@@ -27,7 +28,6 @@
 struct daemon {
 	struct options opts;
 	struct front front;
-	struct bdev *bdev;
 	char *source, *mountpoint; /* absolute */
 	bool fuseblk;
 	int signal_fd;
@@ -73,19 +73,18 @@ static int open_image(struct daemon *d)
 	int err;
 
 	d->source = realpath(d->opts.source, NULL);
-	err = d->source ? bdev_open(d->source, flags, &d->bdev) : -errno;
+	err = d->source ? bdev_open(d->source, flags, &fr->bdev) : -errno;
 	if (err) {
 		fprintf(stderr, "tallyfs: %s: %s%s\n", d->opts.source, bdev_open_error(err),
 			err == -EROFS ? "; mount it with -o ro" : "");
 		return err;
 	}
-	fr->bdev = d->bdev;
-	bdev_set_serving(d->bdev, true);
+	bdev_set_serving(fr->bdev, true);
 	d->opts.fs.no_threads = true;
-	err = vfs_mount(d->bdev, &d->opts.fs, &fr->fs, why, sizeof(why));
+	err = vfs_mount(fr->bdev, &d->opts.fs, &fr->fs, why, sizeof(why));
 	if (err)
 		fprintf(stderr, "tallyfs: %s: %s\n", d->opts.source, why[0] ? why : strerror(-err));
-	d->fuseblk = d->bdev->is_block && geteuid() == 0;
+	d->fuseblk = fr->bdev->is_block && geteuid() == 0;
 	return err;
 }
 
@@ -167,7 +166,7 @@ static int start_threads(struct daemon *d)
 	int err;
 
 	daemon_set_io_flusher();
-	err = bdev_start(d->bdev);
+	err = bdev_start(fr->bdev);
 	if (!err)
 		err = vfs_start_threads(fr->fs);
 	if (err)
@@ -218,6 +217,8 @@ static void serve(struct daemon *d)
 		if (events >= FRONT_EVENT_READY && events < FRONT_EVENT_GONE && !told) {
 			told = true;
 			daemon_tune_bdi(d->mountpoint, d->fuseblk);
+			if (!d->fuseblk)
+				utab_add(d->source, d->mountpoint);
 			if (!d->opts.foreground)
 				log_init("tallyfs", true, LOG_LVL_INFO);
 			log_info("%s mounted at %s%s", d->source, d->mountpoint, d->opts.fs.ro ? " read-only" : "");
@@ -260,6 +261,8 @@ static int run(struct daemon *d)
 	}
 	front_close_fs(fr);
 	fuse_session_unmount(fr->se);
+	if (!d->fuseblk)
+		utab_remove(d->mountpoint);
 	if (fr->close_err) {
 		log_err("%s: not everything could be written: %s", d->source, strerror(-fr->close_err));
 		err = fr->close_err;
@@ -279,13 +282,10 @@ static int daemon_life(struct daemon *d)
 		err = mount_session(d);
 	if (!err)
 		err = run(d);
-	else if (fr->fs)
-		vfs_unmount(fr->fs);
+	front_close_fs(fr);
 	if (fr->se)
 		fuse_session_destroy(fr->se);
 	transport_destroy(fr->tr);
-	if (d->bdev)
-		bdev_close(d->bdev);
 	free(d->source);
 	free(d->mountpoint);
 	return err;

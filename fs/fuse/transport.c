@@ -21,6 +21,8 @@ _Static_assert(WRITE_HEADERS == 80, "kernel ABI");
 
 /* Threads beyond the configured ones, for when all of these wait for something. */
 #define EXTRA_THREADS 10
+/* Of these, so many stay when there is nothing to do: starting threads again and again costs more. */
+#define EXTRA_IDLE 2
 /* Wakes a thread out of read(2); the handler does nothing. */
 #define KICK_SIGNAL SIGUSR2
 /* Room for one reply: IOV_MAX of Linux. */
@@ -265,10 +267,10 @@ static bool surplus(struct transport *tr)
 {
 	bool yes;
 
-	if ((unsigned int)atomic_load(&tr->idle) <= tr->cfg.threads)
+	if ((unsigned int)atomic_load(&tr->idle) <= tr->cfg.threads + EXTRA_IDLE)
 		return false;
 	pthread_mutex_lock(&tr->lock);
-	yes = tr->nr_workers > tr->cfg.threads && (unsigned int)atomic_load(&tr->idle) > tr->cfg.threads;
+	yes = (unsigned int)atomic_load(&tr->idle) > tr->cfg.threads + EXTRA_IDLE;
 	if (yes)
 		atomic_fetch_sub(&tr->idle, 1);
 	pthread_mutex_unlock(&tr->lock);

@@ -62,9 +62,9 @@ static void mount_now(struct fsfix *f)
 
 void fx_mount(struct fsfix *f, struct bdev *dev, const struct tfs_mount_opts *opts)
 {
-	memset(f, 0, sizeof(*f));
-	f->dev = dev;
-	f->opts = opts ? *opts : (struct tfs_mount_opts){ .no_threads = true, .cache_size = 16u << 20 };
+	struct tfs_mount_opts o = { .no_threads = true, .cache_size = 16u << 20 };
+
+	*f = (struct fsfix){ .dev = dev, .opts = opts ? *opts : o };
 	mount_now(f);
 }
 

@@ -221,10 +221,20 @@ static void delete_range(struct model *m)
 	drop(m, i, o.done);
 }
 
+/* Everything was asked for before the first change: no read with the lock held. */
+static void no_sync_reads(struct tfs_fs *fs)
+{
+	struct tfs_buf_stats st;
+
+	buf_get_stats(fs, &st);
+	cr_assert_eq(st.sync_reads, 0);
+}
+
 static void reopen(struct model *m)
 {
 	struct bdev *b = m->fs->bdev;
 
+	no_sync_reads(m->fs);
 	if (rnd(m, 2)) {
 		m->fs = tinyfs_reopen(m->fs);
 	} else {
@@ -280,6 +290,7 @@ ParameterizedTest(const uint32_t *node_size, btree, model)
 	while (m->n)
 		delete_one(m);
 	cr_assert_eq(m->fs->roots[TREE].level, 0);
+	no_sync_reads(m->fs);
 	tinyfs_drop(m->fs);
 	tl_free(m);
 }
@@ -353,6 +364,132 @@ Test(btree, a_hundred_thousand_at_random)
 	fill_and_empty(false, 16384, 1 << 17, (1 << 17) * 2 / 226);
 }
 
+/* ---- trouble ---- */
+
+static void drop_damaged(struct tfs_fs *fs)
+{
+	struct bdev *b = fs->bdev;
+
+	tfs_close_nosave(fs);
+	bdev_close(b);
+}
+
+/* The root's buffer, to be changed.  Nothing vouches for what a test writes there but the journal. */
+static int do_break_root(struct tfs_trans *t, void *arg)
+{
+	int (*how)(struct tfs_child * c, unsigned int n) = *(void **)arg;
+	struct tfs_buf *b;
+	struct tfs_node *node;
+	int err = buf_get(t, t->fs->roots[TREE].addr, BUF_NODE, &b);
+
+	if (!err)
+		err = buf_modify(t, b);
+	if (err)
+		return err;
+	node = buf_data(b);
+	how((struct tfs_child *)(node + 1), le16_get(node->nritems));
+	buf_log(t, b, 0, b->bytes);
+	buf_put(b);
+	return 0;
+}
+
+static int same_child_twice(struct tfs_child *c, unsigned int n)
+{
+	c[n / 2].addr = c[n / 2 - 1].addr;
+	return 0;
+}
+
+static int children_swapped(struct tfs_child *c, unsigned int n)
+{
+	le64 a = c[0].addr;
+
+	c[0].addr = c[n - 1].addr;
+	c[n - 1].addr = a;
+	return 0;
+}
+
+static int bound_too_high(struct tfs_child *c, unsigned int n)
+{
+	c[n / 2].key.snap = le32_of(1);
+	return 0;
+}
+
+static int do_walk(struct tfs_trans *t, void *arg)
+{
+	struct btree_path p = BTREE_PATH_INIT;
+	unsigned int *seen = arg;
+	int err;
+
+	*seen = 0;
+	for (err = btree_seek(t, TREE, &TKEY(0, 0, 0), BTREE_GE, &p); !err; err = btree_next(t, &p))
+		(*seen)++;
+	cr_assert_eq(p.depth, 0);
+	return err;
+}
+
+/* Nodes that are right in themselves, but not where they are: an error, and an end. */
+Test(btree, misplaced_nodes)
+{
+	int (*const how[])(struct tfs_child *, unsigned int) = { same_child_twice, children_swapped, bound_too_high };
+	struct model *m = tl_zalloc(sizeof(*m));
+	struct tfs_fs *fs;
+	unsigned int i, seen;
+	uint64_t n;
+	void *fn;
+
+	for (i = 0; i < 3; i++) {
+		fs = make(4096);
+		for (n = 0; n < 1000; n++)
+			put(fs, m, n);
+		cr_assert_eq(fs->roots[TREE].level, 1);
+		fn = (void *)how[i];
+		cr_assert_eq(tinyfs_write(fs, do_break_root, &fn), 0);
+		cr_assert_eq(tinyfs_read(fs, do_walk, &seen), -EUCLEAN);
+		cr_assert_lt(seen, 1000);
+		drop_damaged(fs);
+	}
+	tl_free(m);
+}
+
+/*
+ * Each allocation of a splitting insert, and of a delete that frees and merges, fails
+ * once: an error, nothing leaked, and what is committed stays whole.
+ */
+Test(btree, no_memory)
+{
+	struct model *m = tl_zalloc(sizeof(*m));
+	struct op ins = { .m = m, .change = btree_insert, .rec = { .key = TKEY(500, 1, 1), .len = 976 } };
+	struct op del = { .key = TKEY(0, 0, 0), .to = TKEY(990, 0, 0), .max = UINT32_MAX };
+	unsigned int i, seen, failed = 0;
+	struct tfs_fs *fs;
+	struct bdev *b;
+	uint64_t n;
+	int err;
+
+	for (i = 1; i < 40; i++) {
+		fs = make(4096);
+		b = fs->bdev;
+		for (n = 0; n < 1000; n++)
+			put(fs, m, n);
+		cr_assert_eq(journal_commit_all(fs), 0);
+		tl_alloc_fail_nth(i);
+		if (i % 2)
+			err = tinyfs_write(fs, do_change, &ins);
+		else
+			err = tinyfs_write(fs, do_range, &del);
+		tl_alloc_fail_nth(0);
+		cr_assert(!err || err == -ENOMEM, "%d", err);
+		failed += err != 0;
+		tfs_close_nosave(fs);
+		fs = tinyfs_open(b);
+		cr_assert_eq(tinyfs_read(fs, do_walk, &seen), -ENOENT);
+		cr_assert_eq(seen, 1000);
+		tinyfs_drop(fs);
+	}
+	cr_assert_gt(failed, 3);
+	tl_free(m);
+}
+
 /* ---- small things ---- */
 
 static int do_absent(struct tfs_trans *t, void *arg)
@@ -397,13 +534,11 @@ static int do_wrong_length(struct tfs_trans *t, void *arg)
 Test(btree, no_tree_and_limits)
 {
 	struct tfs_fs *fs = make(16384);
-	struct bdev *b = fs->bdev;
 
 	cr_assert_eq(tinyfs_read(fs, do_absent, NULL), -ENOENT);
 	cr_assert_eq(tinyfs_write(fs, do_limits, NULL), 0);
 	cr_assert_eq(tinyfs_read(fs, do_wrong_length, NULL), -EUCLEAN);
-	tfs_close_nosave(fs);
-	bdev_close(b);
+	drop_damaged(fs);
 }
 
 /* Key order: ino, type, off, snap. */

@@ -19,7 +19,7 @@ struct model {
 	unsigned char *want; /* FILE_MAX bytes; zeros behind size */
 	unsigned char *buf;
 	uint64_t size, rng, seed;
-	unsigned int op;
+	unsigned int op, injected; /* operation that last injected errors into writeback; 0: long ago */
 	const char *name;
 };
 
@@ -134,11 +134,26 @@ static void op_truncate(struct model *x)
 	x->size = size;
 }
 
+/*
+ * Must succeed; but the flusher may have met an injected error, and tell of it only
+ * when its own pass ends, some operations later.
+ */
+static void sync_all(struct model *x)
+{
+	int err = toymap_sync(&x->t);
+
+	for (int i = 0; err && x->injected && i < 3; i++)
+		err = toymap_sync(&x->t);
+	x->injected = x->injected && x->op - x->injected < 50 ? x->injected : 0;
+	ok(!err);
+}
+
 static void op_sync(struct model *x)
 {
-	ok(toymap_sync(&x->t) == 0);
+	sync_all(x);
 	if (!rnd(x, 2))
 		pagecache_shrink(x->t.cache, 0);
+	ok(!atomic_load(&x->t.mapping.nr_dirty_blocks));
 	ok(!atomic_load(&x->t.mapping.nr_writeback_blocks));
 }
 
@@ -147,6 +162,7 @@ static void op_start_writeback(struct model *x)
 {
 	struct writeback_control wbc = { .end = UINT64_MAX, .nr_to_write = 1 + rnd(x, 200) };
 
+	faultdev_add(x->t.bdev, FAULT_DELAY, 0, 8u << 20, 1 + (int)rnd(x, 3), 500);
 	ok(x->t.mapping.a_ops->writepages(&x->t.mapping, &wbc) == 0);
 }
 
@@ -200,18 +216,20 @@ static void op_bad_write(struct model *x)
 {
 	int err;
 
+	x->injected = x->op + 1;
 	faultdev_add(x->t.bdev, FAULT_WRITE_EIO, rnd(x, 8u << 20), 4u << 20, 1 + (int)rnd(x, 3), 0);
 	err = toymap_sync(&x->t);
-	ok(!err || err == -EIO);
+	ok(!err || err == -EIO || err == -ENOSPC);
 	faultdev_clear(x->t.bdev);
 	op_read(x);
 	if (rnd(x, 2))
 		op_write(x);
-	ok(toymap_sync(&x->t) == 0);
+	sync_all(x);
 }
 
 static void op_no_space(struct model *x)
 {
+	x->injected = x->op + 1;
 	pthread_mutex_lock(&x->t.lock);
 	x->t.map_error = -ENOSPC;
 	x->t.map_errors = 1 + (int)rnd(x, 3);
@@ -220,7 +238,7 @@ static void op_no_space(struct model *x)
 	pthread_mutex_lock(&x->t.lock);
 	x->t.map_errors = 0;
 	pthread_mutex_unlock(&x->t.lock);
-	ok(toymap_sync(&x->t) == 0);
+	sync_all(x);
 }
 
 static void op_seek(struct model *x)
@@ -360,7 +378,7 @@ static void run_model(unsigned int blkbits, unsigned int folio_shift, bool integ
 	for (x->op = 0; x->op < ops; x->op++)
 		run_op(x);
 	x->name = "end";
-	ok(toymap_sync(&x->t) == 0);
+	sync_all(x);
 	pagecache_shrink(x->t.cache, 0);
 	check_read(x, 0, FILE_MAX, false);
 	ok(!toymap_promise_gap(&x->t));

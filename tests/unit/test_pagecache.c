@@ -114,12 +114,17 @@ Test(pagecache, truncate_drops_dirty_and_gives_promises_back)
 
 Test(pagecache, invalidate_spares_dirty)
 {
+	struct folio *f;
+
 	start(0, 0, 0);
 	toymap_write(&t, 0, buf, 2 * FOLIO);
 	cr_assert_eq(toymap_sync(&t), 0);
 	toymap_write(&t, FOLIO, buf, 1);
 	cr_assert_eq(invalidate_inode_pages_range(&t.mapping, 0, 2 * FOLIO), -EBUSY);
 	cr_assert_eq(t.mapping.nr_folios, 1);
+	f = filemap_get_folio(&t.mapping, 1);
+	cr_assert(iomap_block_uptodate(f, 0) && !iomap_block_uptodate(f, 1));
+	folio_put(f);
 	cr_assert(filemap_range_busy(&t.mapping, FOLIO, FOLIO + 1));
 	cr_assert(!filemap_range_busy(&t.mapping, FOLIO + BS, 2 * FOLIO));
 	cr_assert_eq(toymap_sync(&t), 0);

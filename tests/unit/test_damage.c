@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* fs/damage.c: a flipped bit is an error for who reads it, a log line, and an item that stays. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+#include "core/log.h"
+#include "fs/extent.h"
+#include "fs/inode.h"
+#include "tests/lib/fsfix.h"
+
+static struct fsfix fx;
+static char last_line[1024];
+
+static void hook(enum log_level lvl, const char *line)
+{
+	(void)lvl;
+	strncpy(last_line, line, sizeof(last_line) - 1);
+}
+
+static void setup(void)
+{
+	fx_init();
+	fx_create(&fx, FX_SMALL);
+}
+
+TestSuite(damage, .init = setup, .timeout = 120);
+
+static uint64_t block_of(uint64_t ino, uint64_t fblk)
+{
+	struct tfs_trans t;
+	struct extent e;
+	int err;
+
+	do {
+		trans_read_begin(&t, fx.fs);
+		err = extent_seek(&t, ino, fblk, &e);
+	} while (trans_again(&t, &err));
+	FX_OK(err);
+	FX_CHECK(e.off <= fblk);
+	return e.start + (fblk - e.off);
+}
+
+static int damage_item(uint64_t block, struct tfs_damage_item *it)
+{
+	struct tkey key = TKEY(TFS_INO_META, TFS_KEY_DAMAGE, block);
+	struct tfs_trans t;
+	int err;
+
+	do {
+		trans_read_begin(&t, fx.fs);
+		err = btree_lookup(&t, TFS_TREE_FS, &key, it, sizeof(*it));
+	} while (trans_again(&t, &err));
+	return err;
+}
+
+Test(damage, flipped_bit)
+{
+	struct tfs_damage_item it;
+	struct vfs_file *f;
+	uint64_t ino = fx_file(&fx, "victim", &f), block;
+	static char buf[40960];
+
+	fx_write(&fx, f, 0, 40960, 1);
+	FX_OK(vfs_fsync(fx.fs, f, false));
+	block = block_of(ino, 5);
+	fx_close(&fx, f);
+	fx_remount(&fx);
+	((uint8_t *)bdev_mem_data(fx.dev))[block * 4096 + 1234] ^= 4;
+	log_set_hook(hook);
+	f = fx_open(&fx, "victim");
+	/* all before it is right, it is an error, all behind is right */
+	cr_assert_eq(vfs_pread(fx.fs, f, buf, sizeof(buf), 0), 5 * 4096);
+	cr_assert_eq(vfs_pread(fx.fs, f, buf, 1, 5 * 4096 + 100), -EIO);
+	cr_assert(strstr(last_line, "/victim") && strstr(last_line, "20480"), "%s", last_line);
+	fx_expect(&fx, f, 0, 5 * 4096, 1);
+	fx_expect(&fx, f, 6 * 4096, 4 * 4096, 1);
+	log_set_hook(NULL);
+	FX_OK(damage_item(block, &it));
+	cr_assert_eq(le64_get(it.ino), ino);
+	cr_assert_eq(le64_get(it.offset), 5 * 4096);
+	cr_assert_neq(le64_get(it.expected), le64_get(it.found));
+	/* written anew it is good again */
+	fx_write(&fx, f, 5 * 4096, 4096, 1);
+	fx_close(&fx, f);
+	fx_remount(&fx);
+	f = fx_open(&fx, "victim");
+	fx_expect(&fx, f, 0, 40960, 1);
+	FX_OK(damage_item(block, &it));
+	cr_assert_geq(fx_stat(&fx, "integrity", "mismatches"), 1);
+	fx_close(&fx, f);
+	fx_destroy(&fx);
+	fx_exit();
+}
+
+Test(damage, partial_overwrite_of_a_bad_block_fails)
+{
+	struct vfs_file *f;
+	uint64_t ino = fx_file(&fx, "a", &f), block;
+	char c = 'x';
+
+	fx_write(&fx, f, 0, 8192, 1);
+	FX_OK(vfs_fsync(fx.fs, f, false));
+	block = block_of(ino, 1);
+	fx_close(&fx, f);
+	fx_remount(&fx);
+	log_set_hook(hook);
+	((uint8_t *)bdev_mem_data(fx.dev))[block * 4096] ^= 1;
+	f = fx_open(&fx, "a");
+	cr_assert_eq(vfs_pwrite(fx.fs, f, &c, 1, 5000), -EIO);
+	cr_assert_eq(fx_stat(&fx, "space", "reserved"), 0);
+	((uint8_t *)bdev_mem_data(fx.dev))[block * 4096] ^= 1;
+	log_set_hook(NULL);
+	cr_assert_eq(vfs_pwrite(fx.fs, f, &c, 1, 5000), 1);
+	fx_close(&fx, f);
+	fx_destroy(&fx);
+	fx_exit();
+}
