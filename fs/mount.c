@@ -50,12 +50,13 @@ int vfs_start_threads(struct tfs_fs *fs)
 		return err;
 	}
 	fs->icache->runtime = true;
+	fs->opts.no_threads = false;
 	err = pagecache_start(fs->pagecache, fs->opts.dirty_size, fs->opts.commit_interval * 1000);
 	if (!err)
 		err = icache_start(fs);
 	if (!err)
 		err = damage_start(fs);
-	if (!err && !fs->opts.ro)
+	if (!err)
 		err = tfs_start(fs);
 	return err;
 }
