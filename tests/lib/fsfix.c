@@ -81,7 +81,8 @@ void fx_create(struct fsfix *f, enum fx_size size)
 static void report(void *arg, const struct check_problem *p)
 {
 	(void)arg;
-	fprintf(stderr, "check: %s: %s\n", p->code, p->text);
+	if (p->severity != CHECK_NOTE)
+		fprintf(stderr, "check: %s: %s\n", p->code, p->text);
 }
 
 void fx_check_clean(struct fsfix *f)
