@@ -71,9 +71,16 @@ int damage_start(struct tfs_fs *fs)
 
 void damage_stop(struct tfs_fs *fs)
 {
-	if (fs->damage->wq)
-		workqueue_destroy(fs->damage->wq);
-	fs->damage->wq = NULL;
+	struct tfs_damage *d = fs->damage;
+	struct workqueue *wq;
+
+	/* reads ahead may still come across something */
+	pthread_mutex_lock(&d->lock);
+	wq = d->wq;
+	d->wq = NULL;
+	pthread_mutex_unlock(&d->lock);
+	if (wq)
+		workqueue_destroy(wq);
 }
 
 void damage_record(struct tfs_fs *fs, uint64_t ino, uint64_t pos, uint64_t block, uint64_t expected, uint64_t found)
@@ -101,10 +108,8 @@ bool damage_pending(struct tfs_fs *fs)
 	struct tfs_damage *d = fs->damage;
 	bool pending;
 
-	if (d->wq)
-		return false;
 	pthread_mutex_lock(&d->lock);
-	pending = d->n > 0;
+	pending = !d->wq && d->n > 0;
 	pthread_mutex_unlock(&d->lock);
 	return pending;
 }

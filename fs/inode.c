@@ -584,31 +584,40 @@ int icache_start(struct tfs_fs *fs)
 void icache_stop(struct tfs_fs *fs)
 {
 	struct tfs_icache *ic = fs->icache;
+	struct workqueue *wq;
 
-	if (ic->reaper)
-		workqueue_destroy(ic->reaper);
+	/* a completion worker may be about to hand something over */
+	pthread_mutex_lock(&ic->lock);
+	wq = ic->reaper;
 	ic->reaper = NULL;
+	pthread_mutex_unlock(&ic->lock);
+	if (wq)
+		workqueue_destroy(wq);
 }
 
-void reap_kick_async(struct tfs_fs *fs)
+/* Hand what is dead to the reaper.  False: there is none. */
+static bool wake_reaper(struct tfs_icache *ic)
 {
-	struct tfs_icache *ic = fs->icache;
+	bool there;
 
-	if (!ic->reaper)
-		return;
 	pthread_mutex_lock(&ic->lock);
-	if (!list_empty(&ic->reap) && !ic->reap_queued) {
+	there = ic->reaper;
+	if (there && !list_empty(&ic->reap) && !ic->reap_queued) {
 		ic->reap_queued = true;
 		queue_work(ic->reaper, &ic->reap_work);
 	}
 	pthread_mutex_unlock(&ic->lock);
+	return there;
+}
+
+void reap_kick_async(struct tfs_fs *fs)
+{
+	wake_reaper(fs->icache);
 }
 
 void reap_kick(struct tfs_fs *fs)
 {
-	if (fs->icache->reaper)
-		reap_kick_async(fs);
-	else
+	if (!wake_reaper(fs->icache))
 		reap_run(fs);
 }
 
