@@ -147,7 +147,7 @@ def test(work):
     tally.require_fuse()
     rng = tally.seeded()
     image, mnt, live = f'{work}/image', f'{work}/mnt', f'{work}/live'
-    tally.mkfs(image, 64 * M)
+    tally.mkfs(image, 64 * M, '--journal-size', '8M')
     with Mount(image, mnt):
         populate(mnt, rng)
     tally.fsck(image)
@@ -157,7 +157,13 @@ def test(work):
     # a live journal: what was committed, and not yet written home, when the daemon was killed
     tally.run(['cp', '--sparse=always', image, live])
     m = Mount(live, mnt, 'commit=300')
-    populate(f'{mnt}/dir0/sub', rng)
+    for i in range(12):
+        os.mkdir(f'{mnt}/dir{i}/new')
+        for name, size in (('small', 300), ('large', 50 * K)):
+            with open(f'{mnt}/dir{i}/new/{name}', 'wb') as f:
+                f.write(rng.randbytes(size))
+        if i % 3 == 0:                          # several transactions
+            tally.run([tally.tool('tallyctl'), 'sync', mnt])
     tally.run([tally.tool('tallyctl'), 'sync', mnt])
     m.kill()
     model_of(live, mnt, f'{work}/live-model')

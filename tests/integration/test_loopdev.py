@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """How administrators mount: mount -t tallyfs, fstab, umount that waits; image file and loop device (fuseblk); and an
 ordinary user with an image of their own."""
-import os, pwd
+import os, pwd, shutil, stat, sys
 import tally
 from tally import AS_ROOT, M, Loop, Mount
 
@@ -34,9 +34,10 @@ def mountinfo(mountpoint):
     return None
 
 
-def closed(image):
+def closed(image, after):
     """Nobody holds the image: fsck, which takes the lock, gets it at once."""
-    tally.fsck(image)
+    r = tally.fsck(image, want=None)
+    assert r.returncode == 0, f'after {after}: fsck exit {r.returncode}: {r.stdout}{r.stderr}'
 
 
 def by_mount(source, mnt, fstype):
@@ -50,7 +51,7 @@ def by_mount(source, mnt, fstype):
     def unmount(*argv):
         tally.run(argv)
         assert not tally.mounted(mnt)
-        closed(source)
+        closed(source, ' '.join(argv))
 
     use('mount', '-t', 'tallyfs', source, mnt)
     with open(f'{mnt}/file', 'wb') as f:
@@ -95,45 +96,52 @@ def sync_through_fuseblk(work):
 
 
 def ordinary_user(work):
-    if not AS_ROOT:
-        return
-    user = 'nobody'
-    home = f'{work}/user'
+    """Runs in a mount namespace of its own, where /dev/fuse is open to all as Debian has it."""
+    user, home = 'nobody', f'{work}/user'
+    os.mknod(f'{work}/fuse', 0o666 | stat.S_IFCHR, os.stat('/dev/fuse').st_rdev)
+    os.chmod(f'{work}/fuse', 0o666)
+    tally.run(['mount', '--bind', f'{work}/fuse', '/dev/fuse'])
+    shutil.copytree(tally.BIN, f'{work}/bin', ignore=lambda d, names: [n for n in names if n.startswith(('test_', 'thr_'))])
     os.mkdir(home)
-    uid, gid = pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid
-    os.chown(home, uid, gid)
-    as_user = ['runuser', '-u', user, '--']
-    if tally.run(as_user + ['test', '-r', '/dev/fuse', '-a', '-w', '/dev/fuse'], want=None).returncode:
-        print('ordinary user: SKIPPED, /dev/fuse is for root only here')
-        return
-    if tally.run(as_user + ['test', '-x', tally.tool('tallyfs')], want=None).returncode:
-        print(f'ordinary user: SKIPPED, {user} cannot reach {tally.BIN}')
-        return
     image, mnt = f'{home}/own.img', f'{home}/mnt'
     os.mkdir(mnt)
-    os.chown(mnt, uid, gid)
+    owner = pwd.getpwnam(user)
     tally.sized(image, 64 * M)
-    os.chown(image, uid, gid)
-    tally.run(as_user + [tally.tool('mkfs.tallyfs'), '-q', image])
-    tally.run(as_user + [tally.tool('tallyfs'), image, mnt])
+    for path in (home, mnt, image):
+        os.chown(path, owner.pw_uid, owner.pw_gid)
+
+    def as_user(program, *args, want=0):
+        path = f'{work}/bin/{program}'
+        return tally.run(['runuser', '-u', user, '--', path if os.path.exists(path) else program, *args], want=want)
+
+    as_user('mkfs.tallyfs', '-q', image)
+    as_user('tallyfs', image, mnt)
     assert tally.mounted(mnt)
-    tally.run(as_user + ['sh', '-c', 'mkdir "$1/d" && echo mine >"$1/d/f" && ln -s f "$1/d/l" && cat "$1/d/l"', '-', mnt])
-    r = tally.run(as_user + [tally.tool('tallyctl'), 'status', mnt])
-    tally.run(as_user + ['fusermount3', '-u', mnt])
+    as_user('sh', '-c', 'mkdir "$1/d" && echo mine >"$1/d/f" && ln -s f "$1/d/l" && cat "$1/d/l"', '-', mnt)
+    assert not os.access(mnt, os.R_OK), 'another user, root, can look into the mount without allow_other'
+    as_user('tallyctl', 'status', mnt)
+    as_user('fusermount3', '-u', mnt)
     tally.wait_for(lambda: tally.fsck(image, want=None).returncode == 0, 'the image closed after fusermount3 -u')
-    tally.run(as_user + [tally.tool('tallyfs'), image, mnt])
-    r = tally.run(as_user + ['cat', f'{mnt}/d/f'])
-    assert r.stdout == 'mine\n'
-    tally.run(as_user + [tally.tool('tallyctl'), 'umount', mnt])
-    tally.fsck(image)
-    print('ordinary user: own image made, mounted, used, unmounted, checked')
+    as_user('tallyfs', image, mnt)
+    assert as_user('cat', f'{mnt}/d/f').stdout == 'mine\n'
+    as_user('tallyctl', 'umount', mnt)
+    closed(image, 'tallyctl umount as an ordinary user')
+    as_user('tallyfs', image, mnt)
+    as_user('umount.fuse.tallyfs', mnt)
+    closed(image, 'umount.fuse.tallyfs as an ordinary user')
+    print('ordinary user: own image made, mounted, used, unmounted three ways, checked')
 
 
 def test(work):
     tally.require_fuse()
     if not AS_ROOT:
         raise tally.Skip('needs root for mount(8) and loop devices')
-    ordinary_user(work)
+    if sys.argv[1:] == ['--ordinary-user']:
+        ordinary_user(work)
+        return
+    r = tally.run(['unshare', '--mount', '--propagation', 'private', sys.executable, '-B', __file__, '--ordinary-user'],
+                  timeout=300)
+    print(r.stdout, end='')
     mnt = f'{work}/mnt'
     os.mkdir(mnt)
     with Installed():
