@@ -50,6 +50,13 @@ void vfs_release(struct tfs_fs *fs, struct vfs_file *f)
 
 /* ---- reading ---- */
 
+static uint64_t bytes_to_eof(struct tfs_inode *i, uint64_t pos, uint64_t len)
+{
+	uint64_t size = i_size_read(&i->mapping);
+
+	return pos >= size ? 0 : min_t(uint64_t, len, size - pos);
+}
+
 int vfs_read(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, size_t len,
 	     int (*use)(void *arg, struct iovec *iov, int n, size_t bytes), void *arg)
 {
@@ -62,7 +69,14 @@ int vfs_read(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, size_t len,
 	pthread_rwlock_rdlock(&i->lock);
 	ret = iomap_file_buffered_read(&i->mapping, pos, len, &tfs_iomap_ops, &res);
 	if (!ret) {
-		ret = use(arg, res.iov, (int)res.nr_iov, res.bytes);
+		/*
+		 * A short answer means end of file to the kernel, which with its
+		 * write-back cache takes the rest for a hole and gives out zeros.
+		 */
+		if (res.bytes < bytes_to_eof(i, pos, len))
+			ret = -EIO;
+		else
+			ret = use(arg, res.iov, (int)res.nr_iov, res.bytes);
 		iomap_read_result_release(&res);
 	}
 	pthread_rwlock_unlock(&i->lock);
@@ -91,12 +105,21 @@ static int copy_out(void *arg, struct iovec *iov, int n, size_t bytes)
 int64_t vfs_pread(struct tfs_fs *fs, struct vfs_file *f, void *buf, size_t len, uint64_t pos)
 {
 	struct copy_out c = { .buf = buf };
+	uint64_t mask = fs->geom.block_size - 1;
+	bool single = false;
 
-	/* one result may be shorter than asked (a bad block behind it, or its own bounds) */
 	while (c.done < len) {
-		size_t before = c.done;
-		int err = vfs_read(fs, f, pos + c.done, len - c.done, copy_out, &c);
+		size_t before = c.done, n = len - c.done;
+		int err;
 
+		if (single)
+			n = min_t(size_t, n, fs->geom.block_size - ((pos + c.done) & mask));
+		err = vfs_read(fs, f, pos + c.done, n, copy_out, &c);
+		if (err && !single) {
+			/* a bad block fails the whole read: what lies before it is good */
+			single = true;
+			continue;
+		}
 		if (err)
 			return c.done ? (int64_t)c.done : err;
 		if (c.done == before)

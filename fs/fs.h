@@ -42,6 +42,7 @@ enum {
 struct tfs_mount_opts {
 	bool ro;	   /* the device is never written; the journal is replayed into memory */
 	bool norecovery;   /* with ro: do not even replay */
+	bool whole_journal; /* with ro too: refuse a damaged journal, which would show an older state than was promised */
 	bool no_verify;	   /* data reads unverified: measurement only */
 	uint64_t cache_size, dirty_size; /* bytes; 0: defaults */
 	unsigned int commit_interval;	 /* seconds; 0: default 5 */

@@ -49,6 +49,7 @@ struct tfs_recovery {
 	uint64_t epoch, seq;		/* of the header in force */
 	uint64_t next_txid;		/* for the next one written */
 	bool header_damaged[2];
+	unsigned int lone_commits; /* transactions before the last that have lost one of their two commit records */
 	/* corruption of something known durable: nothing of it is papered over */
 	bool corrupt;
 	uint64_t corrupt_txid;

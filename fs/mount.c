@@ -74,6 +74,7 @@ int vfs_mount(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs *
 		o.dirty_size = o.cache_size / 4;
 	if (!o.commit_interval)
 		o.commit_interval = COMMIT_DEFAULT;
+	o.whole_journal = true;
 	err = tfs_open(b, &o, &fs, why, why_len);
 	if (err)
 		return err;

@@ -106,9 +106,8 @@ static int recover(struct tfs_fs *fs, struct tfs_recovery *r, char *why, size_t 
 		snprintf(why, why_len, "the journal can't be read: %s", strerror(-err));
 		return err;
 	}
-	if (r->corrupt && !fs->opts.ro) {
-		snprintf(why, why_len, "the journal is damaged: %s; mount read-only, or repair it with fsck.tallyfs",
-			 r->what);
+	if (r->corrupt && (!fs->opts.ro || fs->opts.whole_journal)) {
+		snprintf(why, why_len, "the journal is damaged: %s; -o ro,norecovery shows the state before it", r->what);
 		return -EUCLEAN;
 	}
 	if (r->corrupt)

@@ -181,7 +181,7 @@ static void check_complete(struct scan *s, uint64_t last)
 static int replay_all(struct scan *s)
 {
 	uint64_t want = s->head.tail_txid, start = s->head.tail, pos;
-	size_t i;
+	size_t i, first;
 	int err = 0;
 
 	for (i = 0; i < s->nr && s->commits[i].txid == want; want++) {
@@ -190,8 +190,11 @@ static int replay_all(struct scan *s)
 			break;
 		pos = log_commit_pos(&s->ring, &s->commits[i]);
 		start = ring_next(&s->ring, pos, 2);
-		while (i < s->nr && s->commits[i].txid == want)
-			i++;
+		for (first = i; i < s->nr && s->commits[i].txid == want; i++)
+			;
+		/* the last one may be torn; both records of the others were flushed before it began */
+		if (i - first < 2 && i < s->nr)
+			s->r->lone_commits++;
 		s->r->last_txid = want;
 	}
 	if (s->r->corrupt)

@@ -42,6 +42,9 @@ static void check_journal(struct check *c)
 	for (int i = 0; i < 2; i++)
 		if (r->header_damaged[i])
 			check_report(c, CHECK_ERROR, "journal-header", 0, UINT64_MAX, "journal header copy %d is damaged", i);
+	if (r->lone_commits)
+		check_report(c, CHECK_ERROR, "journal-commit", 0, UINT64_MAX,
+			     "journal: %u transactions have lost one of their two commit records", r->lone_commits);
 	if (r->corrupt)
 		check_report(c, CHECK_ERROR, "journal-corrupt", 0, UINT64_MAX, "journal: %s", r->what);
 	if (r->pending)

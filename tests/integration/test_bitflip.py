@@ -147,7 +147,7 @@ def test(work):
     tally.require_fuse()
     rng = tally.seeded()
     image, mnt, live = f'{work}/image', f'{work}/mnt', f'{work}/live'
-    tally.mkfs(image, 64 * M, '--journal-size', '8M')
+    tally.mkfs(image, 64 * M, '--journal-size', '4M', '--group-blocks', '2048')
     with Mount(image, mnt):
         populate(mnt, rng)
     tally.fsck(image)
@@ -169,8 +169,8 @@ def test(work):
     model_of(live, mnt, f'{work}/live-model')
     img = Image(live)
     records = {}
-    for kind, at in img.live_log():
-        records.setdefault(f'journal {kind}', []).append((at, 4096))
+    for kind, at, size in img.live_log():
+        records.setdefault(f'journal {kind}', []).append((at, size))
     img.close()
     assert records, 'the killed image has no live journal records'
     try_all(live, f'{work}/live-model', records, max(4, n // 8), work, rng, table)

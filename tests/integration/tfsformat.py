@@ -128,7 +128,8 @@ class Image:
         return best[1:]
 
     def live_log(self):
-        """Log blocks of the transactions that a mount would replay: [('payload'|'commit', byte offset)]"""
+        """What a mount would replay: [('payload'|'commit', byte offset, bytes)].  Without the padding of payloads, and
+        without the commit records of the last transaction: one of them alone is what a power cut may leave too."""
         epoch, tail, tail_txid = self.log_header()
         size, commits = self.log_size(), {}
         for n in range(2, size):
@@ -142,11 +143,12 @@ class Image:
         while want in commits:
             start, payload, copies = commits[want]
             n = start
-            for _ in range((payload + PAGE - 1) // PAGE):
-                found.append(('payload', self.log_at(n)))
+            for done in range(0, payload, PAGE):
+                found.append(('payload', self.log_at(n), min(PAGE, payload - done)))
                 n = 2 if n + 1 == size else n + 1
-            found += [('commit', self.log_at(n)) for n in copies]
             want += 1
+            if want in commits:
+                found += [('commit', self.log_at(n), PAGE) for n in copies]
         return found
 
     def places(self):
