@@ -143,8 +143,8 @@ static int set_size(struct tfs_inode *i, uint64_t size)
 	return err;
 }
 
-int vfs_setattr(struct tfs_fs *fs, uint64_t ino, unsigned int what, const struct vfs_attr *set, const struct vfs_cred *cred,
-		struct vfs_attr *attr)
+int vfs_setattr(struct tfs_fs *fs, uint64_t ino, unsigned int what, const struct vfs_attr *set,
+		const struct vfs_cred *cred, struct vfs_attr *attr)
 {
 	struct tfs_inode *i;
 	int err = inode_get(fs, ino, &i);

@@ -148,8 +148,8 @@ int vfs_create(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode, c
 	return create(fs, dir, name, S_IFREG | (mode & 07777), 0, NULL, cred, flags, attr, f);
 }
 
-int vfs_tmpfile(struct tfs_fs *fs, uint64_t dir, mode_t mode, const struct vfs_cred *cred, int flags, struct vfs_attr *attr,
-		struct vfs_file **f)
+int vfs_tmpfile(struct tfs_fs *fs, uint64_t dir, mode_t mode, const struct vfs_cred *cred, int flags,
+		struct vfs_attr *attr, struct vfs_file **f)
 {
 	return create(fs, dir, NULL, S_IFREG | (mode & 07777), 0, NULL, cred, flags, attr, f);
 }
@@ -175,7 +175,8 @@ int vfs_mknod(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode, de
 	return create(fs, dir, name, mode & (S_IFMT | 07777), rdev, NULL, cred, 0, attr, NULL);
 }
 
-int vfs_mkdir(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode, const struct vfs_cred *cred, struct vfs_attr *attr)
+int vfs_mkdir(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode, const struct vfs_cred *cred,
+	      struct vfs_attr *attr)
 {
 	return create(fs, dir, name, S_IFDIR | (mode & 07777), 0, NULL, cred, 0, attr, NULL);
 }

@@ -142,7 +142,8 @@ static void tell(struct tfs_damage *d, const struct damage *x)
 		trans_read_begin(&t, d->fs);
 		err = inode_path(&t, x->ino, path, sizeof(path));
 	} while (trans_again(&t, &err));
-	log_err("%s: damaged block: inode %llu, path %s, file offset %llu, block %llu, expected %016llx, found %016llx (%u more not shown)",
+	log_err("%s: damaged block: inode %llu, path %s, file offset %llu, block %llu, expected %016llx, found %016llx "
+		"(%u more not shown)",
 		d->fs->bdev->name, (unsigned long long)x->ino, err < 0 ? "?" : path, (unsigned long long)x->pos,
 		(unsigned long long)x->block, (unsigned long long)x->expected, (unsigned long long)x->found, held);
 }

@@ -18,8 +18,9 @@ static int extent_decode(struct tfs_trans *t, const struct btree_item *it, struc
 
 	if (it->len != sizeof(*x))
 		return bad_extent(t, it->key.ino, it->key.off, "item has the wrong size");
-	*e = (struct extent){ .off = it->key.off, .start = le64_get(x->start), .len = le32_get(x->len),
-			      .flags = le32_get(x->flags) };
+	*e = (struct extent){
+		.off = it->key.off, .start = le64_get(x->start), .len = le32_get(x->len), .flags = le32_get(x->flags)
+	};
 	if (!e->len || e->len > TFS_EXTENT_MAX_LEN || e->start >= total || e->len > total - e->start)
 		return bad_extent(t, it->key.ino, it->key.off, "outside the device");
 	if (e->off > max_fblk || e->len > max_fblk + 1 - e->off)
@@ -140,7 +141,9 @@ int extent_look(struct tfs_trans *t, uint64_t ino, uint64_t from, uint64_t to, u
 
 static struct tfs_extent_item extent_item(uint64_t start, uint64_t len, uint32_t flags)
 {
-	return (struct tfs_extent_item){ .start = le64_of(start), .len = le32_of((uint32_t)len), .flags = le32_of(flags) };
+	return (struct tfs_extent_item){ .start = le64_of(start),
+					 .len = le32_of((uint32_t)len),
+					 .flags = le32_of(flags) };
 }
 
 static int put_item(struct tfs_trans *t, uint64_t ino, const struct extent *e)
@@ -207,7 +210,8 @@ static int free_run(struct tfs_trans *t, const struct extent *e, uint64_t start,
 
 	/* shared ones are counted in a tree of their own; while it does not exist, nobody shares anything */
 	if (e->flags & TFS_EXTENT_SHARED && t->fs->roots[TFS_TREE_REFS].addr)
-		return tfs_fs_error(t->fs, -EUCLEAN, "block %llu is shared: not known to this version", (unsigned long long)start);
+		return tfs_fs_error(t->fs, -EUCLEAN, "block %llu is shared: not known to this version",
+				    (unsigned long long)start);
 	err = alloc_free(t, start, n);
 	if (!err)
 		t->fs->cnt.data_blocks -= n;

@@ -55,7 +55,9 @@ static int punch(struct tfs_inode *i, uint64_t pos, uint64_t len)
 	/* behind EOF only preallocated blocks can be: whole ones are enough */
 	mid = round_up_to(pos, bs);
 	mid_end = round_down_to(end, bs);
-	err = pos < eof ? zero_edges(i, pos, end < eof ? end : eof, mid < eof ? mid : eof, mid_end < eof ? mid_end : eof) : 0;
+	err = pos < eof
+		      ? zero_edges(i, pos, end < eof ? end : eof, mid < eof ? mid : eof, mid_end < eof ? mid_end : eof)
+		      : 0;
 	if (err || mid >= mid_end)
 		return err;
 	truncate_inode_pages_range(m, mid, mid_end);
@@ -76,7 +78,8 @@ static int punch(struct tfs_inode *i, uint64_t pos, uint64_t len)
 /* ---- preallocating ---- */
 
 /* The first hole in [*fblk, end): its length, 0 if there is none. */
-static int find_hole(struct tfs_trans *t, struct tfs_inode *i, uint64_t *fblk, uint64_t end, uint64_t *n, uint64_t *goal)
+static int find_hole(struct tfs_trans *t, struct tfs_inode *i, uint64_t *fblk, uint64_t end, uint64_t *n,
+		     uint64_t *goal)
 {
 	struct tkey key = TKEY(i->ino, TFS_KEY_INLINE, 0);
 	struct btree_path p = BTREE_PATH_INIT;
@@ -192,8 +195,6 @@ static int fallocate_locked(struct tfs_inode *i, int mode, uint64_t pos, uint64_
 	uint64_t end = pos + len;
 	int err = inode_finish_truncate(i);
 
-	if (!err)
-		err = inode_kill_priv(i);
 	if (!err && mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
 		err = punch(i, pos, len);
 	if (!err && !(mode & FALLOC_FL_PUNCH_HOLE))

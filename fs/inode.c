@@ -2,11 +2,13 @@
 /* The inode cache: finding, loading, evicting. */
 #include <errno.h>
 #include <sys/sysmacros.h>
+#include "core/integrity.h"
 #include "fs/inode.h"
 #include "fs/journal.h"
 
 #define ICACHE_MIN 1024u
 #define ICACHE_MAX 65536u
+#define WB_BIOS 16u	/* kept in reserve */
 #define ICACHE_SCAN 16u /* inodes looked at per trim: the price a caller pays at most */
 
 static uint64_t hash_ino(uint64_t ino)
@@ -26,6 +28,7 @@ static struct tfs_inode **hash_slot(struct tfs_icache *ic, uint64_t ino)
 int icache_create(struct tfs_fs *fs)
 {
 	struct tfs_icache *ic = tl_zalloc(sizeof(*ic));
+	int err;
 
 	if (!ic)
 		return -ENOMEM;
@@ -37,9 +40,14 @@ int icache_create(struct tfs_fs *fs)
 		ic->limit = ICACHE_MAX;
 	ic->hash_size = 1ull << (ilog2_u64(ic->limit) + 1);
 	ic->hash = tl_zalloc(ic->hash_size * sizeof(*ic->hash));
-	if (!ic->hash) {
+	err = ic->hash ? bioset_create(&ic->wb_bios, WB_BIOS) : -ENOMEM;
+	if (!err)
+		err = bioset_integrity_create(ic->wb_bios, WB_BIOS);
+	if (err) {
+		bioset_free(ic->wb_bios);
+		tl_free(ic->hash);
 		tl_free(ic);
-		return -ENOMEM;
+		return err;
 	}
 	pthread_mutex_init(&ic->lock, NULL);
 	pthread_cond_init(&ic->cond, NULL);
@@ -78,7 +86,7 @@ void inode_free(struct tfs_inode *i)
 {
 	struct tfs_wb_eof *e, *n;
 
-	list_for_each_entry_safe (e, n, &i->wb_eofs, link)
+	list_for_each_entry_safe(e, n, &i->wb_eofs, link)
 		tl_free(e);
 	pthread_mutex_destroy(&i->attr_lock);
 	pthread_rwlock_destroy(&i->lock);
@@ -157,6 +165,7 @@ void icache_destroy(struct tfs_fs *fs)
 	}
 	pthread_cond_destroy(&ic->cond);
 	pthread_mutex_destroy(&ic->lock);
+	bioset_free(ic->wb_bios);
 	tl_free(ic->lookups.slots);
 	tl_free(ic->hash);
 	tl_free(ic);
@@ -256,7 +265,8 @@ static int inode_load(struct tfs_fs *fs, uint64_t ino, struct tfs_inode **out)
 		inode_free(i);
 		return err == -ENOENT ? -ESTALE : err;
 	}
-	/* it may have been changed, evicted and loaded again within the running transaction: fsync must wait for that */
+	/* it may have been changed, evicted and loaded again within the running transaction: fsync must wait for that
+	 */
 	atomic_store(&i->txid, journal_running_txid(fs));
 	atomic_store(&i->data_txid, atomic_load(&i->txid));
 	*out = i;
@@ -565,7 +575,7 @@ void icache_forget_all(struct tfs_fs *fs)
 	pthread_mutex_lock(&ic->lock);
 	tl_free(ic->lookups.slots);
 	ic->lookups = (struct tfs_lookups){ 0 };
-	list_for_each_entry_safe (i, n, &ic->lru, lru) {
+	list_for_each_entry_safe(i, n, &ic->lru, lru) {
 		if (atomic_load(&i->unlinked))
 			list_move_tail(&i->lru, &ic->reap);
 	}
@@ -758,7 +768,8 @@ int inode_flush(struct tfs_inode *i, bool size_only)
 	if (!dirty || !item_lags(i, size_only))
 		return 0;
 	if (inode_is_reg(i)) {
-		/* a writer dirties first and moves the size after: size read first, then nothing dirty, means all of it is written */
+		/* a writer dirties first and moves the size after: size read first, then nothing dirty, means all of it
+		 * is written */
 		size = i_size_read(&i->mapping);
 		if (filemap_range_busy(&i->mapping, 0, UINT64_MAX))
 			size = 0;

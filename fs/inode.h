@@ -62,24 +62,26 @@ struct tfs_inode {
 
 	pthread_rwlock_t lock;
 	pthread_mutex_t attr_lock;
-	struct tfs_iattr a;	   /* attr_lock */
-	struct list_head wb_eofs;  /* attr_lock */
-	atomic_bool stale;	   /* attributes have changed since the item was written */
-	atomic_ullong d_size;	   /* bytes: size in the tree; changes under meta_lock */
-	atomic_ullong map_seq;	   /* raised under meta_lock by every change of a mapping */
-	atomic_ullong txid;	   /* last transaction that changed the inode */
-	atomic_ullong data_txid;   /* ... its size or mapping */
+	struct tfs_iattr a;		     /* attr_lock */
+	struct list_head wb_eofs;	     /* attr_lock */
+	atomic_bool stale;		     /* attributes have changed since the item was written */
+	atomic_ullong d_size;		     /* bytes: size in the tree; changes under meta_lock */
+	atomic_ullong map_seq;		     /* raised under meta_lock by every change of a mapping */
+	atomic_ullong txid;		     /* last transaction that changed the inode */
+	atomic_ullong data_txid;	     /* ... its size or mapping */
 	atomic_ullong hint_fblk, hint_block; /* where the last allocation ended: file block, device block */
 	/* truncation under way: set under the inode lock, cleared by the section that performs it */
-	atomic_bool trunc_pending; /* content behind @trunc_size is still on disk */
-	atomic_bool intent;	   /* an intent item is on disk: extents behind @trunc_size wait for removal */
-	uint64_t trunc_size;	   /* bytes; stable while either is set */
+	atomic_bool trunc_pending;    /* content behind @trunc_size is still on disk */
+	atomic_bool intent;	      /* an intent item is on disk: extents behind @trunc_size wait for removal */
+	uint64_t trunc_size;	      /* bytes; stable while either is set */
 	struct address_space mapping; /* regular files only */
 };
 
 /* Numbers of lookups the front end holds, by inode number: open addressing, 16 bytes a slot. */
 struct tfs_lookups {
-	struct { uint64_t ino, count; } *slots;
+	struct {
+		uint64_t ino, count;
+	} * slots;
 	uint64_t nr_slots, used;
 };
 
@@ -94,8 +96,9 @@ struct tfs_icache {
 	struct workqueue *reaper; /* NULL: the caller reaps */
 	struct work reap_work;
 	bool reap_queued;
-	bool runtime; /* vfs_start_threads has started block layer and completion workers */
+	bool runtime;			   /* vfs_start_threads has started block layer and completion workers */
 	struct iomap_writeback_ops wb_ops; /* ioends point to it */
+	struct bio_set *wb_bios;	   /* writeback gets on without memory */
 	uint64_t evicted, reaped;
 };
 
@@ -141,7 +144,8 @@ int inode_write(struct tfs_trans *t, struct tfs_inode *i);
 void inode_item_of(struct tfs_inode *i, struct tfs_inode_item *it);
 /* The item on disk lags behind (times, size without data). */
 void inode_mark_dirty(struct tfs_inode *i);
-/* Persist what mark_dirty spoke of, in a section of its own, if no transaction has since. @size_only: times may wait. */
+/* Persist what mark_dirty spoke of, in a section of its own, if no transaction has since. @size_only: times may wait.
+ */
 int inode_flush(struct tfs_inode *i, bool size_only);
 void inode_attr(struct tfs_inode *i, struct vfs_attr *attr);
 struct timespec tfs_now(void);

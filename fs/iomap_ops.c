@@ -226,8 +226,8 @@ static int map_for_write(struct tfs_inode *i, uint64_t pos, uint64_t length, uns
 	return promise(i, pos, length, iomap);
 }
 
-static int tfs_iomap_begin(struct address_space *m, uint64_t pos, uint64_t length, unsigned int flags, struct iomap *iomap,
-			   struct iomap *srcmap)
+static int tfs_iomap_begin(struct address_space *m, uint64_t pos, uint64_t length, unsigned int flags,
+			   struct iomap *iomap, struct iomap *srcmap)
 {
 	struct tfs_inode *i = m->host;
 	uint64_t mask = (1ull << m->blkbits) - 1;
@@ -284,7 +284,8 @@ static bool tfs_iomap_valid(struct address_space *m, const struct iomap *iomap)
 	return iomap->validity == atomic_load(&i->map_seq);
 }
 
-static void tfs_read_mismatch(struct address_space *m, uint64_t pos, uint64_t dev_addr, uint64_t expected, uint64_t found)
+static void tfs_read_mismatch(struct address_space *m, uint64_t pos, uint64_t dev_addr, uint64_t expected,
+			      uint64_t found)
 {
 	struct tfs_inode *i = m->host;
 

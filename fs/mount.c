@@ -97,7 +97,8 @@ int vfs_mount(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs *
 	if (!err && !o.no_threads)
 		err = vfs_start_threads(fs);
 	if (err) {
-		snprintf(why, why_len, "%s", err == -EUCLEAN ? "the file system is damaged; run fsck.tallyfs" : strerror(-err));
+		snprintf(why, why_len, "%s",
+			 err == -EUCLEAN ? "the file system is damaged; run fsck.tallyfs" : strerror(-err));
 		vfs_crash(fs);
 		return err;
 	}

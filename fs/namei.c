@@ -62,7 +62,8 @@ int name_find(struct tfs_fs *fs, struct name_ref *r)
 			return err;
 		/* unlinked and gone since; numbers are not used twice, so a second time it never was there */
 		if (r->de.ino == gone)
-			return tfs_fs_error(fs, -EUCLEAN, "directory %llu has a name for inode %llu, which does not exist",
+			return tfs_fs_error(fs, -EUCLEAN,
+					    "directory %llu has a name for inode %llu, which does not exist",
 					    (unsigned long long)r->dir->ino, (unsigned long long)gone);
 		gone = r->de.ino;
 	}

@@ -25,7 +25,8 @@ static int collect(struct tfs_trans *t, uint64_t dir, uint64_t after, struct tfs
 	return err == -ENOENT ? 0 : err;
 }
 
-static bool give(vfs_fill_fn *fill, void *arg, uint64_t ino, uint64_t cookie, uint8_t type, const char *name, size_t len)
+static bool give(vfs_fill_fn *fill, void *arg, uint64_t ino, uint64_t cookie, uint8_t type, const char *name,
+		 size_t len)
 {
 	struct vfs_dirent de = { .ino = ino, .cookie = cookie, .type = type, .name = name, .len = len };
 

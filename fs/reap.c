@@ -89,8 +89,8 @@ void reap_run(struct tfs_fs *fs)
 		int err = fs->opts.ro ? 0 : reap_inode(i);
 
 		if (err && err != -EROFS)
-			log_warn("%s: inode %llu could not be removed (error %d); the next mount tries again", fs->bdev->name,
-				 (unsigned long long)i->ino, err);
+			log_warn("%s: inode %llu could not be removed (error %d); the next mount tries again",
+				 fs->bdev->name, (unsigned long long)i->ino, err);
 		icache_drop_dead(i);
 	}
 }

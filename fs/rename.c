@@ -180,7 +180,8 @@ static int find_both(struct tfs_fs *fs, struct name_ref *src, struct name_ref *d
 	return err;
 }
 
-int vfs_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdir, const char *newname, unsigned int flags)
+int vfs_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdir, const char *newname,
+	       unsigned int flags)
 {
 	struct name_ref src, dst = { 0 };
 	uint64_t credits = 2 * TRANS_CREDITS(fs), max = trans_max_credits(fs);

@@ -42,7 +42,8 @@ struct vfs_file {
 	uint64_t wb_err;
 };
 
-/* Everything above fs/super.c: opens, recovers, starts threads, finishes orphans and intents.  Reads of data work when it returns. */
+/* Everything above fs/super.c: opens, recovers, starts threads, finishes orphans and intents.  Reads of data work when
+ * it returns. */
 int vfs_mount(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs **out, char *why, size_t why_len);
 /* The part that starts threads, when opts.no_threads was set until a fork is over. */
 int vfs_start_threads(struct tfs_fs *fs);
@@ -70,17 +71,18 @@ enum {
 	VFS_SET_CTIME = 1 << 8,
 	VFS_KILL_PRIV = 1 << 9, /* clear set-id bits and file capabilities (chown, truncate, write by others) */
 };
-int vfs_setattr(struct tfs_fs *fs, uint64_t ino, unsigned int what, const struct vfs_attr *set, const struct vfs_cred *cred,
-		struct vfs_attr *attr);
+int vfs_setattr(struct tfs_fs *fs, uint64_t ino, unsigned int what, const struct vfs_attr *set,
+		const struct vfs_cred *cred, struct vfs_attr *attr);
 
 /* O_EXCL semantics: -EEXIST if the name is there.  @f may be NULL (mknod of a regular file). */
 int vfs_create(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode, const struct vfs_cred *cred, int flags,
 	       struct vfs_attr *attr, struct vfs_file **f);
-int vfs_tmpfile(struct tfs_fs *fs, uint64_t dir, mode_t mode, const struct vfs_cred *cred, int flags, struct vfs_attr *attr,
-		struct vfs_file **f);
+int vfs_tmpfile(struct tfs_fs *fs, uint64_t dir, mode_t mode, const struct vfs_cred *cred, int flags,
+		struct vfs_attr *attr, struct vfs_file **f);
 int vfs_mknod(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode, dev_t rdev, const struct vfs_cred *cred,
 	      struct vfs_attr *attr);
-int vfs_mkdir(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode, const struct vfs_cred *cred, struct vfs_attr *attr);
+int vfs_mkdir(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode, const struct vfs_cred *cred,
+	      struct vfs_attr *attr);
 int vfs_symlink(struct tfs_fs *fs, uint64_t dir, const char *name, const char *target, const struct vfs_cred *cred,
 		struct vfs_attr *attr);
 int vfs_readlink(struct tfs_fs *fs, uint64_t ino, char *buf, size_t size); /* length */
@@ -88,7 +90,8 @@ int vfs_link(struct tfs_fs *fs, uint64_t ino, uint64_t dir, const char *name, st
 int vfs_unlink(struct tfs_fs *fs, uint64_t dir, const char *name);
 int vfs_rmdir(struct tfs_fs *fs, uint64_t dir, const char *name);
 /* @flags: RENAME_NOREPLACE, RENAME_EXCHANGE */
-int vfs_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdir, const char *newname, unsigned int flags);
+int vfs_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdir, const char *newname,
+	       unsigned int flags);
 
 /* Entries after cookie @after (0: from ".").  fill returns false when its buffer is full. */
 struct vfs_dirent {
@@ -108,8 +111,8 @@ void vfs_release(struct tfs_fs *fs, struct vfs_file *f);
  * -errno: -EIO for data that could not be verified, never wrong data.  All or nothing: @use gets
  * less than @len only at the end of the file.
  */
-int vfs_read(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, size_t len, int (*use)(void *arg, struct iovec *iov, int n, size_t bytes),
-	     void *arg);
+int vfs_read(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, size_t len,
+	     int (*use)(void *arg, struct iovec *iov, int n, size_t bytes), void *arg);
 int64_t vfs_pread(struct tfs_fs *fs, struct vfs_file *f, void *buf, size_t len, uint64_t pos); /* copy; bytes */
 enum {
 	VFS_WRITE_KILL_PRIV = 1 << 0,
@@ -127,7 +130,8 @@ int vfs_fallocate(struct tfs_fs *fs, struct vfs_file *f, int mode, uint64_t pos,
 int64_t vfs_lseek(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, int whence); /* SEEK_DATA, SEEK_HOLE */
 int vfs_statfs(struct tfs_fs *fs, struct statvfs *st);
 
-int vfs_setxattr(struct tfs_fs *fs, uint64_t ino, const char *name, const void *value, size_t len, int flags, const struct vfs_cred *cred);
+int vfs_setxattr(struct tfs_fs *fs, uint64_t ino, const char *name, const void *value, size_t len, int flags,
+		 const struct vfs_cred *cred);
 int vfs_getxattr(struct tfs_fs *fs, uint64_t ino, const char *name, void *buf, size_t size); /* length */
 int vfs_listxattr(struct tfs_fs *fs, uint64_t ino, char *buf, size_t size);		     /* length */
 int vfs_removexattr(struct tfs_fs *fs, uint64_t ino, const char *name, const struct vfs_cred *cred);

@@ -108,7 +108,7 @@ static struct tfs_wb_eof *find_eof(struct tfs_inode *i, uint64_t from, uint64_t 
 	struct tfs_wb_eof *e, *found = NULL;
 
 	pthread_mutex_lock(&i->attr_lock);
-	list_for_each_entry (e, &i->wb_eofs, link) {
+	list_for_each_entry(e, &i->wb_eofs, link) {
 		if (e->fblk >= from && e->fblk < to && (!found || e->fblk >= found->fblk))
 			found = e;
 	}
@@ -121,7 +121,7 @@ static void forget_eofs(struct tfs_inode *i, uint64_t from, uint64_t to)
 	struct tfs_wb_eof *e, *n;
 
 	pthread_mutex_lock(&i->attr_lock);
-	list_for_each_entry_safe (e, n, &i->wb_eofs, link) {
+	list_for_each_entry_safe(e, n, &i->wb_eofs, link) {
 		if (e->fblk >= from && e->fblk < to) {
 			list_del_init(&e->link);
 			tl_free(e);
@@ -132,7 +132,8 @@ static void forget_eofs(struct tfs_inode *i, uint64_t from, uint64_t to)
 
 #define ENOSPC_TRIES 4
 
-/* Every dirty block has its promise, so space is there, at the latest when the transactions that free it are durable. */
+/* Every dirty block has its promise, so space is there, at the latest when the transactions that free it are durable.
+ */
 static int claim(struct tfs_fs *fs, uint64_t goal, uint64_t n, uint64_t *block, uint64_t *got)
 {
 	int err;
@@ -160,7 +161,8 @@ static void tfs_discard(struct folio *f, uint64_t pos, uint64_t len)
 	uint64_t fblk = pos >> i->fs->geom.blkbits, end = fblk + (len >> i->fs->geom.blkbits);
 
 	if (last_claim.i == i && fblk >= last_claim.fblk && fblk < last_claim.fblk + last_claim.n) {
-		alloc_cancel(i->fs, last_claim.block + (fblk - last_claim.fblk), last_claim.fblk + last_claim.n - fblk, true);
+		alloc_cancel(i->fs, last_claim.block + (fblk - last_claim.fblk), last_claim.fblk + last_claim.n - fblk,
+			     true);
 		last_claim.i = NULL;
 	}
 	forget_eofs(i, fblk, end);
@@ -216,7 +218,9 @@ static int tfs_map_blocks(struct iomap_writepage_ctx *wpc, struct address_space 
 		.addr = w.inlined ? IOMAP_NULL_ADDR : w.block << bits,
 		.offset = offset,
 		.length = got << bits,
-		.type = w.inlined ? IOMAP_INLINE : w.in_place ? IOMAP_UNWRITTEN : IOMAP_MAPPED,
+		.type = w.inlined    ? IOMAP_INLINE
+			: w.in_place ? IOMAP_UNWRITTEN
+				     : IOMAP_MAPPED,
 		.bdev = fs->bdev,
 		.validity = atomic_load(&i->map_seq),
 	};
@@ -367,7 +371,8 @@ static uint64_t part_credits(const struct wb_part *p)
 	uint64_t max = CLAIM_MAX_BYTES >> fs->geom.blkbits, left = p->len - p->done;
 	uint64_t c = extent_remove_credits(fs, STEP_EXTENTS < left ? STEP_EXTENTS : (unsigned int)left);
 
-	c += p->type == IOMAP_INLINE ? 2 * (uint64_t)fs->geom.node_size : extent_insert_credits(fs, left < max ? left : max);
+	c += p->type == IOMAP_INLINE ? 2 * (uint64_t)fs->geom.node_size
+				     : extent_insert_credits(fs, left < max ? left : max);
 	if (atomic_load(&p->i->trunc_pending))
 		c += truncate_credits(fs);
 	return c + fs->geom.node_size;
@@ -439,12 +444,14 @@ static void settle_space(struct wb_part *p)
 			space_unreserve(fs, p->len);
 		return;
 	}
-	/* units not claimed are still there; and of a file system that stopped half way nothing is certain, nor needed */
+	/* units not claimed are still there; and of a file system that stopped half way nothing is certain, nor needed
+	 */
 	if (!claimed || atomic_load(&fs->shutdown))
 		return;
 	if (p->done < p->len)
 		alloc_cancel(fs, p->block + p->done, p->len - p->done, true);
-	/* mapped by now, but as a whole dirty again: each block needs a promise once more (mapped: the hidden pool's) */
+	/* mapped by now, but as a whole dirty again: each block needs a promise once more (mapped: the hidden pool's)
+	 */
 	if (p->done && space_reserve(fs, p->done, true))
 		log_warn("inode %llu: no space promised for %llu blocks that are written again",
 			 (unsigned long long)p->i->ino, (unsigned long long)p->done);
@@ -457,13 +464,19 @@ static void part_init(struct wb_part *p, struct iomap_ioend *io, struct iomap_io
 	struct tfs_wb_eof *eof;
 	int err;
 
-	*p = (struct wb_part){ .io = io, .top = top, .i = i, .type = io->io_type, .off = io->io_offset >> bits,
-			       .len = io->io_size >> bits, .block = io->io_addr >> bits };
+	*p = (struct wb_part){ .io = io,
+			       .top = top,
+			       .i = i,
+			       .type = io->io_type,
+			       .off = io->io_offset >> bits,
+			       .len = io->io_size >> bits,
+			       .block = io->io_addr >> bits };
 	inode_hold(i);
 	if (p->type == IOMAP_INLINE) {
 		/* as long as the file was when the copy was taken */
 		eof = find_eof(i, 0, 1);
-		p->inline_len = eof && eof->size < i->fs->geom.inline_max ? (uint32_t)eof->size : i->fs->geom.inline_max;
+		p->inline_len =
+			eof && eof->size < i->fs->geom.inline_max ? (uint32_t)eof->size : i->fs->geom.inline_max;
 	}
 	if (io->io_error && !top->io_error)
 		top->io_error = io->io_error;
@@ -479,7 +492,7 @@ static void fail_batch(struct list_head *ioends, int err)
 {
 	struct iomap_ioend *top, *next, *io;
 
-	list_for_each_entry_safe (top, next, ioends, io_list) {
+	list_for_each_entry_safe(top, next, ioends, io_list) {
 		struct tfs_inode *i = top->io_mapping->host;
 		struct wb_part p;
 
@@ -489,7 +502,7 @@ static void fail_batch(struct list_head *ioends, int err)
 		part_init(&p, top, top);
 		settle_space(&p);
 		inode_put(p.i);
-		list_for_each_entry (io, &top->io_merged, io_list) {
+		list_for_each_entry(io, &top->io_merged, io_list) {
 			part_init(&p, io, top);
 			settle_space(&p);
 			inode_put(p.i);
@@ -505,9 +518,9 @@ static unsigned int count_parts(struct list_head *ioends)
 	struct iomap_ioend *top, *io;
 	unsigned int n = 0;
 
-	list_for_each_entry (top, ioends, io_list) {
+	list_for_each_entry(top, ioends, io_list) {
 		n++;
-		list_for_each_entry (io, &top->io_merged, io_list)
+		list_for_each_entry(io, &top->io_merged, io_list)
 			n++;
 	}
 	return n;
@@ -524,9 +537,9 @@ static void tfs_end_ioends(void *host_fs, struct list_head *ioends)
 		fail_batch(ioends, -ENOMEM);
 		return;
 	}
-	list_for_each_entry (top, ioends, io_list) {
+	list_for_each_entry(top, ioends, io_list) {
 		part_init(&parts[k++], top, top);
-		list_for_each_entry (io, &top->io_merged, io_list)
+		list_for_each_entry(io, &top->io_merged, io_list)
 			part_init(&parts[k++], io, top);
 	}
 	commit_parts(fs, parts, nr);
@@ -535,7 +548,7 @@ static void tfs_end_ioends(void *host_fs, struct list_head *ioends)
 		forget_eofs(parts[k].i, parts[k].off, parts[k].off + parts[k].len);
 		tl_free(parts[k].data);
 	}
-	list_for_each_entry_safe (top, next, ioends, io_list) {
+	list_for_each_entry_safe(top, next, ioends, io_list) {
 		list_del_init(&top->io_list);
 		iomap_finish_ioends(top, top->io_error);
 	}
@@ -563,7 +576,7 @@ static int tfs_writepages(struct address_space *m, struct writeback_control *wbc
 {
 	struct tfs_inode *i = m->host;
 	struct iomap_writeback_ops *ops = &i->fs->icache->wb_ops;
-	struct iomap_writepage_ctx wpc = { .ops = ops, .app = TFS_APP_DATA };
+	struct iomap_writepage_ctx wpc = { .ops = ops, .bs = i->fs->icache->wb_bios, .app = TFS_APP_DATA };
 
 	return iomap_writepages(m, wbc, &wpc, ops);
 }

@@ -27,7 +27,8 @@ static int check_name(const char *name)
 /* A value may be 64 KiB in chunks of a quarter of a node, each logged with the node it is in; the old one likewise. */
 static uint64_t xattr_credits(struct tfs_fs *fs, size_t len)
 {
-	uint64_t want = TRANS_CREDITS(fs) + 4 * (uint64_t)len + 4 * (uint64_t)TFS_XATTR_MAX, max = trans_max_credits(fs);
+	uint64_t want = TRANS_CREDITS(fs) + 4 * (uint64_t)len + 4 * (uint64_t)TFS_XATTR_MAX,
+		 max = trans_max_credits(fs);
 
 	return want < max ? want : max;
 }

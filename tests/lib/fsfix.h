@@ -16,10 +16,10 @@
 			fx_die(__FILE__, __LINE__, #cond, (long long)0); \
 	} while (0)
 /* @expr must give @want; says what it gave. */
-#define FX_IS(expr, want)                                                \
-	do {                                                             \
-		long long got_ = (long long)(expr);                      \
-		if (got_ != (long long)(want))                           \
+#define FX_IS(expr, want)                                                     \
+	do {                                                                  \
+		long long got_ = (long long)(expr);                           \
+		if (got_ != (long long)(want))                                \
 			fx_die(__FILE__, __LINE__, #expr " is " #want, got_); \
 	} while (0)
 #define FX_OK(expr) FX_IS(expr, 0)

@@ -72,7 +72,8 @@ static void do_read(struct model *m)
 	pick_range(m, &pos, &len);
 	want = pos >= m->size ? 0 : len < m->size - pos ? len : m->size - pos;
 	n = vfs_pread(fx.fs, m->f, m->buf, len, pos);
-	cr_assert_eq(n, (int64_t)want, "op %llu: read %lld of %llu", (unsigned long long)m->op, (long long)n, (unsigned long long)want);
+	cr_assert_eq(n, (int64_t)want, "op %llu: read %lld of %llu", (unsigned long long)m->op, (long long)n,
+		     (unsigned long long)want);
 	cr_assert(!memcmp(m->buf, m->data + pos, want), "op %llu: read %llu+%llu differs", (unsigned long long)m->op,
 		  (unsigned long long)pos, (unsigned long long)want);
 }
@@ -89,8 +90,8 @@ static void do_truncate(struct model *m)
 
 static void do_falloc(struct model *m)
 {
-	static const int modes[] = { 0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE,
-				     FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE };
+	static const int modes[] = { 0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				     FALLOC_FL_ZERO_RANGE, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE };
 	int mode = modes[test_rand(&m->rng) % ARRAY_SIZE(modes)];
 	uint64_t pos, len, end;
 
@@ -113,7 +114,8 @@ static void do_seek(struct model *m)
 	if (pos >= m->size)
 		cr_assert_eq(data, -ENXIO);
 	for (; pos < stop; pos++)
-		cr_assert_eq(m->data[pos], 0, "op %llu: data at %llu in a hole", (unsigned long long)m->op, (unsigned long long)pos);
+		cr_assert_eq(m->data[pos], 0, "op %llu: data at %llu in a hole", (unsigned long long)m->op,
+			     (unsigned long long)pos);
 }
 
 static void reopen(struct model *m)
