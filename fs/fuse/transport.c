@@ -25,8 +25,8 @@ _Static_assert(WRITE_HEADERS == 80, "kernel ABI");
 #define EXTRA_IDLE 2
 /* Wakes a thread out of read(2); the handler does nothing. */
 #define KICK_SIGNAL SIGUSR2
-/* Room for one reply: IOV_MAX of Linux. */
-#define MAX_IOV 1024
+/* While a thread spins it looks at the clock once in so many times. */
+#define LOOKS_PER_CLOCK 8
 
 struct worker {
 	struct list_head link;
@@ -143,12 +143,13 @@ int transport_reply_data(fuse_req_t req, const void *data, size_t len)
 static void spin(struct transport *tr)
 {
 	struct pollfd pfd = { .fd = tr->fd, .events = POLLIN };
+	unsigned int looks = 0;
 	uint64_t end;
 
 	if (!tr->cfg.spin_us || atomic_exchange(&tr->spinner, true))
 		return;
 	end = now_ns() + tr->cfg.spin_us * 1000ull;
-	while (!poll(&pfd, 1, 0) && now_ns() < end)
+	while (!poll(&pfd, 1, 0) && (++looks % LOOKS_PER_CLOCK || now_ns() < end))
 		;
 	atomic_store(&tr->spinner, false);
 }
