@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* An inode's attributes: to the item in the tree, and to those who ask. */
+#include <errno.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+#include "fs/inode.h"
+
+static struct tfs_time time_put(struct timespec ts)
+{
+	return (struct tfs_time){ .sec = le64_of((uint64_t)ts.tv_sec), .nsec = le32_of((uint32_t)ts.tv_nsec) };
+}
+
+struct timespec tfs_now(void)
+{
+	struct timespec ts;
+
+	/* the kernel's own clock for file times: a coarse one, so that both agree on "the same moment" */
+	clock_gettime(CLOCK_REALTIME_COARSE, &ts);
+	return ts;
+}
+
+void inode_item_of(struct tfs_inode *i, struct tfs_inode_item *it)
+{
+	struct tfs_iattr a;
+
+	pthread_mutex_lock(&i->attr_lock);
+	a = i->a;
+	pthread_mutex_unlock(&i->attr_lock);
+	*it = (struct tfs_inode_item){
+		.mode = le32_of(a.mode),
+		.uid = le32_of(a.uid),
+		.gid = le32_of(a.gid),
+		.nlink = le32_of(a.nlink),
+		.size = le64_of(S_ISDIR(a.mode) ? a.entries : i->d_size),
+		.blocks = le64_of(a.blocks),
+		.generation = le64_of(a.generation),
+		.rdev = le64_of((uint64_t)major(a.rdev) << 32 | minor(a.rdev)),
+		.flags = le32_of(a.flags),
+		.xattr_value_id = le32_of(a.xattr_value_id),
+		.atime = time_put(a.atime),
+		.mtime = time_put(a.mtime),
+		.ctime = time_put(a.ctime),
+		.btime = time_put(a.btime),
+	};
+}
+
+int inode_prefault(struct tfs_trans *t, uint64_t ino)
+{
+	struct tkey key = TKEY(ino, TFS_KEY_INODE, 0);
+
+	return btree_prefault(t, TFS_TREE_FS, &key);
+}
+
+int inode_write(struct tfs_trans *t, struct tfs_inode *i)
+{
+	struct tfs_inode_item it;
+	int err;
+
+	/* first: what changes from here on is stale again */
+	atomic_store(&i->stale, false);
+	inode_item_of(i, &it);
+	atomic_store(&i->txid, t->txid);
+	err = inode_item_write(t, i->ino, &it);
+	if (err)
+		atomic_store(&i->stale, true);
+	return err;
+}
+
+void inode_mark_dirty(struct tfs_inode *i)
+{
+	struct tfs_icache *ic = i->fs->icache;
+
+	atomic_store(&i->stale, true);
+	pthread_mutex_lock(&ic->lock);
+	if (list_empty(&i->dirty))
+		list_add_tail(&i->dirty, &ic->dirty);
+	pthread_mutex_unlock(&ic->lock);
+}
+
+static int flush_in_section(struct tfs_trans *t, struct tfs_inode *i, uint64_t size)
+{
+	int err = inode_prefault(t, i->ino);
+
+	if (err)
+		return err;
+	/* all of the file below @size is on the device; a truncation since then has made i_size smaller */
+	if (inode_is_reg(i) && !atomic_load(&i->trunc_pending)) {
+		uint64_t now = i_size_read(&i->mapping);
+
+		size = size < now ? size : now;
+		if (size > i->d_size) {
+			i->d_size = size;
+			atomic_store(&i->data_txid, t->txid);
+		}
+	}
+	return inode_write(t, i);
+}
+
+static bool item_lags(struct tfs_inode *i, bool size_only)
+{
+	return (!size_only && atomic_load(&i->stale)) ||
+	       (inode_is_reg(i) && atomic_load(&i->d_size) != i_size_read(&i->mapping));
+}
+
+int inode_flush(struct tfs_inode *i, bool size_only)
+{
+	struct tfs_icache *ic = i->fs->icache;
+	struct tfs_trans t;
+	uint64_t size = 0;
+	bool dirty;
+	int err;
+
+	pthread_mutex_lock(&ic->lock);
+	dirty = !list_empty(&i->dirty);
+	if (!size_only)
+		list_del_init(&i->dirty);
+	pthread_mutex_unlock(&ic->lock);
+	if (!dirty || !item_lags(i, size_only))
+		return 0;
+	if (inode_is_reg(i)) {
+		/* a writer dirties first and moves the size after: size read first, then nothing dirty, means all of it
+		 * is written */
+		size = i_size_read(&i->mapping);
+		if (filemap_range_busy(&i->mapping, 0, UINT64_MAX))
+			size = 0;
+	}
+	do {
+		err = trans_begin(&t, i->fs, TRANS_CREDITS(i->fs));
+		if (!err)
+			err = flush_in_section(&t, i, size);
+	} while (trans_again(&t, &err));
+	if (err)
+		inode_mark_dirty(i);
+	return err;
+}
+
+int icache_flush(struct tfs_fs *fs)
+{
+	struct tfs_icache *ic = fs->icache;
+	struct tfs_inode *i;
+	int err = 0, err2;
+	uint64_t n;
+
+	pthread_mutex_lock(&ic->lock);
+	n = ic->nr_inodes; /* those that fail go back to the list: bounded */
+	pthread_mutex_unlock(&ic->lock);
+	while (n--) {
+		i = NULL;
+		pthread_mutex_lock(&ic->lock);
+		if (!list_empty(&ic->dirty)) {
+			i = list_first_entry(&ic->dirty, struct tfs_inode, dirty);
+			list_move_tail(&i->dirty, &ic->dirty);
+			if (i->state & INODE_FREEING) {
+				pthread_mutex_unlock(&ic->lock);
+				continue;
+			}
+			i->refs++;
+			list_del_init(&i->lru);
+		}
+		pthread_mutex_unlock(&ic->lock);
+		if (!i)
+			break;
+		err2 = inode_flush(i, false);
+		err = err ? err : err2;
+		inode_put(i);
+	}
+	return err;
+}
+
+/* Blocks that wait for their first writeback are as good as used (else a fresh file looks sparse). */
+static uint64_t blocks_to_be(struct tfs_inode *i, uint64_t blocks, uint64_t size)
+{
+	uint64_t sum = blocks + atomic_load(&i->mapping.nr_dirty_blocks);
+	uint64_t most = div_up(size, i->fs->geom.block_size);
+
+	/* dirty blocks may have a place already: never more than the size explains */
+	if (sum > most)
+		sum = blocks > most ? blocks : most;
+	return sum;
+}
+
+void inode_attr(struct tfs_inode *i, struct vfs_attr *attr)
+{
+	struct tfs_iattr a;
+
+	pthread_mutex_lock(&i->attr_lock);
+	a = i->a;
+	pthread_mutex_unlock(&i->attr_lock);
+	*attr = (struct vfs_attr){
+		.ino = i->ino,
+		.generation = a.generation,
+		.blocks512 = a.blocks << (i->fs->geom.blkbits - 9),
+		.mode = a.mode,
+		.nlink = a.nlink,
+		.uid = a.uid,
+		.gid = a.gid,
+		.rdev = a.rdev,
+		.atime = a.atime,
+		.mtime = a.mtime,
+		.ctime = a.ctime,
+		.btime = a.btime,
+	};
+	if (S_ISREG(a.mode)) {
+		attr->size = i_size_read(&i->mapping);
+		attr->blocks512 = blocks_to_be(i, a.blocks, attr->size) << (i->fs->geom.blkbits - 9);
+	} else if (S_ISDIR(a.mode)) {
+		attr->size = a.entries;
+	} else {
+		attr->size = i->d_size;
+	}
+}
