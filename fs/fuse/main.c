@@ -251,14 +251,15 @@ static int run(struct daemon *d)
 		err = daemon_fork(EXIT_FAIL);
 	if (!err)
 		err = start_threads(d);
-	if (err) {
+	if (err)
 		fprintf(stderr, "tallyfs: %s: cannot serve: %s\n", d->opts.source, strerror(-err));
-		if (fr->tr)
-			transport_stop(fr->tr);
-	} else {
+	else
 		serve(d);
+	/* Here, for when DESTROY has closed everything and its thread is still on its way out. */
+	if (fr->tr)
+		transport_stop(fr->tr);
+	if (!err)
 		daemon_forget_device(fuse_session_fd(fr->se));
-	}
 	front_close_fs(fr);
 	fuse_session_unmount(fr->se);
 	if (!d->fuseblk)
