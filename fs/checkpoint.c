@@ -2,10 +2,12 @@
 /*
  * Checkpoint: committed images go home, then the log is empty.
  *
- * Order: images written -> FLUSH -> header copy 0 with the new tail -> FLUSH ->
- * header copy 1 -> FLUSH.  The log's space is reused only after the last of
- * these, so whichever header copy a crash leaves in force, the log it points to is whole:
- * replaying transactions that are home already writes the same once more.
+ * Order: images and copies of the superblock -> FLUSH -> primary superblock -> FLUSH ->
+ * header copy 0 with the new tail -> FLUSH -> header copy 1 -> FLUSH.  The log's space is
+ * reused only after the last of these, so whichever header copy a crash leaves in force, the
+ * log it points to is whole: replaying transactions that are home already writes the same once
+ * more.  Without a superblock nobody finds the log, so the primary is never in flight
+ * together with its copies: a cut that ruins all that is being written leaves one.
  *
  * The generation goes up first: what is committed from now on starts with full
  * images again, for the ones logged so far are about to be cut off.
@@ -42,15 +44,23 @@ int home_write(struct home_writer *w, uint64_t off, const void *data, uint32_t b
 	return err;
 }
 
-int home_write_super(struct bdev *b, const struct tfs_geom *g, const void *super)
+int home_write_super_copies(struct bdev *b, const struct tfs_geom *g, const void *super)
 {
-	int i, err;
+	int i, err = 0;
 
-	err = bdev_write(b, super, TFS_SUPER_BYTES, g->super_block << g->blkbits);
 	for (i = 0; i < 2 && !err; i++)
 		if (g->super_copies[i])
 			err = bdev_write(b, super, TFS_SUPER_BYTES, g->super_copies[i] << g->blkbits);
 	return err;
+}
+
+int home_write_super(struct bdev *b, const struct tfs_geom *g, const void *super)
+{
+	int err = bdev_flush(b);
+
+	if (!err)
+		err = bdev_write(b, super, TFS_SUPER_BYTES, g->super_block << g->blkbits);
+	return err ? err : bdev_flush(b);
 }
 
 static int by_block(const struct list_head *a, const struct list_head *b)
@@ -65,20 +75,25 @@ static int write_home(struct tfs_journal *j)
 {
 	struct tfs_fs *fs = j->fs;
 	struct home_writer w = { .bdev = fs->bdev };
+	const void *super = NULL;
 	struct tfs_buf *b;
 	int err = 0;
 
 	list_sort(&j->ckpt, by_block);
 	list_for_each_entry(b, &j->ckpt, ckpt_list) {
 		if (b->kind == BUF_SUPER)
-			err = home_write_super(fs->bdev, &fs->geom, b->committed->data);
+			super = b->committed->data;
 		else
 			err = home_write(&w, tfs_block_to_byte(fs, b->block), b->committed->data, b->bytes);
 		if (err)
 			return err;
 	}
 	err = home_flush(&w);
-	return err ? err : bdev_flush(fs->bdev);
+	if (!err && super)
+		err = home_write_super_copies(fs->bdev, &fs->geom, super);
+	if (err)
+		return err;
+	return super ? home_write_super(fs->bdev, &fs->geom, super) : bdev_flush(fs->bdev);
 }
 
 static int empty_log(struct tfs_journal *j)
@@ -143,9 +158,9 @@ void journal_mark_broken(struct tfs_journal *j)
 	s->mismatches = le64_of(atomic_load(&fs->mismatches));
 	tfs_super_seal(s);
 	if (!err)
-		err = home_write_super(fs->bdev, &fs->geom, s);
+		err = home_write_super_copies(fs->bdev, &fs->geom, s);
 	if (!err)
-		err = bdev_flush(fs->bdev);
+		err = home_write_super(fs->bdev, &fs->geom, s);
 	if (err)
 		log_err("%s: could not be marked as in need of a check: %s", fs->bdev->name, strerror(-err));
 	tl_free(s);

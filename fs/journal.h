@@ -10,8 +10,8 @@
  *   -> payload written -> FLUSH (also makes all data written so far durable)
  *   -> two commit records -> FLUSH -> durable: waiters woken, blocks freed by the
  *   transaction given to the allocator.
- * Checkpoint: committed images written home (superblock copies too) -> FLUSH -> header
- * copy 0 with the new tail -> FLUSH -> header copy 1.
+ * Checkpoint: committed images written home (superblock copies too) -> FLUSH -> primary superblock
+ * -> FLUSH -> header copy 0 with the new tail -> FLUSH -> header copy 1.
  */
 #ifndef FS_JOURNAL_H
 #define FS_JOURNAL_H

@@ -115,7 +115,11 @@ struct home_writer {
 /* @data at device byte @off; adjacent pieces are merged, so it must stay until home_flush. */
 int home_write(struct home_writer *w, uint64_t off, const void *data, uint32_t bytes);
 int home_flush(struct home_writer *w);
-/* The superblock goes to its place and to its copies. */
+/*
+ * The superblock goes to its copies, and, when all that was written before is durable, to its
+ * own place; home_write_super ends with a flush.  In this order: one of them is whole after any cut.
+ */
+int home_write_super_copies(struct bdev *b, const struct tfs_geom *g, const void *super);
 int home_write_super(struct bdev *b, const struct tfs_geom *g, const void *super);
 
 #endif

@@ -74,15 +74,16 @@ static int read_headers(struct scan *s)
 
 /* ---- records ---- */
 
+/* Is a structure of this size what belongs there?  The log may say anything. */
 static bool place_ok(const struct tfs_geom *g, uint64_t block, uint32_t bytes)
 {
-	uint64_t n = div_up(bytes, g->block_size);
+	static const enum tfs_buf_kind kinds[] = { BUF_SUPER, BUF_GROUP, BUF_BITMAP, BUF_TUPLE, BUF_NODE };
+	unsigned int i;
 
-	if (bytes != TFS_SUPER_BYTES && bytes != g->block_size && bytes != g->node_size)
-		return false;
-	if (block < g->super_block || block >= g->total_blocks || n > g->total_blocks - block)
-		return false;
-	return block + n <= g->journal_start || block >= g->journal_start + g->journal_blocks;
+	for (i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (bytes == buf_kind_bytes(g, kinds[i]) && buf_place_ok(g, block, kinds[i]))
+			return true;
+	return false;
 }
 
 static int replay_revoke(struct scan *s, uint64_t txid, uint64_t block, uint32_t n)
@@ -252,37 +253,47 @@ int journal_recover_scan(struct bdev *b, const struct tfs_super *super, const st
 /* ---- writing home ---- */
 
 struct apply {
-	struct bdev *b;
 	const struct tfs_geom *g;
 	struct home_writer w;
+	const void *super; /* the log's superblock, if it holds one */
 };
 
 static int apply_one(void *arg, uint64_t block, uint32_t bytes, const void *data)
 {
 	struct apply *a = arg;
 
-	if (block == a->g->super_block)
-		return home_write_super(a->b, a->g, data);
+	if (block == a->g->super_block) {
+		a->super = data;
+		return 0;
+	}
 	return home_write(&a->w, block << a->g->blkbits, data, bytes);
+}
+
+/* In the order of a checkpoint: see there why the primary superblock is written alone. */
+static int apply_overlay(struct bdev *b, const struct tfs_geom *g, const struct tfs_overlay *o)
+{
+	struct apply a = { .g = g, .w = { .bdev = b } };
+	int err = overlay_each(o, apply_one, &a);
+
+	if (!err)
+		err = home_flush(&a.w);
+	if (!err && a.super)
+		err = home_write_super_copies(b, g, a.super);
+	if (err)
+		return err;
+	return a.super ? home_write_super(b, g, a.super) : bdev_flush(b);
 }
 
 int journal_recover_apply(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g,
 			  struct tfs_recovery *r)
 {
-	struct apply a = { .b = b, .g = g, .w = { .bdev = b } };
 	struct log_ring ring;
 	struct log_head h;
-	int err = 0;
+	int err;
 
 	if (r->corrupt)
 		return -EUCLEAN;
-	if (r->overlay) {
-		err = overlay_each(r->overlay, apply_one, &a);
-		if (!err)
-			err = home_flush(&a.w);
-		if (!err)
-			err = bdev_flush(b);
-	}
+	err = r->overlay ? apply_overlay(b, g, r->overlay) : 0;
 	if (err)
 		return err;
 	/* Only behind the flush: with the new epoch the old transactions do not exist any more. */

@@ -173,6 +173,14 @@ static void apply_torn(uint8_t *image, const struct event *e, uint64_t *rng)
 			memcpy(image + e->off + o, e->data + o, min_t(uint64_t, SECTOR_SIZE, e->len - o));
 }
 
+/* Sectors whose write the cut interrupted: neither old nor new. */
+static void apply_ruin(uint8_t *image, const struct event *e, uint64_t *rng)
+{
+	if (e->kind != EV_FLUSH)
+		for (uint64_t o = 0; o < e->len; o++)
+			image[e->off + o] = (uint8_t)(test_rand(rng) >> 56);
+}
+
 static void apply_subset(struct crashdev *cd, uint64_t from, uint64_t to, bool torn, uint64_t *rng, uint8_t *out)
 {
 	uint64_t *order = must(malloc((to - from + 1) * sizeof(*order))), nr = 0, tear;
@@ -210,6 +218,9 @@ void crashdev_image(struct crashdev *cd, uint64_t events, enum crash_mode mode, 
 	if (mode == CRASH_ALL)
 		for (uint64_t i = flushed; i < events; i++)
 			apply(out, &cd->events[i]);
+	else if (mode == CRASH_RUINED)
+		for (uint64_t i = flushed; i < events; i++)
+			apply_ruin(out, &cd->events[i], rng);
 	else if (mode != CRASH_NONE)
 		apply_subset(cd, flushed, events, mode == CRASH_TORN, rng, out);
 	pthread_mutex_unlock(&cd->lock);

@@ -5,7 +5,7 @@
  *
  * What a flush confirmed is there.  Of what came after the last flush before
  * the cut, any subset may have reached the medium, in any order, and a write may
- * be torn at any 512-byte sector.
+ * be torn at any 512-byte sector, or have ruined the sectors it was to change.
  */
 #ifndef TESTS_CRASHDEV_H
 #define TESTS_CRASHDEV_H
@@ -28,6 +28,7 @@ enum crash_mode {
 	CRASH_NONE,   /* nothing since the last flush arrived */
 	CRASH_SUBSET, /* a random subset in random order */
 	CRASH_TORN,   /* a random subset, one of them torn */
+	CRASH_RUINED, /* whatever was being written since the last flush holds rubbish */
 	CRASH_MODES,
 };
 /*
