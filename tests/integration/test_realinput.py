@@ -20,7 +20,7 @@ def timed(what, start):
 def linux_tree(work, image, mnt):
     if not os.path.exists(TAR):
         raise AssertionError(f'{TAR} is not there: apt-get install linux-source-6.1, or name it in LINUX_TAR')
-    start = time.monotonic()
+    start, begun = time.monotonic(), time.time_ns()
     os.mkdir(f'{work}/original')
     tally.run(['tar', '-xf', TAR, '-C', f'{work}/original'], timeout=1800)
     with Mount(image, mnt) as m:
@@ -33,6 +33,9 @@ def linux_tree(work, image, mnt):
         files = sum(len(f) for _, _, f in os.walk(m / 'linux'))
         one, two = tally.describe(f'{work}/original'), tally.describe(m / 'linux')
         del one['.'], two['.']                 # made by two mkdirs
+        for fact in [*one.values(), *two.values()]:
+            if fact[3] > begun:                # a folder that tar came back to keeps the time of unpacking
+                fact[3] = 'unpacked'
         tally.same(one, two)
     tally.fsck(image)
     timed(f'linux-source: {files} files the same after a remount', start)
