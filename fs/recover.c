@@ -269,6 +269,23 @@ static int apply_one(void *arg, uint64_t block, uint32_t bytes, const void *data
 	return home_write(&a->w, block << a->g->blkbits, data, bytes);
 }
 
+/*
+ * The primary superblock is no good, and what is in force was read from a copy or the log.  It comes
+ * first then, while the copies are left alone: the log knows all that it is ahead of.
+ */
+static int restore_primary(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g,
+			   const struct tfs_overlay *o)
+{
+	const void *logged = o ? overlay_lookup(o, g->super_block, &(uint32_t){ 0 }) : NULL;
+	struct tfs_super primary;
+	struct tfs_geom geom;
+	char why[128];
+
+	if (!tfs_super_read(b, 0, &primary, &geom, why, sizeof(why)))
+		return 0;
+	return home_write_super(b, g, logged ? logged : super);
+}
+
 /* In the order of a checkpoint: see there why the primary superblock is written alone. */
 static int apply_overlay(struct bdev *b, const struct tfs_geom *g, const struct tfs_overlay *o)
 {
@@ -293,7 +310,9 @@ int journal_recover_apply(struct bdev *b, const struct tfs_super *super, const s
 
 	if (r->corrupt)
 		return -EUCLEAN;
-	err = r->overlay ? apply_overlay(b, g, r->overlay) : 0;
+	err = restore_primary(b, super, g, r->overlay);
+	if (!err && r->overlay)
+		err = apply_overlay(b, g, r->overlay);
 	if (err)
 		return err;
 	/* Only behind the flush: with the new epoch the old transactions do not exist any more. */
