@@ -24,6 +24,11 @@
  */
 int space_reserve(struct tfs_fs *fs, uint64_t blocks, bool overwrite);
 void space_unreserve(struct tfs_fs *fs, uint64_t blocks);
+/*
+ * The same for blocks that are dirty already, because writing them has failed: never refused, never waits.
+ * Should there be no such space, everybody else waits until it is there.
+ */
+void space_reserve_again(struct tfs_fs *fs, uint64_t blocks);
 /* Before a namespace operation that may grow trees: waits or -ENOSPC.  Deleting never asks. */
 int space_check_meta(struct tfs_fs *fs);
 /* For statfs: blocks free for users, and all free ones. */

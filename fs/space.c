@@ -132,6 +132,15 @@ int space_reserve(struct tfs_fs *fs, uint64_t blocks, bool overwrite)
 	return err;
 }
 
+void space_reserve_again(struct tfs_fs *fs, uint64_t blocks)
+{
+	struct tfs_alloc *a = fs->alloc;
+
+	pthread_mutex_lock(&a->lock);
+	a->reserved += blocks;
+	pthread_mutex_unlock(&a->lock);
+}
+
 void space_unreserve(struct tfs_fs *fs, uint64_t blocks)
 {
 	struct tfs_alloc *a = fs->alloc;

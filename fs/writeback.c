@@ -11,7 +11,7 @@
  *      | alloc_data: the unit becomes the claim        unwritten or inline: the unit stays
  *      v                                                        v
  *   claim -- I/O --> alloc_commit in the transaction      given back when the transaction is made
- *      \-- error --> alloc_cancel: the claim becomes the unit of the block, which is dirty again
+ *      \-- error --> alloc_cancel: the claim becomes the unit of the block, which is dirty again (tfs_redirty)
  *
  * The size on disk never passes the end of what is there: for the EOF block
  * the size at the moment its copy was taken is remembered (struct tfs_wb_eof),
@@ -130,6 +130,20 @@ static void forget_eofs(struct tfs_inode *i, uint64_t from, uint64_t to)
 	pthread_mutex_unlock(&i->attr_lock);
 }
 
+/*
+ * The copy of the EOF block that is about to be taken has the truncation committed with it.  No block behind
+ * may be on its way then: it would be mapped behind EOF, or its place go free while the device writes to
+ * it.  No new one starts: the size was changed before, and who had seen the old one holds a folio lock, which
+ * this waits for.  (The EOF block's own folio is locked and not under writeback.)
+ */
+static void settle_behind_eof(struct tfs_inode *i, uint64_t isize)
+{
+	struct address_space *m = &i->mapping;
+
+	if (atomic_load(&i->trunc_pending) && isize == i->trunc_size)
+		truncate_inode_pages(m, ((isize >> m->folio_shift) + 1) << m->folio_shift);
+}
+
 #define ENOSPC_TRIES 4
 
 /* Every dirty block has its promise, so space is there, at the latest when the transactions that free it are durable.
@@ -195,6 +209,7 @@ static int tfs_map_blocks(struct iomap_writepage_ctx *wpc, struct address_space 
 		return err;
 	got = w.n;
 	if (tail && fblk == eof) {
+		settle_behind_eof(i, isize);
 		err = note_eof(i, fblk, isize);
 		if (err)
 			return err;
@@ -358,7 +373,8 @@ static int step_apply(struct tfs_trans *t, struct wb_part *p)
 		return truncate_apply(t, p->i, eof->size);
 	if (eof && eof->fblk == to - 1 && eof->size < size)
 		size = eof->size;
-	if (isize < size)
+	/* taken before a truncation that is not in the tree yet: until then the file is what it was, with its old size */
+	if (isize < size && !atomic_load(&p->i->trunc_pending))
 		size = isize;
 	if (size > p->i->d_size)
 		p->i->d_size = size;
@@ -433,7 +449,13 @@ static void commit_parts(struct tfs_fs *fs, struct wb_part *parts, unsigned int 
 	}
 }
 
-/* Space of a part: what was not used goes back; what is dirty again gets its promise back. */
+/*
+ * Promises of parts that failed, to be handed on to the blocks that become dirty again when their ioends are
+ * finished, which the same worker does next.  Blocks dirtied meanwhile have one of their own.
+ */
+static __thread uint64_t handed_on;
+
+/* Space of a part: what was not used goes back, or is kept for tfs_redirty. */
 static void settle_space(struct wb_part *p)
 {
 	struct tfs_fs *fs = p->i->fs;
@@ -444,17 +466,34 @@ static void settle_space(struct wb_part *p)
 			space_unreserve(fs, p->len);
 		return;
 	}
-	/* units not claimed are still there; and of a file system that stopped half way nothing is certain, nor needed
-	 */
-	if (!claimed || atomic_load(&fs->shutdown))
+	/* of a file system that stopped half way nothing is certain, nor needed */
+	if (atomic_load(&fs->shutdown))
 		return;
-	if (p->done < p->len)
+	if (!claimed) {
+		handed_on += p->len;
+	} else if (p->done < p->len) {
 		alloc_cancel(fs, p->block + p->done, p->len - p->done, true);
-	/* mapped by now, but as a whole dirty again: each block needs a promise once more (mapped: the hidden pool's)
-	 */
-	if (p->done && space_reserve(fs, p->done, true))
-		log_warn("inode %llu: no space promised for %llu blocks that are written again",
-			 (unsigned long long)p->i->ino, (unsigned long long)p->done);
+		handed_on += p->len - p->done;
+	}
+}
+
+/* Blocks that are dirty once more need a promise once more, also those that a committed step has mapped. */
+static void tfs_redirty(struct address_space *m, uint64_t nblocks)
+{
+	struct tfs_inode *i = m->host;
+	uint64_t have = nblocks < handed_on ? nblocks : handed_on;
+
+	if (atomic_load(&i->fs->shutdown))
+		return;
+	handed_on -= have;
+	space_reserve_again(i->fs, nblocks - have);
+}
+
+static void settle_rest(struct tfs_fs *fs)
+{
+	if (handed_on)
+		space_unreserve(fs, handed_on);
+	handed_on = 0;
 }
 
 static void part_init(struct wb_part *p, struct iomap_ioend *io, struct iomap_ioend *top)
@@ -509,6 +548,7 @@ static void fail_batch(struct list_head *ioends, int err)
 		}
 		forget_eofs(i, 0, UINT64_MAX);
 		iomap_finish_ioends(top, top->io_error);
+		settle_rest(i->fs);
 		inode_put(i);
 	}
 }
@@ -552,6 +592,7 @@ static void tfs_end_ioends(void *host_fs, struct list_head *ioends)
 		list_del_init(&top->io_list);
 		iomap_finish_ioends(top, top->io_error);
 	}
+	settle_rest(fs);
 	/* the references kept the inodes in memory until here */
 	for (k = 0; k < nr; k++)
 		inode_put(parts[k].i);
@@ -607,6 +648,7 @@ static void tfs_drop(struct address_space *m)
 const struct address_space_ops tfs_aops = {
 	.writepages = tfs_writepages,
 	.undirty = tfs_undirty,
+	.redirty = tfs_redirty,
 	.grab = tfs_grab,
 	.drop = tfs_drop,
 };
