@@ -40,21 +40,22 @@ enum {
 };
 
 struct tfs_mount_opts {
-	bool ro;	   /* the device is never written; the journal is replayed into memory */
-	bool norecovery;   /* with ro: do not even replay */
-	bool whole_journal; /* with ro too: refuse a damaged journal, which would show an older state than was promised */
-	bool no_verify;	   /* data reads unverified: measurement only */
+	bool ro;	    /* the device is never written; the journal is replayed into memory */
+	bool norecovery;    /* with ro: do not even replay */
+	bool whole_journal; /* with ro too: refuse a damaged journal, which would show an older state than was promised
+			     */
+	bool no_verify;	    /* data reads unverified: measurement only */
 	uint64_t cache_size, dirty_size; /* bytes; 0: defaults */
 	unsigned int commit_interval;	 /* seconds; 0: default 5 */
 	enum tfs_errors errors;
 	unsigned int break_rules; /* tests of the tests: TFS_BREAK_* */
-	bool no_threads;   /* tests: no periodic commits, no flusher; the caller drives everything */
+	bool no_threads;	  /* tests: no periodic commits, no flusher; the caller drives everything */
 };
 
 struct tfs_geom {
 	uint32_t block_size, node_size;
 	unsigned int blkbits;
-	uint32_t node_blocks;	  /* blocks per tree node */
+	uint32_t node_blocks; /* blocks per tree node */
 	uint32_t blocks_per_group;
 	uint32_t group_hdr_blocks; /* of a group header, a superblock */
 	uint32_t tuples_per_block;
@@ -85,15 +86,15 @@ struct tfs_fs {
 	struct tfs_mount_opts opts;
 
 	pthread_rwlock_t meta_lock;
-	struct tfs_counters cnt;		   /* meta_lock */
+	struct tfs_counters cnt;		  /* meta_lock */
 	struct tfs_tree_root roots[TFS_NR_TREES]; /* meta_lock */
-	bool super_dirty;			   /* meta_lock: cnt, roots or state changed in the running transaction */
+	bool super_dirty; /* meta_lock: cnt, roots or state changed in the running transaction */
 
 	struct tfs_overlay *overlay; /* ro: what the log says, over what the device says; or NULL */
-	atomic_bool read_only; /* mounted ro, or gone read-only after an error */
-	atomic_int shutdown;   /* first fatal error (negative errno), 0: none */
-	atomic_bool inconsistent; /* seen damage: TFS_STATE_ERRORS goes to disk with the next superblock */
-	atomic_ullong mismatches; /* blocks found not to match, ever (starts from the superblock) */
+	atomic_bool read_only;	     /* mounted ro, or gone read-only after an error */
+	atomic_int shutdown;	     /* first fatal error (negative errno), 0: none */
+	atomic_bool inconsistent;    /* seen damage: TFS_STATE_ERRORS goes to disk with the next superblock */
+	atomic_ullong mismatches;    /* blocks found not to match, ever (starts from the superblock) */
 
 	struct tfs_bufcache *bufs;
 	struct tfs_journal *journal;
@@ -125,14 +126,15 @@ void tfs_close_nosave(struct tfs_fs *fs);
  * Superblock alone: read the one at @which (-1: first that is good; 0
  * primary; 1 and 2 the copies), verify, fill *super and *geom.
  */
-int tfs_super_read(struct bdev *b, int which, struct tfs_super *super, struct tfs_geom *geom, char *why, size_t why_len);
+int tfs_super_read(struct bdev *b, int which, struct tfs_super *super, struct tfs_geom *geom, char *why,
+		   size_t why_len);
 /*
  * Is this a superblock we can read: magic, checksum, version, features?  0; -EINVAL no tallyfs;
  * -EUCLEAN damaged; -EPROTONOSUPPORT.  One line in @why.
  */
 int tfs_super_check(const struct tfs_super *super, char *why, size_t why_len);
 int tfs_super_geom(const struct tfs_super *super, struct tfs_geom *geom); /* -EUCLEAN if it makes no sense */
-void tfs_super_seal(struct tfs_super *super);				   /* compute csum */
+void tfs_super_seal(struct tfs_super *super);				  /* compute csum */
 
 /*
  * Memory no longer agrees with the disk or the log can't be written: whatever

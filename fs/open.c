@@ -107,7 +107,8 @@ static int recover(struct tfs_fs *fs, struct tfs_recovery *r, char *why, size_t 
 		return err;
 	}
 	if (r->corrupt && (!fs->opts.ro || fs->opts.whole_journal)) {
-		snprintf(why, why_len, "the journal is damaged: %s; -o ro,norecovery shows the state before it", r->what);
+		snprintf(why, why_len, "the journal is damaged: %s; -o ro,norecovery shows the state before it",
+			 r->what);
 		return -EUCLEAN;
 	}
 	if (r->corrupt)

@@ -34,9 +34,9 @@ enum tfs_buf_kind { BUF_SUPER, BUF_GROUP, BUF_BITMAP, BUF_TUPLE, BUF_NODE };
 struct tfs_trans {
 	struct tfs_fs *fs;
 	bool active, write;
-	bool modified;	 /* something in the running transaction was changed by this section */
+	bool modified; /* something in the running transaction was changed by this section */
 	unsigned int tries;
-	bool sync;	 /* read what is missing on the spot: starting over has not helped */
+	bool sync; /* read what is missing on the spot: starting over has not helped */
 	/* block to read before the next try */
 	bool missed;
 	uint64_t miss_block;

@@ -18,7 +18,8 @@
 #include <stdio.h>
 #include "fsck/check_priv.h"
 
-void check_report(struct check *c, enum check_severity sev, const char *code, uint64_t ino, uint64_t block, const char *fmt, ...)
+void check_report(struct check *c, enum check_severity sev, const char *code, uint64_t ino, uint64_t block,
+		  const char *fmt, ...)
 {
 	char text[1024];
 	va_list ap;
@@ -96,8 +97,8 @@ void check_mark(struct check *c, uint64_t block, uint64_t n, const char *what, u
 			}
 		}
 		if (c->used[group][i / 8] & (1u << i % 8)) {
-			check_report(c, CHECK_ERROR, "block-twice", ino, b, "block %llu is used twice; the second user is %s",
-				     (unsigned long long)b, what);
+			check_report(c, CHECK_ERROR, "block-twice", ino, b,
+				     "block %llu is used twice; the second user is %s", (unsigned long long)b, what);
 			return;
 		}
 		c->used[group][i / 8] |= 1u << i % 8;
@@ -147,7 +148,8 @@ static void take_log(enum log_level lvl, const char *line)
 		snprintf(log_target->log_line, sizeof(log_target->log_line), "%s", line);
 }
 
-int tfs_check(struct tfs_fs *fs, const struct tfs_recovery *rec, const struct check_opts *opts, struct check_result *res)
+int tfs_check(struct tfs_fs *fs, const struct tfs_recovery *rec, const struct check_opts *opts,
+	      struct check_result *res)
 {
 	static void (*const pass[])(struct check *) = { check_supers, check_groups, check_trees,
 							check_links,  check_space,  check_data };

@@ -35,7 +35,8 @@ struct check_opts {
 
 struct check_result {
 	uint64_t errors, leaks, notes;
-	uint64_t inodes, directories, files, extents, nodes, data_blocks, bad_data_blocks, verified_bytes, verified_nodes, orphans;
+	uint64_t inodes, directories, files, extents, nodes, data_blocks, bad_data_blocks, verified_bytes,
+		verified_nodes, orphans;
 	bool journal_pending;
 };
 
@@ -44,12 +45,14 @@ struct check_result {
  * be NULL).  0 when the check ran to its end (look at res->errors), -ECANCELED, -ENOMEM, -EIO when
  * the device itself fails.
  */
-int tfs_check(struct tfs_fs *fs, const struct tfs_recovery *rec, const struct check_opts *opts, struct check_result *res);
+int tfs_check(struct tfs_fs *fs, const struct tfs_recovery *rec, const struct check_opts *opts,
+	      struct check_result *res);
 
 /*
  * Open @b read-only, scan the journal, check, close: what both users want.  A
  * device that cannot even be opened as a tallyfs is -EUCLEAN or tfs_open's error, with *why.
  */
-int tfs_check_device(struct bdev *b, const struct check_opts *opts, struct check_result *res, char *why, size_t why_len);
+int tfs_check_device(struct bdev *b, const struct check_opts *opts, struct check_result *res, char *why,
+		     size_t why_len);
 
 #endif

@@ -49,8 +49,9 @@ static void bad_block(struct check *c, const struct check_extent *x, uint64_t bl
 
 	c->res->bad_data_blocks++;
 	check_name(c, x->ino, name, sizeof(name));
-	check_report(c, CHECK_ERROR, "data-bad", x->ino, block, "block %llu: %s: %s, bytes %llu to %llu", (unsigned long long)block, what,
-		     name, (unsigned long long)(x->fblock + block - x->start) << c->fs->geom.blkbits,
+	check_report(c, CHECK_ERROR, "data-bad", x->ino, block, "block %llu: %s: %s, bytes %llu to %llu",
+		     (unsigned long long)block, what, name,
+		     (unsigned long long)(x->fblock + block - x->start) << c->fs->geom.blkbits,
 		     ((unsigned long long)(x->fblock + block - x->start + 1) << c->fs->geom.blkbits) - 1);
 }
 
@@ -64,7 +65,8 @@ static void check_tail(struct check *c, const struct check_extent *x, uint64_t b
 		return;
 	for (uint32_t i = (uint32_t)(x->eof_bytes - pos); i < bs; i++)
 		if (data[i]) {
-			check_report(c, CHECK_ERROR, "eof-tail", x->ino, block, "inode %llu: bytes behind the end of the file are not zero",
+			check_report(c, CHECK_ERROR, "eof-tail", x->ino, block,
+				     "inode %llu: bytes behind the end of the file are not zero",
 				     (unsigned long long)x->ino);
 			return;
 		}

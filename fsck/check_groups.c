@@ -42,14 +42,15 @@ static void check_bitmap(struct check *c, uint64_t group, const struct tfs_group
 	}
 	for (uint32_t i = nr; i < g->block_size * 8; i++)
 		if (!(map[i / 8] & (1u << i % 8))) {
-			check_report(c, CHECK_ERROR, "bitmap-tail", 0, block, "group %llu: bits behind the group's end are clear",
-				     (unsigned long long)group);
+			check_report(c, CHECK_ERROR, "bitmap-tail", 0, block,
+				     "group %llu: bits behind the group's end are clear", (unsigned long long)group);
 			break;
 		}
 	if (free != le32_get(h->free_blocks) || slots != le32_get(h->free_slots))
-		check_report(c, CHECK_LEAK, "group-counts", 0, tfs_group_header_block(g, group),
-			     "group %llu: header counts %u free blocks and %u free node slots, the bitmap says %u and %u",
-			     (unsigned long long)group, le32_get(h->free_blocks), le32_get(h->free_slots), free, slots);
+		check_report(
+			c, CHECK_LEAK, "group-counts", 0, tfs_group_header_block(g, group),
+			"group %llu: header counts %u free blocks and %u free node slots, the bitmap says %u and %u",
+			(unsigned long long)group, le32_get(h->free_blocks), le32_get(h->free_slots), free, slots);
 	c->disk[group] = tl_alloc(g->block_size);
 	if (c->disk[group])
 		memcpy(c->disk[group], map, g->block_size);
@@ -72,8 +73,9 @@ static void check_tuple_blocks(struct check *c, uint64_t group, const struct tfs
 		err = check_buf(c, block, BUF_TUPLE, &buf);
 		if (err) {
 			c->bitmap_incomplete |= err == -ENOMEM;
-			check_report(c, CHECK_ERROR, "tuples-unreadable", 0, block, "group %llu: tuple block %u (block %llu): %s",
-				     (unsigned long long)group, i, (unsigned long long)block, c->log_line);
+			check_report(c, CHECK_ERROR, "tuples-unreadable", 0, block,
+				     "group %llu: tuple block %u (block %llu): %s", (unsigned long long)group, i,
+				     (unsigned long long)block, c->log_line);
 			continue;
 		}
 		buf_put(buf);
@@ -97,7 +99,8 @@ static void check_group(struct check *c, uint64_t group)
 	}
 	h = buf_data(buf);
 	group_fresh_header(g, c->fs->seed, group, &fresh);
-	if (memcmp(h->regions, fresh.regions, sizeof(h->regions)) || le32_get(h->nr_blocks) != le32_get(fresh.nr_blocks) ||
+	if (memcmp(h->regions, fresh.regions, sizeof(h->regions)) ||
+	    le32_get(h->nr_blocks) != le32_get(fresh.nr_blocks) ||
 	    le32_get(h->nr_tuple_blocks) != le32_get(fresh.nr_tuple_blocks))
 		check_report(c, CHECK_ERROR, "group-layout", 0, block, "group %llu: header describes another layout",
 			     (unsigned long long)group);
@@ -111,8 +114,9 @@ void check_groups(struct check *c)
 	uint64_t init = c->fs->cnt.groups_init, nr = c->fs->geom.nr_groups;
 
 	if (init > nr || init == 0) {
-		check_report(c, CHECK_ERROR, "groups-init", 0, UINT64_MAX, "superblock says %llu groups are initialised of %llu",
-			     (unsigned long long)init, (unsigned long long)nr);
+		check_report(c, CHECK_ERROR, "groups-init", 0, UINT64_MAX,
+			     "superblock says %llu groups are initialised of %llu", (unsigned long long)init,
+			     (unsigned long long)nr);
 		init = init ? nr : 0;
 	}
 	for (uint64_t i = 0; i < nr && !c->err; i++) {

@@ -27,8 +27,8 @@ static void sum_add(uint64_t sum[2], uint64_t dir, uint64_t cookie, uint64_t ino
 
 static void bad_item(struct check *c, const struct tkey *k, const char *what)
 {
-	check_report(c, CHECK_ERROR, "item-bad", k->ino, UINT64_MAX, "item (%llu %u %llu): %s", (unsigned long long)k->ino, k->type,
-		     (unsigned long long)k->off, what);
+	check_report(c, CHECK_ERROR, "item-bad", k->ino, UINT64_MAX, "item (%llu %u %llu): %s",
+		     (unsigned long long)k->ino, k->type, (unsigned long long)k->off, what);
 }
 
 static uint8_t dt_of(uint32_t mode)
@@ -48,7 +48,8 @@ static void item_inode(struct check *c, const struct tkey *k, const void *data, 
 	memcpy(&in->item, data, sizeof(in->item));
 	in->have = true;
 	fmt = le32_get(in->item.mode) & S_IFMT;
-	if (fmt != S_IFREG && fmt != S_IFDIR && fmt != S_IFLNK && fmt != S_IFCHR && fmt != S_IFBLK && fmt != S_IFIFO && fmt != S_IFSOCK)
+	if (fmt != S_IFREG && fmt != S_IFDIR && fmt != S_IFLNK && fmt != S_IFCHR && fmt != S_IFBLK && fmt != S_IFIFO &&
+	    fmt != S_IFSOCK)
 		bad_item(c, k, "unknown file type");
 	c->res->inodes++;
 	c->res->directories += fmt == S_IFDIR;
@@ -104,7 +105,8 @@ static void item_xattr(struct check *c, const struct tkey *k, const void *data, 
 		return;
 	}
 	vlen = le32_get(x->value_len);
-	if (vlen > TFS_XATTR_MAX || (le32_get(x->value_id) ? len != sizeof(*x) + x->name_len : len != sizeof(*x) + x->name_len + vlen))
+	if (vlen > TFS_XATTR_MAX ||
+	    (le32_get(x->value_id) ? len != sizeof(*x) + x->name_len : len != sizeof(*x) + x->name_len + vlen))
 		bad_item(c, k, "extended attribute of impossible length");
 	else if (le32_get(x->value_id))
 		c->cur.xattr_promised += vlen;
@@ -118,7 +120,8 @@ static void item_extent(struct check *c, const struct tkey *k, const void *data,
 	uint64_t start;
 	uint32_t n;
 
-	if (len != sizeof(*e) || !le32_get(e->len) || le32_get(e->flags) & ~(uint32_t)(TFS_EXTENT_UNWRITTEN | TFS_EXTENT_SHARED)) {
+	if (len != sizeof(*e) || !le32_get(e->len) ||
+	    le32_get(e->flags) & ~(uint32_t)(TFS_EXTENT_UNWRITTEN | TFS_EXTENT_SHARED)) {
 		bad_item(c, k, "not an extent");
 		return;
 	}
@@ -139,7 +142,11 @@ static void item_extent(struct check *c, const struct tkey *k, const void *data,
 	}
 	x = check_vec_add(c, &c->extents, sizeof(*x));
 	if (x)
-		*x = (struct check_extent){ .start = start, .ino = k->ino, .fblock = k->off, .len = n, .flags = le32_get(e->flags),
+		*x = (struct check_extent){ .start = start,
+					    .ino = k->ino,
+					    .fblock = k->off,
+					    .len = n,
+					    .flags = le32_get(e->flags),
 					    .eof_bytes = le64_get(in->item.size) };
 }
 
@@ -155,7 +162,8 @@ static void item_meta(struct check *c, const struct tkey *k, const void *data, u
 		c->res->orphans++;
 		break;
 	case TFS_KEY_INTENT:
-		if (len != sizeof(struct tfs_intent_item) || le32_get(((const struct tfs_intent_item *)data)->op) != TFS_INTENT_TRUNCATE) {
+		if (len != sizeof(struct tfs_intent_item) ||
+		    le32_get(((const struct tfs_intent_item *)data)->op) != TFS_INTENT_TRUNCATE) {
 			bad_item(c, k, "unknown intent");
 			break;
 		}
@@ -184,44 +192,49 @@ void check_inode_end(struct check *c)
 	if (!in->ino || c->tree_incomplete)
 		return;
 	if (!in->have) {
-		check_report(c, CHECK_ERROR, "inode-missing", in->ino, UINT64_MAX, "inode %llu has items but no inode item",
-			     (unsigned long long)in->ino);
+		check_report(c, CHECK_ERROR, "inode-missing", in->ino, UINT64_MAX,
+			     "inode %llu has items but no inode item", (unsigned long long)in->ino);
 		return;
 	}
 	if (dir && in->ino != TFS_INO_ROOT && nlink && in->links != 1)
-		check_report(c, CHECK_ERROR, "dir-links", in->ino, UINT64_MAX, "directory %llu has %llu names", (unsigned long long)in->ino,
-			     (unsigned long long)in->links);
+		check_report(c, CHECK_ERROR, "dir-links", in->ino, UINT64_MAX, "directory %llu has %llu names",
+			     (unsigned long long)in->ino, (unsigned long long)in->links);
 	if (dir && nlink && nlink != 2 + in->subdirs)
-		check_report(c, CHECK_ERROR, "nlink", in->ino, UINT64_MAX, "directory %llu: link count %u, counted %llu",
-			     (unsigned long long)in->ino, nlink, (unsigned long long)(2 + in->subdirs));
+		check_report(c, CHECK_ERROR, "nlink", in->ino, UINT64_MAX,
+			     "directory %llu: link count %u, counted %llu", (unsigned long long)in->ino, nlink,
+			     (unsigned long long)(2 + in->subdirs));
 	if (!dir && nlink != in->links)
 		check_report(c, CHECK_ERROR, "nlink", in->ino, UINT64_MAX, "inode %llu: link count %u, counted %llu",
 			     (unsigned long long)in->ino, nlink, (unsigned long long)in->links);
 	if (dir && le64_get(in->item.size) != in->entries)
-		check_report(c, CHECK_ERROR, "dir-size", in->ino, UINT64_MAX, "directory %llu: size says %llu entries, counted %llu",
-			     (unsigned long long)in->ino, (unsigned long long)le64_get(in->item.size), (unsigned long long)in->entries);
+		check_report(c, CHECK_ERROR, "dir-size", in->ino, UINT64_MAX,
+			     "directory %llu: size says %llu entries, counted %llu", (unsigned long long)in->ino,
+			     (unsigned long long)le64_get(in->item.size), (unsigned long long)in->entries);
 	if (!dir && in->entries)
-		check_report(c, CHECK_ERROR, "entries-in-file", in->ino, UINT64_MAX, "inode %llu is no directory but has entries",
-			     (unsigned long long)in->ino);
+		check_report(c, CHECK_ERROR, "entries-in-file", in->ino, UINT64_MAX,
+			     "inode %llu is no directory but has entries", (unsigned long long)in->ino);
 	if (in->blocks != le64_get(in->item.blocks))
-		check_report(c, CHECK_LEAK, "inode-blocks", in->ino, UINT64_MAX, "inode %llu: says %llu blocks, counted %llu",
-			     (unsigned long long)in->ino, (unsigned long long)le64_get(in->item.blocks), (unsigned long long)in->blocks);
+		check_report(c, CHECK_LEAK, "inode-blocks", in->ino, UINT64_MAX,
+			     "inode %llu: says %llu blocks, counted %llu", (unsigned long long)in->ino,
+			     (unsigned long long)le64_get(in->item.blocks), (unsigned long long)in->blocks);
 	if (!S_ISREG(mode) && (in->blocks || in->have_inline))
-		check_report(c, CHECK_ERROR, "data-in-nonfile", in->ino, UINT64_MAX, "inode %llu is no regular file but has content",
-			     (unsigned long long)in->ino);
+		check_report(c, CHECK_ERROR, "data-in-nonfile", in->ino, UINT64_MAX,
+			     "inode %llu is no regular file but has content", (unsigned long long)in->ino);
 	if (S_ISLNK(mode) && nlink &&
 	    (in->symlink_bytes != le64_get(in->item.size) || !in->symlink_bytes || in->symlink_bytes > TFS_SYMLINK_MAX))
-		check_report(c, CHECK_ERROR, "symlink", in->ino, UINT64_MAX, "symbolic link %llu: target of %llu bytes, size says %llu",
-			     (unsigned long long)in->ino, (unsigned long long)in->symlink_bytes,
-			     (unsigned long long)le64_get(in->item.size));
+		check_report(c, CHECK_ERROR, "symlink", in->ino, UINT64_MAX,
+			     "symbolic link %llu: target of %llu bytes, size says %llu", (unsigned long long)in->ino,
+			     (unsigned long long)in->symlink_bytes, (unsigned long long)le64_get(in->item.size));
 	if (in->xattr_promised != in->xattr_found && nlink)
 		check_report(c, CHECK_ERROR, "xattr-value", in->ino, UINT64_MAX,
-			     "inode %llu: extended attributes lie out of line with %llu bytes, found %llu", (unsigned long long)in->ino,
-			     (unsigned long long)in->xattr_promised, (unsigned long long)in->xattr_found);
+			     "inode %llu: extended attributes lie out of line with %llu bytes, found %llu",
+			     (unsigned long long)in->ino, (unsigned long long)in->xattr_promised,
+			     (unsigned long long)in->xattr_found);
 	if (dir) {
 		d = check_vec_add(c, &c->dirs, sizeof(*d));
 		if (d)
-			*d = (struct check_dir){ .ino = in->ino, .parent = in->ino == TFS_INO_ROOT ? TFS_INO_ROOT : in->parent,
+			*d = (struct check_dir){ .ino = in->ino,
+						 .parent = in->ino == TFS_INO_ROOT ? TFS_INO_ROOT : in->parent,
 						 .connected = in->ino == TFS_INO_ROOT || !nlink };
 	}
 	if (!nlink) {
@@ -283,7 +296,9 @@ void check_item(struct check *c, enum tfs_tree_id tree, const struct tkey *key, 
 
 		x = check_vec_add(c, &c->refs, sizeof(*x));
 		if (x)
-			*x = (struct check_extent){ .start = key->off, .len = le32_get(r->len), .fblock = le32_get(r->count) };
+			*x = (struct check_extent){ .start = key->off,
+						    .len = le32_get(r->len),
+						    .fblock = le32_get(r->count) };
 	} else {
 		bad_item(c, key, "unknown type");
 	}

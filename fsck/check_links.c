@@ -34,13 +34,18 @@ static void find_mismatches(struct check *c)
 
 					err = inode_item_read(&t, lk.ino, &ii);
 					if (err == -ENOENT)
-						snprintf(text, sizeof(text), "directory %llu names inode %llu, which does not exist",
+						snprintf(text, sizeof(text),
+							 "directory %llu names inode %llu, which does not exist",
 							 (unsigned long long)k.ino, (unsigned long long)lk.ino);
 					else if (!err && (le32_get(ii.mode) >> 12 & 15) != de->type)
-						snprintf(text, sizeof(text), "directory %llu names inode %llu with another file type",
+						snprintf(text, sizeof(text),
+							 "directory %llu names inode %llu with another file type",
 							 (unsigned long long)k.ino, (unsigned long long)lk.ino);
-					else if (!err && (err = btree_seek(&t, TFS_TREE_FS, &lk, BTREE_EQ, &lp)) == -ENOENT)
-						snprintf(text, sizeof(text), "inode %llu lacks the back-reference to its name in directory %llu",
+					else if (!err &&
+						 (err = btree_seek(&t, TFS_TREE_FS, &lk, BTREE_EQ, &lp)) == -ENOENT)
+						snprintf(text, sizeof(text),
+							 "inode %llu lacks the back-reference to its name in directory "
+							 "%llu",
 							 (unsigned long long)lk.ino, (unsigned long long)k.ino);
 					btree_release(&lp);
 					if (err == -ENOENT)
@@ -51,7 +56,8 @@ static void find_mismatches(struct check *c)
 
 					err = btree_seek(&t, TFS_TREE_FS, &dk, BTREE_EQ, &dp);
 					if (err == -ENOENT) {
-						snprintf(text, sizeof(text), "inode %llu says directory %llu names it, which it does not",
+						snprintf(text, sizeof(text),
+							 "inode %llu says directory %llu names it, which it does not",
 							 (unsigned long long)k.ino, (unsigned long long)dk.ino);
 						err = 0;
 					}
@@ -71,8 +77,9 @@ static void find_mismatches(struct check *c)
 			k.type++;
 	}
 	if (!shown)
-		check_report(c, CHECK_ERROR, "names-differ", 0, UINT64_MAX, "%llu names, %llu back-references, and they do not match",
-			     (unsigned long long)c->names, (unsigned long long)c->links);
+		check_report(c, CHECK_ERROR, "names-differ", 0, UINT64_MAX,
+			     "%llu names, %llu back-references, and they do not match", (unsigned long long)c->names,
+			     (unsigned long long)c->links);
 }
 
 static struct check_dir *find_dir(struct check *c, uint64_t ino)
@@ -109,8 +116,8 @@ static void check_connected(struct check *c)
 		for (up = d; up && !up->connected && steps <= c->dirs.nr; steps++)
 			up = find_dir(c, up->parent);
 		if (!up || !up->connected) {
-			check_report(c, CHECK_ERROR, "dir-unconnected", d->ino, UINT64_MAX, "directory %llu does not hang on the root",
-				     (unsigned long long)d->ino);
+			check_report(c, CHECK_ERROR, "dir-unconnected", d->ino, UINT64_MAX,
+				     "directory %llu does not hang on the root", (unsigned long long)d->ino);
 			continue;
 		}
 		for (up = d; !up->connected; up = find_dir(c, up->parent))
@@ -146,20 +153,21 @@ static void check_orphans(struct check *c)
 
 	for (size_t i = 0; i < c->unlinked.nr; i++)
 		if (!has(&c->orphans, u[i]))
-			check_report(c, CHECK_ERROR, "orphan-missing", u[i], UINT64_MAX, "inode %llu has no name and is not on the orphan list",
-				     (unsigned long long)u[i]);
+			check_report(c, CHECK_ERROR, "orphan-missing", u[i], UINT64_MAX,
+				     "inode %llu has no name and is not on the orphan list", (unsigned long long)u[i]);
 	for (size_t i = 0; i < c->orphans.nr; i++)
 		if (!has(&c->unlinked, o[i]))
 			check_report(c, CHECK_ERROR, "orphan-linked", o[i], UINT64_MAX,
-				     "inode %llu is on the orphan list but %s", (unsigned long long)o[i], "does not exist without a name");
+				     "inode %llu is on the orphan list but %s", (unsigned long long)o[i],
+				     "does not exist without a name");
 	for (size_t i = 0; i < c->intents.nr; i++) {
 		do {
 			trans_read_begin(&t, c->fs);
 			err = inode_item_read(&t, n[i], &item);
 		} while (trans_again(&t, &err));
 		if (err)
-			check_report(c, CHECK_ERROR, "intent-stale", n[i], UINT64_MAX, "an intent names inode %llu, which does not exist",
-				     (unsigned long long)n[i]);
+			check_report(c, CHECK_ERROR, "intent-stale", n[i], UINT64_MAX,
+				     "an intent names inode %llu, which does not exist", (unsigned long long)n[i]);
 	}
 }
 

@@ -12,7 +12,7 @@
 
 /* A mapped range, for the space check and for reading data in device order. */
 struct check_extent {
-	uint64_t start;	 /* block */
+	uint64_t start; /* block */
 	uint64_t ino;
 	uint64_t fblock; /* file block of start */
 	uint32_t len;
@@ -36,9 +36,9 @@ struct check_inode {
 	bool have; /* the INODE item was seen */
 	struct tfs_inode_item item;
 	uint64_t ino;
-	uint64_t links;	  /* entries of LINK items */
+	uint64_t links;		   /* entries of LINK items */
 	uint64_t entries, subdirs; /* of a directory */
-	uint64_t parent;  /* of the last link */
+	uint64_t parent;	   /* of the last link */
 	uint64_t blocks;
 	uint64_t next_fblock; /* end of the last extent */
 	uint64_t symlink_bytes;
@@ -56,15 +56,15 @@ struct check {
 	bool tree_incomplete; /* some node could not be read: do not report what merely follows */
 	bool bitmap_incomplete;
 
-	uint8_t **used;	      /* per group, blocks_per_group bits: referenced by something */
-	uint8_t **disk;	      /* per group: the bitmap as found, NULL: unreadable or all free */
+	uint8_t **used; /* per group, blocks_per_group bits: referenced by something */
+	uint8_t **disk; /* per group: the bitmap as found, NULL: unreadable or all free */
 
-	struct check_vec extents; /* struct check_extent */
-	struct check_vec dirs;	  /* struct check_dir, by ino */
-	struct check_vec orphans; /* uint64_t: ORPHAN items */
+	struct check_vec extents;  /* struct check_extent */
+	struct check_vec dirs;	   /* struct check_dir, by ino */
+	struct check_vec orphans;  /* uint64_t: ORPHAN items */
 	struct check_vec unlinked; /* uint64_t: inodes with link count 0 */
-	struct check_vec intents; /* uint64_t */
-	struct check_vec refs;	  /* struct check_extent: start, len, fblock = count */
+	struct check_vec intents;  /* uint64_t */
+	struct check_vec refs;	   /* struct check_extent: start, len, fblock = count */
 
 	struct check_inode cur;
 	struct tkey last_key;
@@ -77,8 +77,8 @@ struct check {
 	char log_line[300];
 };
 
-void check_report(struct check *c, enum check_severity sev, const char *code, uint64_t ino, uint64_t block, const char *fmt, ...)
-	__attribute__((format(printf, 6, 7)));
+void check_report(struct check *c, enum check_severity sev, const char *code, uint64_t ino, uint64_t block,
+		  const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 bool check_progress(struct check *c, const char *phase, uint64_t done, uint64_t total); /* false: stop (c->err set) */
 void *check_vec_add(struct check *c, struct check_vec *v, size_t elem); /* NULL: out of memory, c->err set */
 
@@ -86,7 +86,8 @@ void *check_vec_add(struct check *c, struct check_vec *v, size_t elem); /* NULL:
 int check_buf(struct check *c, uint64_t block, enum tfs_buf_kind kind, struct tfs_buf **out);
 /* Mark blocks referenced; reports a second reference.  @what and @ino for the message. */
 void check_mark(struct check *c, uint64_t block, uint64_t n, const char *what, uint64_t ino);
-bool check_block_ok(const struct check *c, uint64_t block, uint64_t n); /* inside the device, clear of fixed structures */
+bool check_block_ok(const struct check *c, uint64_t block,
+		    uint64_t n); /* inside the device, clear of fixed structures */
 /* Path of an inode for messages ("inode 12 (/a/b)"). */
 void check_name(struct check *c, uint64_t ino, char *buf, size_t size);
 

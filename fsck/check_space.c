@@ -49,7 +49,8 @@ static void shared_run(struct check *c, uint64_t from, uint64_t to, uint64_t cou
 		uint64_t until, want = refs_at(c, from, &until), end = until < to ? until : to;
 
 		if (want != count)
-			check_report(c, CHECK_ERROR, "refcount", 0, from, "blocks %llu to %llu: %llu references, the count says %llu",
+			check_report(c, CHECK_ERROR, "refcount", 0, from,
+				     "blocks %llu to %llu: %llu references, the count says %llu",
 				     (unsigned long long)from, (unsigned long long)end - 1, (unsigned long long)count,
 				     (unsigned long long)want);
 		from = end;
@@ -95,7 +96,8 @@ static void check_shared(struct check *c)
 		while (j < edges.nr && e[j].block < r->start)
 			j++;
 		if (j == edges.nr || e[j].block >= r->start + r->len + 1)
-			check_report(c, CHECK_ERROR, "refcount", 0, r->start, "a count of %llu for blocks at %llu, which nobody shares",
+			check_report(c, CHECK_ERROR, "refcount", 0, r->start,
+				     "a count of %llu for blocks at %llu, which nobody shares",
 				     (unsigned long long)r->fblock, (unsigned long long)r->start);
 	}
 	tl_free(edges.v);
@@ -120,10 +122,12 @@ static void compare_group(struct check *c, uint64_t group, uint64_t *free)
 		}
 	}
 	if (missing)
-		check_report(c, CHECK_ERROR, "bitmap-missing", 0, at, "group %llu: %llu blocks in use are marked free, the first is %llu",
+		check_report(c, CHECK_ERROR, "bitmap-missing", 0, at,
+			     "group %llu: %llu blocks in use are marked free, the first is %llu",
 			     (unsigned long long)group, (unsigned long long)missing, (unsigned long long)at);
 	if (leaked && !c->tree_incomplete)
-		check_report(c, CHECK_LEAK, "bitmap-leak", 0, leak_at, "group %llu: %llu blocks marked used belong to nothing, the first is %llu",
+		check_report(c, CHECK_LEAK, "bitmap-leak", 0, leak_at,
+			     "group %llu: %llu blocks marked used belong to nothing, the first is %llu",
 			     (unsigned long long)group, (unsigned long long)leaked, (unsigned long long)leak_at);
 }
 
@@ -148,8 +152,8 @@ void check_space(struct check *c)
 			continue;
 		}
 		if (c->used[i])
-			check_report(c, CHECK_ERROR, "group-uninit", 0, tfs_group_start(g, i), "group %llu is used but was never initialised",
-				     (unsigned long long)i);
+			check_report(c, CHECK_ERROR, "group-uninit", 0, tfs_group_start(g, i),
+				     "group %llu is used but was never initialised", (unsigned long long)i);
 		group_fresh_counts(g, i, &blocks, &slots);
 		free += blocks;
 	}
@@ -164,6 +168,7 @@ void check_space(struct check *c)
 	counter(c, "extents", n->nr_extents, c->extent_items);
 	counter(c, "inodes", n->nr_inodes, c->res->inodes);
 	if (n->next_ino <= c->max_ino && c->max_ino >= TFS_INO_FIRST)
-		check_report(c, CHECK_ERROR, "next-ino", c->max_ino, UINT64_MAX, "inode %llu exists, but %llu is to be given out next",
-			     (unsigned long long)c->max_ino, (unsigned long long)n->next_ino);
+		check_report(c, CHECK_ERROR, "next-ino", c->max_ino, UINT64_MAX,
+			     "inode %llu exists, but %llu is to be given out next", (unsigned long long)c->max_ino,
+			     (unsigned long long)n->next_ino);
 }

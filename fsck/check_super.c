@@ -20,16 +20,19 @@ static void check_super_copy(struct check *c, int which)
 	int err = tfs_super_read(c->fs->bdev, which, &s, &g, why, sizeof(why));
 
 	if (err) {
-		check_report(c, CHECK_ERROR, "super-bad", 0, which ? c->fs->geom.super_copies[which - 1] : c->fs->geom.super_block,
-			     "%s: %s", copy_name[which], why);
+		check_report(c, CHECK_ERROR, "super-bad", 0,
+			     which ? c->fs->geom.super_copies[which - 1] : c->fs->geom.super_block, "%s: %s",
+			     copy_name[which], why);
 		return;
 	}
 	if (!same_identity(&s, &c->fs->super))
-		check_report(c, CHECK_ERROR, "super-differs", 0, UINT64_MAX, "%s describes another file system", copy_name[which]);
+		check_report(c, CHECK_ERROR, "super-differs", 0, UINT64_MAX, "%s describes another file system",
+			     copy_name[which]);
 	else if (!c->res->journal_pending && le64_get(s.txid) != le64_get(c->fs->super.txid))
 		check_report(c, CHECK_ERROR, "super-stale", 0, UINT64_MAX,
-			     "%s is of transaction %llu, the one in use of %llu, and the journal is empty", copy_name[which],
-			     (unsigned long long)le64_get(s.txid), (unsigned long long)le64_get(c->fs->super.txid));
+			     "%s is of transaction %llu, the one in use of %llu, and the journal is empty",
+			     copy_name[which], (unsigned long long)le64_get(s.txid),
+			     (unsigned long long)le64_get(c->fs->super.txid));
 }
 
 static void check_journal(struct check *c)
@@ -41,7 +44,8 @@ static void check_journal(struct check *c)
 	c->res->journal_pending = r->pending;
 	for (int i = 0; i < 2; i++)
 		if (r->header_damaged[i])
-			check_report(c, CHECK_ERROR, "journal-header", 0, UINT64_MAX, "journal header copy %d is damaged", i);
+			check_report(c, CHECK_ERROR, "journal-header", 0, UINT64_MAX,
+				     "journal header copy %d is damaged", i);
 	if (r->lone_commits)
 		check_report(c, CHECK_ERROR, "journal-commit", 0, UINT64_MAX,
 			     "journal: %u transactions have lost one of their two commit records", r->lone_commits);
@@ -61,5 +65,6 @@ void check_supers(struct check *c)
 		if (c->fs->geom.super_copies[i])
 			check_super_copy(c, i + 1);
 	if (le32_get(c->fs->super.state) & TFS_STATE_ERRORS)
-		check_report(c, CHECK_NOTE, "errors-seen", 0, UINT64_MAX, "the file system saw errors while it was mounted");
+		check_report(c, CHECK_NOTE, "errors-seen", 0, UINT64_MAX,
+			     "the file system saw errors while it was mounted");
 }

@@ -26,7 +26,8 @@ static bool enter(struct check *c, enum tfs_tree_id tree, uint64_t block, int le
 	const struct tfs_node *n;
 
 	if (!check_block_ok(c, block, c->fs->geom.node_blocks)) {
-		check_report(c, CHECK_ERROR, "node-address", 0, block, "tree %d: a node is said to be at block %llu, where none can be", tree,
+		check_report(c, CHECK_ERROR, "node-address", 0, block,
+			     "tree %d: a node is said to be at block %llu, where none can be", tree,
 			     (unsigned long long)block);
 		c->tree_incomplete = true;
 		return false;
@@ -44,8 +45,9 @@ static bool enter(struct check *c, enum tfs_tree_id tree, uint64_t block, int le
 	c->node_blocks += c->fs->geom.node_blocks;
 	check_mark(c, block, c->fs->geom.node_blocks, "a tree node", 0);
 	if (le16_get(n->level) != level || le32_get(n->tree) != (uint32_t)tree) {
-		check_report(c, CHECK_ERROR, "node-misplaced", 0, block, "tree %d level %d: node at block %llu belongs to tree %u level %u",
-			     tree, level, (unsigned long long)block, le32_get(n->tree), le16_get(n->level));
+		check_report(c, CHECK_ERROR, "node-misplaced", 0, block,
+			     "tree %d level %d: node at block %llu belongs to tree %u level %u", tree, level,
+			     (unsigned long long)block, le32_get(n->tree), le16_get(n->level));
 		c->tree_incomplete = true;
 		buf_put(l->buf);
 		return false;
@@ -65,14 +67,15 @@ static void leaf_items(struct check *c, enum tfs_tree_id tree, const struct leve
 		    (c->have_last && tkey_cmp(&k, &c->last_key) <= 0))
 			check_report(c, CHECK_ERROR, "key-order", k.ino, l->buf->block,
 				     "tree %d: node at block %llu holds a key (%llu %u %llu) outside its bounds", tree,
-				     (unsigned long long)l->buf->block, (unsigned long long)k.ino, k.type, (unsigned long long)k.off);
+				     (unsigned long long)l->buf->block, (unsigned long long)k.ino, k.type,
+				     (unsigned long long)k.off);
 		c->last_key = k;
 		c->have_last = true;
 		check_item(c, tree, &k, (const char *)n + le32_get(it[i].off), le32_get(it[i].len));
 	}
 	if (!le16_get(n->nritems) && le64_get(n->addr) != c->fs->roots[tree].addr)
-		check_report(c, CHECK_LEAK, "leaf-empty", 0, l->buf->block, "tree %d: leaf at block %llu is empty", tree,
-			     (unsigned long long)l->buf->block);
+		check_report(c, CHECK_LEAK, "leaf-empty", 0, l->buf->block, "tree %d: leaf at block %llu is empty",
+			     tree, (unsigned long long)l->buf->block);
 }
 
 /* Bounds of child @l->slot: its own key (slot 0 takes the parent's) and the next child's. */
@@ -102,7 +105,8 @@ static void walk(struct check *c, enum tfs_tree_id tree)
 
 	memset(stack, 0, sizeof(stack));
 	if (root->level >= BTREE_MAX_DEPTH) {
-		check_report(c, CHECK_ERROR, "root-level", 0, UINT64_MAX, "tree %d: root level %u is impossible", tree, root->level);
+		check_report(c, CHECK_ERROR, "root-level", 0, UINT64_MAX, "tree %d: root level %u is impossible", tree,
+			     root->level);
 		c->tree_incomplete = true;
 		return;
 	}

@@ -54,9 +54,12 @@ static const char usage_text[] =
 enum { OPT_VERIFY = 256, OPT_JSON, OPT_PROGRESS, OPT_HELP };
 
 static const struct option long_options[] = {
-	{ "verify-data", no_argument, NULL, OPT_VERIFY }, { "json", no_argument, NULL, OPT_JSON },
-	{ "progress", required_argument, NULL, OPT_PROGRESS }, { "version", no_argument, NULL, 'V' },
-	{ "help", no_argument, NULL, OPT_HELP }, { 0 },
+	{ "verify-data", no_argument, NULL, OPT_VERIFY },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "progress", required_argument, NULL, OPT_PROGRESS },
+	{ "version", no_argument, NULL, 'V' },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ 0 },
 };
 
 static int usage_error(const char *msg, const char *arg)
@@ -179,8 +182,8 @@ static bool progress(void *arg, const char *phase, uint64_t done, uint64_t total
 	if (opt.progress_fd >= 0 && (done < last || done - last > total / 1000 || done >= total)) {
 		for (size_t i = 0; i < ARRAY_SIZE(passes); i++)
 			if (!strcmp(phase, passes[i]))
-				dprintf(opt.progress_fd, "%zu %llu %llu %s\n", i + 1, (unsigned long long)done, (unsigned long long)total,
-					opt.device);
+				dprintf(opt.progress_fd, "%zu %llu %llu %s\n", i + 1, (unsigned long long)done,
+					(unsigned long long)total, opt.device);
 		last = done;
 	}
 	return true;
@@ -279,7 +282,8 @@ static int replay(bool *errors_seen)
 		if (!err && !opt.json)
 			printf("%s: journal replayed\n", opt.device);
 	}
-	*errors_seen = rec.corrupt || rec.header_damaged[0] || rec.header_damaged[1] || le32_get(super.state) & TFS_STATE_ERRORS;
+	*errors_seen = rec.corrupt || rec.header_damaged[0] || rec.header_damaged[1] ||
+		       le32_get(super.state) & TFS_STATE_ERRORS;
 	journal_recovery_free(&rec);
 	bdev_close(b);
 	return err ? operational(strerror(-err)) : 0;
@@ -337,7 +341,9 @@ static int full_check(void)
 	ret = res.errors || res.leaks ? EXIT_UNCORRECTED : EXIT_CLEAN;
 	summary(&res, ret);
 	if (ret && !opt.no && !opt.json)
-		fprintf(stderr, "fsck.tallyfs: %s: this version cannot repair; copy what can be read and restore the rest\n", opt.device);
+		fprintf(stderr,
+			"fsck.tallyfs: %s: this version cannot repair; copy what can be read and restore the rest\n",
+			opt.device);
 	return ret;
 }
 

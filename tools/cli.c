@@ -85,13 +85,14 @@ static void draw_bar(struct cli_progress *p, double frac, uint64_t left, double 
 	bar[30] = '\0';
 	if (bytes)
 		snprintf(tail, sizeof(tail), "%s/s", cli_size((uint64_t)rate, size, sizeof(size)));
-	fprintf(stderr, "\r\033[K%-8s [%s] %3.0f%% %s  %llu:%02llu left", p->phase, bar, frac * 100, tail, (unsigned long long)left / 60,
-		(unsigned long long)left % 60);
+	fprintf(stderr, "\r\033[K%-8s [%s] %3.0f%% %s  %llu:%02llu left", p->phase, bar, frac * 100, tail,
+		(unsigned long long)left / 60, (unsigned long long)left % 60);
 	fflush(stderr);
 	p->drawn = true;
 }
 
-static void json_status(const struct cli_progress *p, double frac, uint64_t done, uint64_t total, uint64_t left, bool bytes)
+static void json_status(const struct cli_progress *p, double frac, uint64_t done, uint64_t total, uint64_t left,
+			bool bytes)
 {
 	struct json_object *o = json_object_new_object();
 
@@ -159,7 +160,11 @@ void cli_json_end(struct json_object *o)
 /* Length of the valid UTF-8 sequence at @s, 0 if there is none. */
 static size_t utf8_len(const unsigned char *s, size_t left)
 {
-	size_t n = s[0] < 0x80 ? 1 : (s[0] & 0xe0) == 0xc0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : (s[0] & 0xf8) == 0xf0 ? 4 : 0;
+	size_t n = s[0] < 0x80		   ? 1
+		   : (s[0] & 0xe0) == 0xc0 ? 2
+		   : (s[0] & 0xf0) == 0xe0 ? 3
+		   : (s[0] & 0xf8) == 0xf0 ? 4
+					   : 0;
 	uint32_t v;
 
 	if (!n || n > left)
@@ -170,7 +175,8 @@ static size_t utf8_len(const unsigned char *s, size_t left)
 			return 0;
 		v = v << 6 | (s[i] & 0x3f);
 	}
-	if ((n == 2 && v < 0x80) || (n == 3 && v < 0x800) || (n == 4 && (v < 0x10000 || v > 0x10ffff)) || (v >= 0xd800 && v < 0xe000))
+	if ((n == 2 && v < 0x80) || (n == 3 && v < 0x800) || (n == 4 && (v < 0x10000 || v > 0x10ffff)) ||
+	    (v >= 0xd800 && v < 0xe000))
 		return 0;
 	return n;
 }

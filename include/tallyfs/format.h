@@ -82,8 +82,8 @@ struct tfs_super {
 	uint8_t uuid[16];
 	uint8_t label[64]; /* NUL padded */
 	le64 compat, ro_compat, incompat;
-	le64 seed;	    /* random; keys every guard and checksum but this one */
-	uint8_t hash_key[16]; /* random; SipHash key for names */
+	le64 seed;		    /* random; keys every guard and checksum but this one */
+	uint8_t hash_key[16];	    /* random; SipHash key for names */
 	le32 block_size, node_size; /* bytes; node_size >= block_size */
 	le32 blocks_per_group;
 	le32 inline_max; /* bytes of file content that may live in the tree */
@@ -100,10 +100,10 @@ struct tfs_super {
 	le64 node_blocks; /* blocks of tree nodes */
 	le64 nr_extents;  /* extent items in the tree */
 	le64 nr_inodes;
-	le64 next_ino;	  /* inode numbers are never used twice */
+	le64 next_ino; /* inode numbers are never used twice */
 	le64 mount_time, mount_count, check_time;
-	le64 mismatches;  /* blocks that did not match their tuple, ever */
-	le32 state;	  /* TFS_STATE_* */
+	le64 mismatches; /* blocks that did not match their tuple, ever */
+	le32 state;	 /* TFS_STATE_* */
 	le32 reserved0;
 	struct tfs_root roots[TFS_NR_TREES];
 	uint8_t reserved[4096 - 512];
@@ -128,7 +128,8 @@ struct tfs_vouch {
 } __attribute__((packed));
 _Static_assert(sizeof(struct tfs_vouch) == 24, "on-disk size");
 enum {
-	TFS_VOUCH_WRITTEN = 1 << 0, /* clear: never written.  Reads as zeros (tuple block) or as freshly made (bitmap) */
+	TFS_VOUCH_WRITTEN =
+		1 << 0, /* clear: never written.  Reads as zeros (tuple block) or as freshly made (bitmap) */
 };
 
 /* Parts of the group with a purpose of their own.  An unknown type is an incompat feature. */
@@ -147,8 +148,8 @@ struct tfs_group {
 	le64 csum; /* XXH3-64 keyed with the seed, of the 4096 bytes with this field zero */
 	le64 addr; /* own block number */
 	le64 index;
-	le64 txid; /* transaction that wrote it */
-	le32 nr_blocks;	  /* in this group (the last may be short) */
+	le64 txid;	/* transaction that wrote it */
+	le32 nr_blocks; /* in this group (the last may be short) */
 	le32 free_blocks;
 	le32 nr_tuple_blocks;
 	le32 free_slots; /* runs of node_size / block_size blocks, aligned to that from the group's start, all free */
@@ -178,31 +179,31 @@ _Static_assert(sizeof(struct tfs_key) == 24, "on-disk size");
 #define TFS_INO_META 0ull   /* owner of items that belong to no inode */
 
 enum tfs_key_type {
-	TFS_KEY_INODE = 1,	  /* off 0: struct tfs_inode_item */
-	TFS_KEY_LINK = 2,	  /* off = cookie of the name: le64 directory inode numbers, one or more */
-	TFS_KEY_XATTR = 3,	  /* off = cookie of the name (the inode in place of the directory): struct tfs_xattr_item */
-	TFS_KEY_XATTR_VALUE = 4,  /* off = value id << 32 | chunk: bytes */
-	TFS_KEY_SYMLINK = 5,	  /* off = chunk: bytes of the target */
-	TFS_KEY_INLINE = 6,	  /* off 0: content of file block 0; then no extent maps block 0 */
-	TFS_KEY_EXTENT = 7,	  /* off = first file block: struct tfs_extent_item */
-	TFS_KEY_DIRENT = 8,	  /* off = cookie: struct tfs_dirent_item */
+	TFS_KEY_INODE = 1, /* off 0: struct tfs_inode_item */
+	TFS_KEY_LINK = 2,  /* off = cookie of the name: le64 directory inode numbers, one or more */
+	TFS_KEY_XATTR = 3, /* off = cookie of the name (the inode in place of the directory): struct tfs_xattr_item */
+	TFS_KEY_XATTR_VALUE = 4, /* off = value id << 32 | chunk: bytes */
+	TFS_KEY_SYMLINK = 5,	 /* off = chunk: bytes of the target */
+	TFS_KEY_INLINE = 6,	 /* off 0: content of file block 0; then no extent maps block 0 */
+	TFS_KEY_EXTENT = 7,	 /* off = first file block: struct tfs_extent_item */
+	TFS_KEY_DIRENT = 8,	 /* off = cookie: struct tfs_dirent_item */
 	/* with ino = TFS_INO_META */
-	TFS_KEY_ORPHAN = 32,	  /* off = inode number: no value; unlinked, to be removed at mount */
-	TFS_KEY_INTENT = 33,	  /* off = inode number: struct tfs_intent_item */
-	TFS_KEY_DAMAGE = 34,	  /* off = block number: struct tfs_damage_item */
+	TFS_KEY_ORPHAN = 32, /* off = inode number: no value; unlinked, to be removed at mount */
+	TFS_KEY_INTENT = 33, /* off = inode number: struct tfs_intent_item */
+	TFS_KEY_DAMAGE = 34, /* off = block number: struct tfs_damage_item */
 	/* tree TFS_TREE_REFS, ino = TFS_INO_META */
-	TFS_KEY_REFS = 64,	  /* off = first block: struct tfs_refs_item */
+	TFS_KEY_REFS = 64, /* off = first block: struct tfs_refs_item */
 };
 
 #define TFS_NODE_MAGIC 0x4e796c54u /* "TlyN" */
 
 struct tfs_node {
 	le32 magic;
-	le16 level;   /* 0: leaf */
+	le16 level; /* 0: leaf */
 	le16 nritems;
-	le64 addr;    /* own block number */
-	le64 txid;    /* transaction that wrote it */
-	le32 tree;    /* enum tfs_tree_id */
+	le64 addr;	 /* own block number */
+	le64 txid;	 /* transaction that wrote it */
+	le32 tree;	 /* enum tfs_tree_id */
 	le32 data_start; /* leaf: lowest byte (from the start of the node) used by item data */
 	le32 data_holes; /* leaf: bytes above data_start that belong to no item */
 	uint8_t reserved[28];
@@ -217,11 +218,11 @@ struct tfs_item {
 } __attribute__((packed));
 _Static_assert(sizeof(struct tfs_item) == 32, "on-disk size");
 /* An item with its header takes at most a quarter of what follows the node header, so a leaf always holds four. */
-#define TFS_MAX_ITEM(node_size) (((node_size) - 64u) / 4u - 32u)
+#define TFS_MAX_ITEM(node_size) (((node_size)-64u) / 4u - 32u)
 
 /*
- * Inner node: child i holds keys >= key i and < key i+1.  Key 0 is all zeros, whatever the node's lower bound is (the parent
- * knows): child 0 takes everything below key 1.
+ * Inner node: child i holds keys >= key i and < key i+1.  Key 0 is all zeros, whatever the node's lower bound is (the
+ * parent knows): child 0 takes everything below key 1.
  */
 struct tfs_child {
 	struct tfs_key key;
@@ -238,12 +239,12 @@ struct tfs_time {
 struct tfs_inode_item {
 	le32 mode; /* type and permissions, as st_mode */
 	le32 uid, gid;
-	le32 nlink; /* a directory: 2 + subdirectories */
-	le64 size;  /* bytes; directory: number of entries */
+	le32 nlink;  /* a directory: 2 + subdirectories */
+	le64 size;   /* bytes; directory: number of entries */
 	le64 blocks; /* blocks referenced by extents */
 	le64 generation;
-	le64 rdev; /* major << 32 | minor */
-	le32 flags; /* TFS_INODE_* */
+	le64 rdev;	     /* major << 32 | minor */
+	le32 flags;	     /* TFS_INODE_* */
 	le32 xattr_value_id; /* last out-of-line value id given out */
 	struct tfs_time atime, mtime, ctime, btime;
 	uint8_t reserved[16];
@@ -255,7 +256,7 @@ enum {
 
 struct tfs_dirent_item {
 	le64 ino;
-	uint8_t type; /* DT_* */
+	uint8_t type;	/* DT_* */
 	uint8_t name[]; /* the rest of the item, 1..255 bytes, not terminated */
 } __attribute__((packed));
 
@@ -278,18 +279,18 @@ enum {
 #define TFS_EXTENT_MAX_LEN (1u << 30)
 
 struct tfs_intent_item {
-	le32 op;	   /* TFS_INTENT_* */
+	le32 op; /* TFS_INTENT_* */
 	le32 reserved;
-	le64 arg;	   /* truncate: first file block to remove */
+	le64 arg; /* truncate: first file block to remove */
 } __attribute__((packed));
 enum { TFS_INTENT_TRUNCATE = 1 };
 
 struct tfs_damage_item {
-	le64 ino;    /* TFS_INO_META: not known */
-	le64 offset; /* file bytes */
-	le64 time;   /* seconds */
+	le64 ino;	      /* TFS_INO_META: not known */
+	le64 offset;	      /* file bytes */
+	le64 time;	      /* seconds */
 	le64 expected, found; /* guards */
-	le32 kind;   /* enum tfs_app_tag, or 0x100: lost dirty data (key offset is then the inode number) */
+	le32 kind;	      /* enum tfs_app_tag, or 0x100: lost dirty data (key offset is then the inode number) */
 	le32 count;
 } __attribute__((packed));
 
@@ -319,17 +320,17 @@ struct tfs_refs_item {
  * not a torn tail.
  */
 #define TFS_LOG_BLOCK 4096u
-#define TFS_LOG_FIRST 2u /* first log block of the ring */
-#define TFS_LOG_MAGIC 0x4a796c54u /* "TlyJ" */
+#define TFS_LOG_FIRST 2u	     /* first log block of the ring */
+#define TFS_LOG_MAGIC 0x4a796c54u    /* "TlyJ" */
 #define TFS_COMMIT_MAGIC 0x43796c54u /* "TlyC" */
 
 struct tfs_log_header {
 	le32 magic;
 	le32 version;
-	le64 csum; /* XXH3-64 keyed with the seed, of the 4096 bytes with this field zero */
-	le64 epoch; /* raised at every read-write mount; records of another epoch do not exist */
-	le64 seq;   /* the valid copy with the higher one counts */
-	le64 tail;  /* log block where transaction tail_txid begins (or will) */
+	le64 csum;	/* XXH3-64 keyed with the seed, of the 4096 bytes with this field zero */
+	le64 epoch;	/* raised at every read-write mount; records of another epoch do not exist */
+	le64 seq;	/* the valid copy with the higher one counts */
+	le64 tail;	/* log block where transaction tail_txid begins (or will) */
 	le64 tail_txid; /* first transaction not checkpointed */
 	uint8_t reserved[4096 - 48];
 } __attribute__((packed));
@@ -341,8 +342,8 @@ struct tfs_log_commit {
 	le64 csum; /* XXH3-64 keyed with the seed, of the 4096 bytes with this field zero */
 	le64 epoch;
 	le64 txid;
-	le64 pos;   /* own log block */
-	le64 start; /* log block where the payload begins */
+	le64 pos;	    /* own log block */
+	le64 start;	    /* log block where the payload begins */
 	le64 payload_bytes; /* before padding */
 	le64 payload_csum;  /* XXH3-64 keyed with seed ^ epoch ^ txid, of payload_bytes */
 	le64 durable_txid;  /* last transaction known durable when this was written */
@@ -353,11 +354,11 @@ _Static_assert(sizeof(struct tfs_log_commit) == TFS_LOG_BLOCK, "on-disk size");
 
 /* Records follow one another at 8-byte boundaries (of the stream). */
 struct tfs_log_record {
-	le32 type;  /* TFS_REC_* */
-	le32 len;   /* bytes of content behind this header (before padding to 8) */
-	le64 block; /* home: device byte block * block_size */
+	le32 type;	/* TFS_REC_* */
+	le32 len;	/* bytes of content behind this header (before padding to 8) */
+	le64 block;	/* home: device byte block * block_size */
 	le32 buf_bytes; /* size of the structure at home: 4096, a block, or a node */
-	le32 off;   /* IMAGE: 0.  RANGE: bytes into the structure.  REVOKE: number of blocks */
+	le32 off;	/* IMAGE: 0.  RANGE: bytes into the structure.  REVOKE: number of blocks */
 } __attribute__((packed));
 _Static_assert(sizeof(struct tfs_log_record) == 24, "on-disk size");
 enum tfs_record_type {

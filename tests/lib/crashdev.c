@@ -14,8 +14,8 @@ struct event {
 
 struct crashdev {
 	struct bdev bdev;
-	uint8_t *live;	/* what reads see */
-	uint8_t *base;	/* everything up to the flush at or before the last cut asked for */
+	uint8_t *live;	      /* what reads see */
+	uint8_t *base;	      /* everything up to the flush at or before the last cut asked for */
 	uint64_t base_events; /* events in @base */
 	struct event *events;
 	uint64_t nr, cap, flushes;
@@ -115,7 +115,9 @@ struct crashdev *crashdev_create(const void *image, uint64_t bytes)
 {
 	struct crashdev *cd = must(calloc(1, sizeof(*cd)));
 
-	cd->bdev = (struct bdev){ .ops = &crash_ops, .name = "crashdev", .size = bytes, .align = 512, .max_io = 1u << 20, .max_segs = 256 };
+	cd->bdev = (struct bdev){
+		.ops = &crash_ops, .name = "crashdev", .size = bytes, .align = 512, .max_io = 1u << 20, .max_segs = 256
+	};
 	cd->live = must(aligned_alloc(4096, bytes));
 	cd->base = must(malloc(bytes));
 	memcpy(cd->live, image, bytes);

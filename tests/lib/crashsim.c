@@ -14,8 +14,8 @@
 #include "tests/lib/crashsim.h"
 
 #define IMAGE_BYTES (8u << 20)
-#define MAX_BLOCKS 80	/* of a file */
-#define MAX_FILES 400	/* inodes ever made in a run */
+#define MAX_BLOCKS 80 /* of a file */
+#define MAX_FILES 400 /* inodes ever made in a run */
 #define NR_NAMES 14
 #define NR_DIRS 4
 
@@ -146,7 +146,8 @@ static void walk_dir(struct walk *w, uint64_t dir, const char *path, int depth)
 		if (n < 0 && n != -ENODATA)
 			w->err = n;
 		snprintf(child, sizeof(child), "%.500s/%s", path, sub->ent[i].name);
-		n = snprintf(line, sizeof(line), "%s %o %u %u %s %s %llu", child, a.mode, a.nlink, a.uid, target, xattr, (unsigned long long)a.ino);
+		n = snprintf(line, sizeof(line), "%s %o %u %u %s %s %llu", child, a.mode, a.nlink, a.uid, target, xattr,
+			     (unsigned long long)a.ino);
 		walk_add(w, line, (size_t)n);
 		if (a.ino != sub->ent[i].ino)
 			w->err = -EUCLEAN;
@@ -279,13 +280,15 @@ static void check_file(struct sim *s, struct tfs_fs *fs, const struct vfs_attr *
 	int64_t n;
 
 	if (!m) {
-		fail(s, "cut %llu: inode %llu was never made", (unsigned long long)cut.events, (unsigned long long)a->ino);
+		fail(s, "cut %llu: inode %llu was never made", (unsigned long long)cut.events,
+		     (unsigned long long)a->ino);
 		return;
 	}
 	floor = durable_op(m->syncs, m->nr_syncs, cut.events);
 	if (!size_ok(s, m, floor, cut.ceil, a->size)) {
-		fail(s, "cut %llu: inode %llu has size %llu, which it never had since operation %u (until %u)", (unsigned long long)cut.events,
-		     (unsigned long long)a->ino, (unsigned long long)a->size, floor, cut.ceil);
+		fail(s, "cut %llu: inode %llu has size %llu, which it never had since operation %u (until %u)",
+		     (unsigned long long)cut.events, (unsigned long long)a->ino, (unsigned long long)a->size, floor,
+		     cut.ceil);
 		return;
 	}
 	if (vfs_open(fs, a->ino, O_RDONLY, &f)) {
@@ -297,17 +300,19 @@ static void check_file(struct sim *s, struct tfs_fs *fs, const struct vfs_attr *
 		memset(buf, 0, s->bs);
 		n = vfs_pread(fs, f, buf, s->bs, b * s->bs);
 		if (n < 0) {
-			fail(s, "cut %llu: inode %llu block %llu: read: %s", (unsigned long long)cut.events, (unsigned long long)a->ino,
-			     (unsigned long long)b, strerror((int)-n));
+			fail(s, "cut %llu: inode %llu block %llu: read: %s", (unsigned long long)cut.events,
+			     (unsigned long long)a->ino, (unsigned long long)b, strerror((int)-n));
 			break;
 		}
 		/* behind the size anything may be what the file had before it shrank or before it grew */
 		if (b * s->bs >= a->size)
 			break;
 		if (!version_ok(m->block[b].v, m->block[b].nr, floor, cut.ceil, guard_xxh3(buf, s->bs, 3))) {
-			fail(s, "cut %llu: inode %llu block %llu (size %llu): content it did not have between operation %u and %u",
-			     (unsigned long long)cut.events, (unsigned long long)a->ino, (unsigned long long)b, (unsigned long long)a->size,
-			     floor, cut.ceil);
+			fail(s,
+			     "cut %llu: inode %llu block %llu (size %llu): content it did not have between operation "
+			     "%u and %u",
+			     (unsigned long long)cut.events, (unsigned long long)a->ino, (unsigned long long)b,
+			     (unsigned long long)a->size, floor, cut.ceil);
 			break;
 		}
 	}
@@ -351,7 +356,8 @@ static void check_mounted(struct sim *s, struct tfs_fs *fs)
 	for (k = floor; k <= cut.ceil; k++)
 		if (s->space[k] == hash)
 			return;
-	fail(s, "cut %llu: the namespace is none of those after operations %u to %u", (unsigned long long)cut.events, floor, cut.ceil);
+	fail(s, "cut %llu: the namespace is none of those after operations %u to %u", (unsigned long long)cut.events,
+	     floor, cut.ceil);
 }
 
 static void check_device(struct sim *s, struct bdev *b)
@@ -440,7 +446,8 @@ static const char *pick_name(struct sim *s, char *buf)
 /* Errors a correct file system may give to a random operation. */
 static void expect(struct sim *s, const char *what, int64_t err)
 {
-	static const int fine[] = { EEXIST, ENOENT, ENOTEMPTY, EISDIR, ENOTDIR, EINVAL, ENOSPC, EPERM, ENODATA, ELOOP, EMLINK };
+	static const int fine[] = { EEXIST, ENOENT, ENOTEMPTY, EISDIR, ENOTDIR, EINVAL,
+				    ENOSPC, EPERM,  ENODATA,   ELOOP,  EMLINK };
 
 	for (size_t i = 0; i < ARRAY_SIZE(fine); i++)
 		if (err == -fine[i])
@@ -526,7 +533,8 @@ static void do_truncate(struct sim *s)
 	if (!m)
 		return;
 	old = m->size;
-	set.size = test_rand(&s->rng) % 4 ? test_rand(&s->rng) % (m->size + 1) : test_rand(&s->rng) % ((uint64_t)MAX_BLOCKS * s->bs);
+	set.size = test_rand(&s->rng) % 4 ? test_rand(&s->rng) % (m->size + 1)
+					  : test_rand(&s->rng) % ((uint64_t)MAX_BLOCKS * s->bs);
 	err = vfs_setattr(s->fs, a.ino, VFS_SET_SIZE, &set, &cred, &a);
 	expect(s, "truncate", err);
 	if (!err) {
@@ -700,7 +708,9 @@ static void workload(struct sim *s)
 
 static int make_image(struct sim *s, struct bdev *b)
 {
-	struct tfs_format_opts fo = { .block_size = s->bs, .blocks_per_group = (1u << 20) / s->bs, .journal_bytes = 900u << 10,
+	struct tfs_format_opts fo = { .block_size = s->bs,
+				      .blocks_per_group = (1u << 20) / s->bs,
+				      .journal_bytes = 900u << 10,
 				      .test_seed = s->o->seed };
 	struct tfs_super super;
 	struct tfs_geom geom;

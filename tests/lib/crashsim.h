@@ -18,8 +18,8 @@
 
 struct crashsim_opts {
 	uint64_t seed;
-	unsigned int ops;    /* operations in the workload */
-	unsigned int images; /* crash images to make and check */
+	unsigned int ops;	     /* operations in the workload */
+	unsigned int images;	     /* crash images to make and check */
 	unsigned int lose_nth_flush; /* break the device: see crashdev_lose_flushes */
 	unsigned int break_rules;    /* break the file system: TFS_BREAK_* */
 	uint32_t block_size;	     /* 0: 4096 */
