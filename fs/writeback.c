@@ -373,7 +373,8 @@ static int step_apply(struct tfs_trans *t, struct wb_part *p)
 		return truncate_apply(t, p->i, eof->size);
 	if (eof && eof->fblk == to - 1 && eof->size < size)
 		size = eof->size;
-	/* taken before a truncation that is not in the tree yet: until then the file is what it was, with its old size */
+	/* taken before a truncation that is not in the tree yet: until then the file is what it was, with its old size
+	 */
 	if (isize < size && !atomic_load(&p->i->trunc_pending))
 		size = isize;
 	if (size > p->i->d_size)
