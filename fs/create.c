@@ -34,6 +34,18 @@ static void init_attrs(struct new_inode *n, mode_t mode, dev_t rdev, const struc
 	n->i->d_size = n->target_len;
 }
 
+/* The image says which number is next: is it one, and no inode's? */
+static int number_is_free(struct tfs_trans *t, uint64_t ino)
+{
+	struct tfs_inode_item it;
+	int err = ino >= TFS_INO_FIRST && ino <= INT64_MAX ? inode_item_read(t, ino, &it) : 0;
+
+	if (err == -ENOENT)
+		return 0;
+	return err ? err : tfs_fs_error(t->fs, -EUCLEAN, "inode number %llu is in use or not allowed, but next to be given out",
+					(unsigned long long)ino);
+}
+
 static int create_look(struct tfs_trans *t, struct new_inode *n, uint64_t ino)
 {
 	struct tkey link = TKEY(ino, TFS_KEY_SYMLINK, 0);
@@ -57,7 +69,7 @@ static int create_look(struct tfs_trans *t, struct new_inode *n, uint64_t ino)
 	}
 	if (!err && n->target)
 		err = btree_prefault(t, TFS_TREE_FS, &link);
-	return err;
+	return err ? err : number_is_free(t, ino);
 }
 
 static int create_in_section(struct tfs_trans *t, struct new_inode *n)

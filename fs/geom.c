@@ -40,7 +40,7 @@ static int geom_groups(const struct tfs_super *s, struct tfs_geom *g)
 
 	g->total_blocks = le64_get(s->total_blocks);
 	g->nr_groups = le64_get(s->nr_groups);
-	if (!g->total_blocks || g->total_blocks > MAX_BLOCKS ||
+	if (!g->total_blocks || g->total_blocks > MAX_BLOCKS || g->total_blocks > (uint64_t)INT64_MAX >> g->blkbits ||
 	    g->nr_groups != div_up(g->total_blocks, g->blocks_per_group))
 		return -EUCLEAN;
 	last = g->nr_groups - 1;

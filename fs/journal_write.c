@@ -142,8 +142,10 @@ int journal_write_tx(struct tfs_journal *j, uint64_t payload)
 	int err;
 
 	w = tl_alloc_aligned(64, sizeof(*w));
-	if (!w)
+	if (!w) {
+		j->failed = true; /* the superblock in memory is the transaction's already */
 		return -ENOMEM;
+	}
 	w->j = j;
 	w->pos = j->head;
 	w->fill = 0;

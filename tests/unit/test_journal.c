@@ -307,3 +307,31 @@ Test(journal, an_error_after_a_change_stops_everything)
 	cr_assert_eq(metafix_get(&m, 1), 1);
 	metafix_free(&m);
 }
+
+/* A commit that ran out of memory, at any point, leaves nothing of itself in the superblock either. */
+Test(journal, no_memory_for_a_commit)
+{
+	uint64_t root, k, nth;
+	struct metafix m;
+	bool failed = true;
+
+	for (nth = 1; failed; nth++) {
+		metafix_make(&m);
+		for (k = 0; k < 3; k++)
+			cr_assert_eq(metafix_set(&m, k, 7, 100), 0);
+		cr_assert_eq(journal_commit_all(m.fs), 0);
+		root = m.fs->roots[TFS_TREE_FS].addr;
+		for (; m.fs->roots[TFS_TREE_FS].addr == root; k++)
+			cr_assert_eq(metafix_set(&m, k, 7, 500), 0);
+		tl_alloc_fail_nth(nth);
+		failed = journal_commit_all(m.fs) != 0;
+		tl_alloc_fail_nth(0);
+		cr_assert_eq(tfs_close(m.fs) != 0, failed);
+		cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+		cr_assert_eq(m.fs->roots[TFS_TREE_FS].addr == root, failed, "allocation %llu", (unsigned long long)nth);
+		cr_assert_eq(metafix_get(&m, 0), 7);
+		cr_assert_eq(metafix_get(&m, k - 1), failed ? -ENOENT : 7);
+		metafix_free(&m);
+	}
+	cr_assert_gt(nth, 3);
+}

@@ -330,3 +330,22 @@ Test(namei, read_only)
 	fx_close(&fx, f);
 	FX_OK(vfs_sync(fx.fs));
 }
+
+/* The number for the next inode comes from the image, which may say anything: no inode is made over another. */
+Test(namei, next_number_is_in_use)
+{
+	uint64_t old = touch_in(ROOT, "old"), next = fx.fs->cnt.next_ino, bad[] = { old, ROOT, 0, 15, UINT64_MAX };
+	struct vfs_attr a;
+
+	fx.fs->opts.errors = TFS_ERRORS_CONTINUE;
+	for (unsigned int k = 0; k < ARRAY_SIZE(bad); k++) {
+		fx.fs->cnt.next_ino = bad[k];
+		FX_IS(vfs_create(fx.fs, ROOT, "new", 0600, &fx_root, 0, &a, NULL), -EUCLEAN);
+		FX_IS(vfs_mkdir(fx.fs, ROOT, "new", 0700, &fx_root, &a), -EUCLEAN);
+		FX_IS(vfs_tmpfile(fx.fs, ROOT, 0600, &fx_root, 0, &a, NULL), -EUCLEAN);
+	}
+	fx.fs->cnt.next_ino = next;
+	cr_assert_eq(attr_of(old).mode, S_IFREG | 0644);
+	cr_assert(S_ISDIR(attr_of(ROOT).mode));
+	touch_in(ROOT, "new");
+}

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../lib/metafix.h"
+#include "fs/group.h"
 
 static struct tfs_super *super_at(struct metafix *m, int which)
 {
@@ -161,4 +162,21 @@ Test(super, no_memory)
 	cr_assert_eq(err, 0, "allocation %llu: %d %s", (unsigned long long)n, err, m.why);
 	cr_assert_gt(n, 8);
 	metafix_free(&m);
+}
+
+/* Bytes of the device are counted in 63 bits: 2^48 blocks of 64 KiB would be none at all. */
+Test(super, more_bytes_than_can_be_counted)
+{
+	struct tfs_super s = { 0 };
+	struct tfs_geom g;
+
+	s.block_size = le32_of(65536);
+	s.node_size = le32_of(65536);
+	s.blocks_per_group = le32_of(8 * 65536);
+	s.total_blocks = le64_of(1ull << 48);
+	s.nr_groups = le64_of((1ull << 48) / (8 * 65536));
+	cr_assert_eq(tfs_geom_layout(&s, &g), -EUCLEAN);
+	s.total_blocks = le64_of(1ull << 46);
+	s.nr_groups = le64_of((1ull << 46) / (8 * 65536));
+	cr_assert_eq(tfs_geom_layout(&s, &g), 0);
 }
