@@ -55,6 +55,12 @@ Test(crash, small_blocks)
 	     (unsigned int)test_ops(120));
 }
 
+Test(crash, large_blocks)
+{
+	runs((struct crashsim_opts){ .ops = 250, .recut_every = 8, .block_size = 16384 }, test_seed(20263),
+	     (unsigned int)test_ops(120));
+}
+
 /* The simulator must notice what it is there to notice. */
 static unsigned int failures_of(struct crashsim_opts o)
 {
