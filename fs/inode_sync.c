@@ -56,10 +56,11 @@ int inode_write(struct tfs_trans *t, struct tfs_inode *i)
 	struct tfs_inode_item it;
 	int err;
 
+	/* before it looks clean: who finds nothing to write waits for this transaction */
+	atomic_store(&i->txid, t->txid);
 	/* first: what changes from here on is stale again */
 	atomic_store(&i->stale, false);
 	inode_item_of(i, &it);
-	atomic_store(&i->txid, t->txid);
 	err = inode_item_write(t, i->ino, &it);
 	if (err)
 		atomic_store(&i->stale, true);
@@ -89,8 +90,8 @@ static int flush_in_section(struct tfs_trans *t, struct tfs_inode *i, uint64_t s
 
 		size = size < now ? size : now;
 		if (size > i->d_size) {
-			i->d_size = size;
 			atomic_store(&i->data_txid, t->txid);
+			i->d_size = size;
 		}
 	}
 	return inode_write(t, i);
@@ -107,15 +108,15 @@ int inode_flush(struct tfs_inode *i, bool size_only)
 	struct tfs_icache *ic = i->fs->icache;
 	struct tfs_trans t;
 	uint64_t size = 0;
-	bool dirty;
 	int err;
 
-	pthread_mutex_lock(&ic->lock);
-	dirty = !list_empty(&i->dirty);
-	if (!size_only)
+	if (!size_only) {
+		pthread_mutex_lock(&ic->lock);
 		list_del_init(&i->dirty);
-	pthread_mutex_unlock(&ic->lock);
-	if (!dirty || !item_lags(i, size_only))
+		pthread_mutex_unlock(&ic->lock);
+	}
+	/* not on the list only means that somebody is about to write it, or has */
+	if (!item_lags(i, size_only))
 		return 0;
 	if (inode_is_reg(i)) {
 		/* a writer dirties first and moves the size after: size read first, then nothing dirty, means all of it

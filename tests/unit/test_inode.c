@@ -2,8 +2,11 @@
 /* fs/inode.c: the cache is bounded, lookup counts are exact, nothing is lost by eviction. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <unistd.h>
 #include "fs/inode.h"
+#include "fs/journal.h"
 #include "tests/lib/fsfix.h"
 
 static struct fsfix fx;
@@ -102,4 +105,45 @@ Test(inode, times_survive_eviction)
 	cr_assert_eq(a.btime.tv_nsec, b.btime.tv_nsec);
 	cr_assert_eq(a.generation, b.generation);
 	cr_assert_eq(vfs_getattr(fx.fs, 9999, &a), -ESTALE);
+}
+
+static atomic_bool synced;
+
+static void *sync_thread(void *arg)
+{
+	FX_OK(vfs_fsync(fx.fs, arg, false));
+	atomic_store(&synced, true);
+	return NULL;
+}
+
+static void *flush_thread(void *arg)
+{
+	(void)arg;
+	FX_OK(icache_flush(fx.fs));
+	return NULL;
+}
+
+/* What another thread is about to write is not yet written: fsync does not take it for done. */
+Test(inode, fsync_beside_a_flush)
+{
+	pthread_t flusher, syncer;
+	struct tfs_trans t;
+	struct vfs_file *f;
+	int err = 0;
+
+	fx_file(&fx, "a", &f);
+	fx_write(&fx, f, 0, 10000, 1);
+	FX_OK(vfs_fsync(fx.fs, f, false));
+	inode_mark_dirty(f->inode);
+	FX_OK(trans_begin(&t, fx.fs, TRANS_CREDITS(fx.fs)));
+	FX_OK(pthread_create(&flusher, NULL, flush_thread, NULL));
+	usleep(100000);
+	FX_OK(pthread_create(&syncer, NULL, sync_thread, f));
+	usleep(100000);
+	cr_assert(!atomic_load(&synced));
+	cr_assert(!trans_again(&t, &err));
+	pthread_join(flusher, NULL);
+	pthread_join(syncer, NULL);
+	cr_assert_geq(journal_durable_txid(fx.fs), atomic_load(&f->inode->txid));
+	fx_close(&fx, f);
 }
