@@ -64,7 +64,7 @@ def work_on(folder, ledger, rng, round_):
                 os.unlink(os.path.join(folder, old))
             continue
         elif action == 6:
-            sub = path + '.d.noise'
+            sub = path + '.d'              # a kill may leave it
             os.mkdir(sub)
             os.symlink(name, sub + '/link')
             os.setxattr(sub, 'user.x', b'y' * 200)
