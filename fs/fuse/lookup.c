@@ -14,7 +14,9 @@ static int lookup_by_number(struct tfs_fs *fs, uint64_t ino, bool parent, struct
 		err = vfs_parent(fs, ino, &ino);
 	if (err)
 		return err;
-	vfs_ref(fs, ino, 1);
+	err = vfs_ref(fs, ino, 1);
+	if (err)
+		return err;
 	err = vfs_getattr(fs, ino, a);
 	if (err)
 		vfs_forget(fs, ino, 1);
