@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Attributes: getattr, setattr, set-id bits. */
 #include <errno.h>
+#include "fs/acl.h"
 #include "fs/inode.h"
 
 #define CAPS "security.capability"
@@ -49,8 +50,13 @@ static int set_in_section(struct tfs_trans *t, struct tfs_inode *i, unsigned int
 {
 	struct timespec now = tfs_now();
 	struct tfs_iattr old, *a = &i->a;
+	struct tfs_inode_item it;
+	struct tfs_acl acl;
 	int err = inode_prefault(t, i->ino);
 
+	acl.n = 0;
+	if (!err && what & VFS_SET_MODE && i->fmt != S_IFLNK)
+		err = acl_chmod_look(t, i->ino, set->mode, &acl);
 	if (err)
 		return err;
 	if (what & VFS_KILL_PRIV) {
@@ -60,6 +66,13 @@ static int set_in_section(struct tfs_trans *t, struct tfs_inode *i, unsigned int
 		if (err && err != -ENODATA)
 			return err;
 		atomic_store(&i->no_caps, true);
+	}
+	if (acl.n) {
+		/* as long as the one it replaces: it stays where that is, and the inode's item as it is */
+		inode_item_of(i, &it);
+		err = acl_write(t, i->ino, &it, ACL_NAME_ACCESS, &acl);
+		if (err)
+			return err;
 	}
 	pthread_mutex_lock(&i->attr_lock);
 	old = *a;

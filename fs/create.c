@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* New inodes: files, directories, symbolic links, special and temporary files. */
+#include "fs/acl.h"
 #include "fs/alloc.h"
 #include "fs/namei.h"
 
@@ -8,6 +9,13 @@ struct new_inode {
 	struct tfs_inode *i;
 	const char *target; /* of a symbolic link */
 	size_t target_len;
+	uint32_t mode; /* as asked for */
+	mode_t umask;
+	struct inherited_acls *acls;
+};
+
+struct inherited_acls {
+	struct tfs_acl access, def; /* n 0: none to be stored */
 };
 
 /* Who owns it, which mode it has; with the group inherited from a setgid directory. */
@@ -19,8 +27,6 @@ static void init_attrs(struct new_inode *n, mode_t mode, dev_t rdev, const struc
 	dir = n->r.dir->a;
 	pthread_mutex_unlock(&n->r.dir->attr_lock);
 	a->mode = mode;
-	if (!S_ISLNK(mode))
-		a->mode &= ~(uint32_t)(cred->umask & 0777);
 	a->uid = cred->uid;
 	a->gid = cred->gid;
 	if (dir.mode & S_ISGID) {
@@ -28,10 +34,74 @@ static void init_attrs(struct new_inode *n, mode_t mode, dev_t rdev, const struc
 		if (S_ISDIR(mode))
 			a->mode |= S_ISGID;
 	}
+	n->mode = a->mode;
+	n->umask = cred->umask & 0777;
 	a->rdev = rdev;
 	a->nlink = S_ISDIR(mode) ? 2 : n->r.name ? 1 : 0;
 	a->atime = a->mtime = a->ctime = a->btime = tfs_now();
 	n->i->d_size = n->target_len;
+}
+
+/*
+ * The umask counts where the directory has no default ACL; where it has one, the new inode gets an access ACL (or a
+ * mode that says the same) from it, and a directory the default ACL too.
+ */
+static int inherit_acl(struct tfs_trans *t, struct new_inode *n)
+{
+	struct inherited_acls *acls = n->acls;
+	struct tfs_inode *dir = n->r.dir;
+	uint32_t *mode = &n->i->a.mode;
+	int err = -ENODATA;
+
+	*mode = n->mode;
+	acls->access.n = acls->def.n = 0;
+	if (S_ISLNK(*mode))
+		return 0;
+	if (!atomic_load(&dir->no_default_acl))
+		err = acl_read(t, dir->ino, ACL_NAME_DEFAULT, &acls->def);
+	if (err == -ENODATA) {
+		atomic_store(&dir->no_default_acl, true);
+		*mode &= ~(uint32_t)n->umask;
+		return 0;
+	}
+	if (err)
+		return err;
+	acls->access = acls->def;
+	if (acl_inherit(&acls->access, mode))
+		acls->access.n = 0;
+	if (!S_ISDIR(*mode))
+		acls->def.n = 0;
+	return 0;
+}
+
+static int prefault_acls(struct tfs_trans *t, const struct new_inode *n, uint64_t ino)
+{
+	size_t len = acl_size(&n->acls->access) + acl_size(&n->acls->def);
+	int err = 0;
+
+	if (n->acls->access.n)
+		err = xattr_prefault(t, ino, ACL_NAME_ACCESS, len);
+	if (!err && n->acls->def.n)
+		err = xattr_prefault(t, ino, ACL_NAME_DEFAULT, len);
+	return err;
+}
+
+static int write_acls(struct tfs_trans *t, struct new_inode *n)
+{
+	struct tfs_inode *i = n->i;
+	struct tfs_inode_item it;
+	int err = 0;
+
+	atomic_store(&i->no_default_acl, !n->acls->def.n);
+	if (!n->acls->access.n && !n->acls->def.n)
+		return 0;
+	inode_item_of(i, &it);
+	if (n->acls->access.n)
+		err = acl_write(t, i->ino, &it, ACL_NAME_ACCESS, &n->acls->access);
+	if (!err && n->acls->def.n)
+		err = acl_write(t, i->ino, &it, ACL_NAME_DEFAULT, &n->acls->def);
+	i->a.xattr_value_id = le32_get(it.xattr_value_id);
+	return err;
 }
 
 /* The image says which number is next: is it one, and no inode's? */
@@ -42,8 +112,10 @@ static int number_is_free(struct tfs_trans *t, uint64_t ino)
 
 	if (err == -ENOENT)
 		return 0;
-	return err ? err : tfs_fs_error(t->fs, -EUCLEAN, "inode number %llu is in use or not allowed, but next to be given out",
-					(unsigned long long)ino);
+	return err ? err
+		   : tfs_fs_error(t->fs, -EUCLEAN,
+				  "inode number %llu is in use or not allowed, but next to be given out",
+				  (unsigned long long)ino);
 }
 
 static int create_look(struct tfs_trans *t, struct new_inode *n, uint64_t ino)
@@ -69,6 +141,10 @@ static int create_look(struct tfs_trans *t, struct new_inode *n, uint64_t ino)
 	}
 	if (!err && n->target)
 		err = btree_prefault(t, TFS_TREE_FS, &link);
+	if (!err)
+		err = inherit_acl(t, n);
+	if (!err)
+		err = prefault_acls(t, n, ino);
 	return err ? err : number_is_free(t, ino);
 }
 
@@ -91,7 +167,9 @@ static int create_in_section(struct tfs_trans *t, struct new_inode *n)
 	fs->super_dirty = true;
 	n->i->a.generation = t->txid;
 	n->i->ino = ino;
-	err = inode_write(t, n->i);
+	err = write_acls(t, n);
+	if (!err)
+		err = inode_write(t, n->i);
 	if (!err && n->target)
 		err = symlink_write(t, ino, n->target, n->target_len);
 	if (err || !n->r.name)
@@ -106,10 +184,19 @@ out:
 	return err;
 }
 
+/* Two ACLs, in chunks of a quarter of a node, each logged with the node it is in. */
+static uint64_t create_credits(struct tfs_fs *fs)
+{
+	uint64_t want = TRANS_CREDITS(fs) + 8 * (uint64_t)ACL_SIZE_MAX, max = trans_max_credits(fs);
+
+	return want < max ? want : max;
+}
+
 static int create(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode, dev_t rdev, const char *target,
 		  const struct vfs_cred *cred, int flags, struct vfs_attr *attr, struct vfs_file **f)
 {
-	struct new_inode n = { .target = target, .target_len = target ? strlen(target) : 0 };
+	struct inherited_acls acls;
+	struct new_inode n = { .target = target, .target_len = target ? strlen(target) : 0, .acls = &acls };
 	bool inserted = false;
 	struct tfs_trans t;
 	int err = name_init(fs, &n.r, dir, name ? name : "-");
@@ -131,7 +218,7 @@ static int create(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode
 	}
 	init_attrs(&n, mode, rdev, cred);
 	do {
-		err = trans_begin(&t, fs, TRANS_CREDITS(fs));
+		err = trans_begin(&t, fs, create_credits(fs));
 		if (!err)
 			err = create_in_section(&t, &n);
 	} while (trans_again(&t, &err));

@@ -61,6 +61,8 @@ int xattr_get(struct tfs_trans *t, uint64_t ino, const char *name, void *buf, si
 int xattr_set(struct tfs_trans *t, uint64_t ino, struct tfs_inode_item *it, const char *name, const void *value,
 	      size_t len, int flags);
 int xattr_remove(struct tfs_trans *t, uint64_t ino, const char *name);
+/* Before a section's first change: what setting it to @len bytes, or removing it, will touch later is in memory. */
+int xattr_prefault(struct tfs_trans *t, uint64_t ino, const char *name, size_t len);
 /* NUL-separated names; length; size 0: just the length; -ERANGE. */
 int xattr_list(struct tfs_trans *t, uint64_t ino, char *buf, size_t size);
 

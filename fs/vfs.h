@@ -130,6 +130,12 @@ int vfs_fallocate(struct tfs_fs *fs, struct vfs_file *f, int mode, uint64_t pos,
 int64_t vfs_lseek(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, int whence); /* SEEK_DATA, SEEK_HOLE */
 int vfs_statfs(struct tfs_fs *fs, struct statvfs *st);
 
+/*
+ * @flags: XATTR_CREATE, XATTR_REPLACE; VFS_XATTR_KILL_SGID: setting an access ACL takes the setgid bit away (the
+ * caller is not in the file's group).  POSIX ACLs (system.posix_acl_access, _default) are checked and kept in step
+ * with the mode; one without entries removes; removing one that is not there is no error.
+ */
+#define VFS_XATTR_KILL_SGID (1 << 16)
 int vfs_setxattr(struct tfs_fs *fs, uint64_t ino, const char *name, const void *value, size_t len, int flags,
 		 const struct vfs_cred *cred);
 int vfs_getxattr(struct tfs_fs *fs, uint64_t ino, const char *name, void *buf, size_t size); /* length */

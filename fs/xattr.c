@@ -262,6 +262,27 @@ int xattr_remove(struct tfs_trans *t, uint64_t ino, const char *name)
 	return err ? err : btree_delete(t, TFS_TREE_FS, &pl.key);
 }
 
+int xattr_prefault(struct tfs_trans *t, uint64_t ino, const char *name, size_t len)
+{
+	struct btree_path p = BTREE_PATH_INIT;
+	struct place pl;
+	struct tkey base;
+	size_t name_len;
+	int err;
+
+	err = check_name(name, &name_len);
+	if (!err)
+		err = find(t, ino, name, name_len, &p, &pl);
+	btree_release(&p);
+	if (!err)
+		err = names_prefault(t, &pl.key);
+	if (err || (!pl.value_id && fits_item(t->fs, name_len, len)))
+		return err;
+	/* which id a new value will have does not matter: the ids of one inode are neighbours */
+	base = value_key(ino, pl.value_id ? pl.value_id : 1);
+	return chunks_prefault(t, &base, len, pl.value_id ? pl.value_len : 0);
+}
+
 int xattr_list(struct tfs_trans *t, uint64_t ino, char *buf, size_t size)
 {
 	struct btree_path p = BTREE_PATH_INIT;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/xattr.h>
+#include "fs/acl.h"
 #include "fs/alloc.h"
 #include "fs/inode.h"
 
@@ -60,11 +61,96 @@ static int set_in_section(struct tfs_trans *t, const struct setxattr *s)
 	return inode_write(t, i);
 }
 
+static int set_value(struct setxattr *s)
+{
+	struct tfs_fs *fs = s->i->fs;
+	struct tfs_trans t;
+	int err;
+
+	if (!strcmp(s->name, "security.capability"))
+		atomic_store(&s->i->no_caps, false);
+	do {
+		err = trans_begin(&t, fs, xattr_credits(fs, s->len));
+		if (!err)
+			err = set_in_section(&t, s);
+	} while (trans_again(&t, &err));
+	return err;
+}
+
+/* ---- POSIX ACLs ---- */
+
+static bool is_access_acl(const char *name)
+{
+	return !strcmp(name, ACL_NAME_ACCESS);
+}
+
+static bool is_default_acl(const char *name)
+{
+	return !strcmp(name, ACL_NAME_DEFAULT);
+}
+
+/*
+ * The mode's permission bits follow an access ACL; one that says no more than these is not stored.  @acl without
+ * entries: remove, the mode stays.
+ */
+static int acl_in_section(struct tfs_trans *t, struct tfs_inode *i, const struct setxattr *s, struct tfs_acl *acl)
+{
+	bool access = is_access_acl(s->name);
+	struct tfs_inode_item it;
+	uint32_t mode = i->a.mode;
+	struct tfs_acl none;
+	int err = inode_prefault(t, i->ino);
+
+	if (err)
+		return err;
+	none.n = 0;
+	inode_item_of(i, &it);
+	if (access && acl->n && acl_to_mode(acl, &mode))
+		acl = &none;
+	if (access && s->flags & VFS_XATTR_KILL_SGID)
+		mode &= ~(uint32_t)S_ISGID;
+	if (!access)
+		atomic_store(&i->no_default_acl, false);
+	err = acl_write(t, i->ino, &it, s->name, acl);
+	if (err)
+		return err;
+	pthread_mutex_lock(&i->attr_lock);
+	i->a.mode = mode;
+	i->a.xattr_value_id = le32_get(it.xattr_value_id);
+	i->a.ctime = tfs_now();
+	pthread_mutex_unlock(&i->attr_lock);
+	return inode_write(t, i);
+}
+
+static int set_acl(struct setxattr *s)
+{
+	struct tfs_inode *i = s->i;
+	struct tfs_fs *fs = i->fs;
+	struct tfs_trans t;
+	struct tfs_acl acl;
+	int err = 0;
+
+	if (i->fmt == S_IFLNK)
+		return -EOPNOTSUPP;
+	acl.n = 0;
+	if (s->len)
+		err = acl_parse(&acl, s->value, s->len);
+	if (!err && acl.n && is_default_acl(s->name) && !inode_is_dir(i))
+		err = -EACCES;
+	if (err)
+		return err;
+	do {
+		err = trans_begin(&t, fs, xattr_credits(fs, ACL_SIZE_MAX));
+		if (!err)
+			err = acl_in_section(&t, i, s, &acl);
+	} while (trans_again(&t, &err));
+	return err;
+}
+
 int vfs_setxattr(struct tfs_fs *fs, uint64_t ino, const char *name, const void *value, size_t len, int flags,
 		 const struct vfs_cred *cred)
 {
 	struct setxattr s = { .name = name, .value = value, .len = len, .flags = flags };
-	struct tfs_trans t;
 	int err = check_name(name);
 
 	(void)cred;
@@ -78,13 +164,10 @@ int vfs_setxattr(struct tfs_fs *fs, uint64_t ino, const char *name, const void *
 		err = inode_get(fs, ino, &s.i);
 	if (err)
 		return err;
-	if (!strcmp(name, "security.capability"))
-		atomic_store(&s.i->no_caps, false);
-	do {
-		err = trans_begin(&t, fs, xattr_credits(fs, len));
-		if (!err)
-			err = set_in_section(&t, &s);
-	} while (trans_again(&t, &err));
+	if (is_access_acl(name) || is_default_acl(name))
+		err = set_acl(&s);
+	else
+		err = set_value(&s);
 	inode_put(s.i);
 	return err;
 }
@@ -105,21 +188,26 @@ static int remove_in_section(struct tfs_trans *t, struct tfs_inode *i, const cha
 
 int vfs_removexattr(struct tfs_fs *fs, uint64_t ino, const char *name, const struct vfs_cred *cred)
 {
-	struct tfs_inode *i;
+	struct setxattr none = { .name = name };
 	struct tfs_trans t;
 	int err = check_name(name);
 
 	(void)cred;
 	if (!err)
-		err = inode_get(fs, ino, &i);
+		err = inode_get(fs, ino, &none.i);
 	if (err)
 		return err;
+	if (is_access_acl(name) || is_default_acl(name)) {
+		err = set_acl(&none);
+		goto out;
+	}
 	do {
 		err = trans_begin(&t, fs, xattr_credits(fs, 0));
 		if (!err)
-			err = remove_in_section(&t, i, name);
+			err = remove_in_section(&t, none.i, name);
 	} while (trans_again(&t, &err));
-	inode_put(i);
+out:
+	inode_put(none.i);
 	return err;
 }
 

@@ -14,6 +14,8 @@
 #define ABI_TMPFILE 51
 #define ABI_STATX 52
 
+/* INIT, flags. */
+#define ABI_INIT_SETXATTR_EXT (1u << 29)
 /* INIT, flags2 (bits 32 and up of the flags). */
 #define ABI_INIT_EXT (1u << 30)
 #define ABI2_DIRECT_IO_ALLOW_MMAP (1u << (36 - 32))
@@ -21,6 +23,16 @@
 /* open_flags of an OPEN or CREATE reply. */
 #define ABI_FOPEN_KEEP_CACHE (1u << 1)
 #define ABI_FOPEN_PARALLEL_DIRECT_WRITES (1u << 6)
+
+/* With ABI_INIT_SETXATTR_EXT; without it, the first two. */
+struct abi_setxattr_in {
+	uint32_t size;
+	uint32_t flags;
+	uint32_t setxattr_flags;
+	uint32_t padding;
+};
+#define ABI_SETXATTR_SHORT 8u
+#define ABI_SETXATTR_ACL_KILL_SGID (1u << 0)
 
 struct abi_statx_in {
 	uint32_t getattr_flags;

@@ -15,7 +15,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	unsigned int want = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_EXPORT_SUPPORT |
 			    FUSE_CAP_DONT_MASK | FUSE_CAP_IOCTL_DIR | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
 			    FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS |
-			    FUSE_CAP_EXPLICIT_INVAL_DATA;
+			    FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_POSIX_ACL;
 
 	if (fr->opts->writeback_cache)
 		want |= FUSE_CAP_WRITEBACK_CACHE;
@@ -35,6 +35,11 @@ void front_amend_init(void *userdata, const struct fuse_init_in *in, struct fuse
 	if (in->flags & FUSE_HANDLE_KILLPRIV_V2) {
 		out->flags |= FUSE_HANDLE_KILLPRIV_V2;
 		fr->killpriv = true;
+	}
+	/* Who sets an ACL and is not in the file's group loses its setgid bit: only so does the kernel say it. */
+	if (in->flags & ABI_INIT_SETXATTR_EXT) {
+		out->flags |= ABI_INIT_SETXATTR_EXT;
+		fr->setxattr_ext = true;
 	}
 	if ((in->flags & ABI_INIT_EXT) && (in->flags2 & ABI2_DIRECT_IO_ALLOW_MMAP)) {
 		out->flags |= ABI_INIT_EXT;
@@ -58,6 +63,9 @@ bool front_raw_request(void *userdata, const struct raw_request *rq)
 		return true;
 	case ABI_TMPFILE:
 		raw_tmpfile(fr, rq);
+		return true;
+	case FUSE_SETXATTR:
+		raw_setxattr(fr, rq);
 		return true;
 	case ABI_STATX:
 		raw_statx(fr, rq);
@@ -162,7 +170,6 @@ const struct fuse_lowlevel_ops front_ops = {
 	.readdirplus = op_readdirplus,
 	.fsyncdir = op_fsyncdir,
 	.statfs = op_statfs,
-	.setxattr = op_setxattr,
 	.getxattr = op_getxattr,
 	.listxattr = op_listxattr,
 	.removexattr = op_removexattr,

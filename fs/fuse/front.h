@@ -42,6 +42,7 @@ struct front {
 	struct workqueue *seekers; /* for what must not block a transport thread, see file.c */
 	int close_err;		   /* what closing the file system said; negative errno */
 	int event_fd;		   /* main waits here: FRONT_EVENT_* */
+	bool setxattr_ext;	   /* SETXATTR has the long header */
 	bool killpriv;		   /* the kernel leaves clearing set-id bits to us */
 	pthread_mutex_t status_lock;
 	char *status_text; /* status_lock: for paging through, see ioctl.c */
@@ -118,7 +119,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi);
 
 /* xattr.c */
-void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags);
+void raw_setxattr(struct front *fr, const struct raw_request *rq);
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
 void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);

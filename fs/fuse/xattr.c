@@ -3,13 +3,29 @@
 #include "fs/fuse/front.h"
 
 #include <errno.h>
+#include <string.h>
+#include <sys/xattr.h>
 
-void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+/* In the raw form, because libfuse 3.14 does not know its longer header. */
+void raw_setxattr(struct front *fr, const struct raw_request *rq)
 {
-	struct vfs_cred cred;
+	size_t head = fr->setxattr_ext ? sizeof(struct abi_setxattr_in) : ABI_SETXATTR_SHORT, name_len;
+	const struct abi_setxattr_in *in = rq->arg;
+	struct vfs_cred cred = { .uid = rq->hdr->uid, .gid = rq->hdr->gid };
+	const char *name = (const char *)rq->arg + head;
+	int err = -EINVAL, flags;
 
-	fill_cred(req, &cred);
-	reply_err(req, vfs_setxattr(front_of(req)->fs, ino, name, value, size, flags, &cred));
+	if (rq->arg_len <= head)
+		goto out;
+	name_len = strnlen(name, rq->arg_len - head);
+	if (name_len >= rq->arg_len - head || in->size > rq->arg_len - head - name_len - 1)
+		goto out;
+	flags = (int)(in->flags & (XATTR_CREATE | XATTR_REPLACE));
+	if (fr->setxattr_ext && in->setxattr_flags & ABI_SETXATTR_ACL_KILL_SGID)
+		flags |= VFS_XATTR_KILL_SGID;
+	err = vfs_setxattr(fr->fs, rq->hdr->nodeid, name, name + name_len + 1, in->size, flags, &cred);
+out:
+	transport_reply(err == -ENOSYS ? EOPNOTSUPP : -err, NULL, 0);
 }
 
 /* @len: the length, or -errno; @size 0 asks for the length only. */

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=bash
 # Sourced by the scripts beside it: a fresh image on a mount of its own, cleaned up and checked at the end.
+# MKFS="-b 1024" and MOUNT="-o cache_size=2M,no_writeback_cache" add options to the ones the scripts give.
 set -euo pipefail
 bin=${BIN:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/build/release/bin}
 
@@ -30,6 +31,8 @@ fresh_mount() {
 	mnt=$work/mnt
 	trap finish EXIT
 	mkdir "$mnt"
-	"$bin/mkfs.tallyfs" -q "$work/image" "$size"
-	"$bin/tallyfs" "$work/image" "$mnt" "$@"
+	# shellcheck disable=SC2086 # options are words
+	"$bin/mkfs.tallyfs" -q ${MKFS:-} "$work/image" "$size"
+	# shellcheck disable=SC2086
+	"$bin/tallyfs" "$work/image" "$mnt" "$@" ${MOUNT:-}
 }
