@@ -51,7 +51,8 @@ else
 	}
 fi
 
-if ! (exec 3<>/dev/fuse) 2>/dev/null; then
+# (-c first: the redirection would make a plain file of that name)
+if ! [ -c /dev/fuse ] || ! (exec 3<>/dev/fuse) 2>/dev/null; then
 	say "FUSE is not reachable here (/dev/fuse cannot be opened), so the image is made but not mounted."
 	say "where FUSE is: $bin/tallyfs $image $mountpoint"
 	exit 0

@@ -60,8 +60,8 @@ def work_on(folder, ledger, rng, round_):
                 f.write(data)
             continue
         elif action == 5:
-            for old in [e for e in os.listdir(folder) if e.endswith('.noise')][:5]:
-                os.unlink(os.path.join(folder, old))
+            for old in [e for e in os.scandir(folder) if e.name.endswith('.noise') and e.is_file()][:5]:
+                os.unlink(old.path)
             continue
         elif action == 6:
             sub = path + '.d'              # a kill may leave it
