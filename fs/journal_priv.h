@@ -46,7 +46,8 @@ struct tfs_journal {
 	uint64_t epoch, seq;
 	uint64_t head; /* log block where the next transaction goes */
 	uint8_t *chunk;
-	bool failed; /* a commit or checkpoint broke off: what is on disk, or in the superblock, is not what is durable */
+	bool failed; /* a commit or checkpoint broke off: what is on disk, or in the superblock, is not what is durable
+		      */
 	bool idle;   /* nothing was committed in the last interval */
 	struct tfs_buf *super;
 
