@@ -5,6 +5,7 @@
 #
 #   scripts/setup.sh build    what building and mounting need
 #   scripts/setup.sh test     that, and what the tests need
+#   scripts/setup.sh coverage that, and what scripts/coverage.sh needs
 #
 # Says what it is about to install, and does nothing at all when nothing is missing.
 set -euo pipefail
@@ -17,6 +18,7 @@ TEST_PACKAGES=(
 	clang clang-format libcriterion-dev mandoc python3 git
 	attr acl e2fsprogs mount util-linux procps
 )
+COVERAGE_PACKAGES=(lcov)
 
 die() {
 	echo "setup.sh: $*" >&2
@@ -26,7 +28,8 @@ die() {
 case "${1:-}" in
 build) wanted=("${BUILD_PACKAGES[@]}") ;;
 test) wanted=("${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}") ;;
-*) die "usage: scripts/setup.sh build|test" ;;
+coverage) wanted=("${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}" "${COVERAGE_PACKAGES[@]}") ;;
+*) die "usage: scripts/setup.sh build|test|coverage" ;;
 esac
 
 command -v dpkg-query >/dev/null || die "this is not a Debian system; install by hand the equivalents of: ${wanted[*]}"

@@ -408,6 +408,30 @@ int toymap_truncate(struct toymap *t, uint64_t size)
 	return 0;
 }
 
+int toymap_punch(struct toymap *t, uint64_t pos, uint64_t len)
+{
+	struct address_space *m = &t->mapping;
+	uint64_t bs = bs_of(t), end = pos + len, first = round_up_to(pos, bs), last = round_down_to(end, bs), b;
+	int err;
+
+	if (first >= last)
+		return iomap_zero_range(m, pos, len, NULL, &toy_ops);
+	err = iomap_zero_range(m, pos, first - pos, NULL, &toy_ops);
+	if (!err)
+		err = iomap_zero_range(m, last, end - last, NULL, &toy_ops);
+	if (err)
+		return err;
+	truncate_inode_pages_range(m, first, last);
+	pthread_mutex_lock(&t->lock);
+	for (b = first >> m->blkbits; b < last >> m->blkbits; b++)
+		block_drop(t, &t->blocks[b]);
+	if (!first)
+		t->inline_len = 0;
+	t->validity++;
+	pthread_mutex_unlock(&t->lock);
+	return 0;
+}
+
 int64_t toymap_write(struct toymap *t, uint64_t pos, const void *buf, size_t len)
 {
 	struct iomap_src src = { .buf = buf, .len = len };
@@ -458,6 +482,25 @@ void toymap_place(struct toymap *t, uint64_t first, uint64_t n, enum iomap_type 
 	t->validity++;
 	pthread_mutex_unlock(&t->lock);
 	free(buf);
+}
+
+void toymap_allocate(struct toymap *t, uint64_t first, uint64_t n)
+{
+	pthread_mutex_lock(&t->lock);
+	for (uint64_t i = first; i < first + n; i++) {
+		struct toy_block *b = &t->blocks[i];
+		uint64_t addr;
+
+		if (b->type != IOMAP_HOLE)
+			continue;
+		addr = dev_alloc(t);
+		if (addr == IOMAP_NULL_ADDR)
+			break;
+		b->type = IOMAP_UNWRITTEN;
+		b->addr = addr;
+	}
+	t->validity++;
+	pthread_mutex_unlock(&t->lock);
 }
 
 void toymap_share(struct toymap *t, uint64_t first, uint64_t n)

@@ -61,12 +61,16 @@ extern const struct iomap_ops toy_ops;
 
 /* What the file system does around iomap. */
 int toymap_truncate(struct toymap *t, uint64_t size);
+/* Punch a hole: edges are zeroed, whole blocks go.  @pos + @len at most the file's size. */
+int toymap_punch(struct toymap *t, uint64_t pos, uint64_t len);
 int64_t toymap_write(struct toymap *t, uint64_t pos, const void *buf, size_t len);
 /* Bytes read into @buf, or -errno. */
 int64_t toymap_read(struct toymap *t, uint64_t pos, void *buf, size_t len);
 int toymap_sync(struct toymap *t);
 /* Blocks [first, first + n) get device blocks and content straight on the device (bytes = @fill + block number). */
 void toymap_place(struct toymap *t, uint64_t first, uint64_t n, enum iomap_type type, unsigned char fill);
+/* Of blocks [first, first + n), holes become unwritten extents as long as the device has room. */
+void toymap_allocate(struct toymap *t, uint64_t first, uint64_t n);
 void toymap_share(struct toymap *t, uint64_t first, uint64_t n);
 /* Promises still given minus dirty blocks: 0 at a quiet moment. */
 int64_t toymap_promise_gap(struct toymap *t);

@@ -2,14 +2,13 @@
 /*
  * Advance, trim, split and clone in random combination: after each step the
  * window shows the tuples of exactly the intervals that the bio covers, and a
- * bad byte anywhere in them is found, nowhere else.  TALLYFS_SEED=n repeats a
- * run.
+ * bad byte anywhere in them is found, nowhere else.  The seed is fixed;
+ * TALLYFS_SEED=n takes another.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/integrity.h"
 #include "core/log.h"
@@ -171,7 +170,7 @@ static void run(bool async)
 	static const struct integrity_profile *const profiles[] = { &profile_xxh3_64, &profile_crc32,
 								    &profile_t10_type1_crc, &profile_t10_type1_ip };
 	const char *env = getenv("TALLYFS_SEED");
-	uint64_t seed = env ? strtoull(env, NULL, 0) : (uint64_t)time(NULL);
+	uint64_t seed = env ? strtoull(env, NULL, 0) : 1;
 	size_t i;
 
 	fprintf(stderr, "TALLYFS_SEED=%llu\n", (unsigned long long)seed);
