@@ -22,12 +22,14 @@ find build/coverage -name '*.gcda' -delete
 ctest --test-dir build/coverage -R "$TESTS" -j"$(nproc)" --output-on-failure >build/coverage/tests.log 2>&1 ||
 	{ tail -n 60 build/coverage/tests.log >&2; exit 1; }
 
+# lcov's own parser warns that it redefines things; that is no news of ours.
+quiet() { "$@" 2> >(grep -v ' redefined at ' >&2); }
 # An assert's branch into abort is no behaviour to test.
-lcov --quiet --capture --rc lcov_branch_coverage=1 --rc 'lcov_excl_br_line=assert\(' \
+quiet lcov --quiet --capture --rc lcov_branch_coverage=1 --rc 'lcov_excl_br_line=assert\(' \
 	--directory build/coverage/core --base-directory "$PWD" --output-file build/coverage/all.info
-lcov --quiet --rc lcov_branch_coverage=1 --extract build/coverage/all.info "$PWD/core/*" --output-file build/coverage/core.info
-lcov --rc lcov_branch_coverage=1 --list build/coverage/core.info
-[ "${1:-}" != html ] || genhtml --quiet --branch-coverage --output-directory build/coverage/html build/coverage/core.info
+quiet lcov --quiet --rc lcov_branch_coverage=1 --extract build/coverage/all.info "$PWD/core/*" --output-file build/coverage/core.info
+quiet lcov --rc lcov_branch_coverage=1 --list build/coverage/core.info
+[ "${1:-}" != html ] || quiet genhtml --quiet --branch-coverage --output-directory build/coverage/html build/coverage/core.info
 
 awk -F: -v lines="$LINES_WANTED" -v branches="$BRANCHES_WANTED" '
 	/^LF:/ { lf += $2 } /^LH:/ { lh += $2 } /^BRF:/ { bf += $2 } /^BRH:/ { bh += $2 }

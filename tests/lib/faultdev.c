@@ -19,6 +19,11 @@ struct faultdev {
 	pthread_mutex_t lock;
 	struct fault faults[MAX_FAULTS];
 	atomic_ullong nr_reads, nr_writes;
+	/* the N-th I/O, see faultdev_nth(); under lock */
+	uint64_t nth; /* 0: none, or it has come */
+	enum nth_fault nth_how;
+	bool nth_sticky, nth_struck, nth_write;
+	uint64_t nth_off, nth_len;
 };
 
 static struct faultdev *of(struct bdev *b)
@@ -67,6 +72,72 @@ static void flip(const struct iovec *iov, int n, uint64_t at)
 	}
 }
 
+/* Is this the N-th, or does it touch what the N-th has spoilt? */
+static bool nth_strikes(struct faultdev *d, bool write, uint64_t off, uint64_t len)
+{
+	bool hit = false;
+
+	pthread_mutex_lock(&d->lock);
+	if (d->nth && !--d->nth) {
+		d->nth_struck = hit = true;
+		d->nth_write = write;
+		d->nth_off = off;
+		d->nth_len = len;
+	} else if (d->nth_struck && d->nth_sticky && d->nth_write == write) {
+		hit = off < d->nth_off + d->nth_len && d->nth_off < off + len;
+	}
+	pthread_mutex_unlock(&d->lock);
+	return hit;
+}
+
+/* The front half of @iov, as one piece after the other; returns what the device says to that. */
+static int transfer_half(struct faultdev *d, const struct iovec *iov, int n, uint64_t off, bool write)
+{
+	uint64_t left = iov_bytes(iov, n) / 2 & ~(uint64_t)(d->lower->align - 1);
+	int err = 0;
+
+	for (int i = 0; i < n && left && !err; i++) {
+		struct iovec part = { iov[i].iov_base, min_t(uint64_t, iov[i].iov_len, left) };
+
+		err = write ? d->lower->ops->writev(d->lower, &part, 1, off)
+			    : d->lower->ops->readv(d->lower, &part, 1, off);
+		off += part.iov_len;
+		left -= part.iov_len;
+	}
+	return err ? err : -EIO;
+}
+
+static int nth_read(struct faultdev *d, const struct iovec *iov, int n, uint64_t off)
+{
+	int err;
+
+	if (d->nth_how == NTH_ERROR)
+		return -EIO;
+	if (d->nth_how == NTH_SHORT)
+		return transfer_half(d, iov, n, off, false);
+	err = d->lower->ops->readv(d->lower, iov, n, off);
+	if (!err)
+		flip(iov, n, iov_bytes(iov, n) / 2);
+	return err;
+}
+
+static int nth_write(struct faultdev *d, const struct iovec *iov, int n, uint64_t off)
+{
+	uint64_t at = off + iov_bytes(iov, n) / 2;
+	unsigned char *data;
+	int err;
+
+	if (d->nth_how == NTH_ERROR)
+		return -EIO;
+	if (d->nth_how == NTH_SHORT)
+		return transfer_half(d, iov, n, off, true);
+	err = d->lower->ops->writev(d->lower, iov, n, off);
+	data = bdev_mem_data(d->lower);
+	if (!err)
+		data[at] ^= 4;
+	return err;
+}
+
 static int fault_readv(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
 {
 	struct faultdev *d = of(b);
@@ -79,6 +150,8 @@ static int fault_readv(struct bdev *b, const struct iovec *iov, int n, uint64_t 
 		usleep(f.usec);
 	if (strike(d, FAULT_READ_EIO, off, len, &f))
 		return -EIO;
+	if (nth_strikes(d, false, off, len))
+		return nth_read(d, iov, n, off);
 	err = d->lower->ops->readv(d->lower, iov, n, off);
 	if (!err && strike(d, FAULT_READ_FLIP, off, len, &f))
 		flip(iov, n, f.off > off ? f.off - off : 0);
@@ -96,6 +169,8 @@ static int fault_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t
 		usleep(f.usec);
 	if (strike(d, FAULT_WRITE_EIO, off, len, &f))
 		return -EIO;
+	if (nth_strikes(d, true, off, len))
+		return nth_write(d, iov, n, off);
 	return d->lower->ops->writev(d->lower, iov, n, off);
 }
 
@@ -162,7 +237,31 @@ void faultdev_clear(struct bdev *b)
 	pthread_mutex_lock(&d->lock);
 	for (int i = 0; i < MAX_FAULTS; i++)
 		d->faults[i].count = 0;
+	d->nth = 0;
+	d->nth_struck = false;
 	pthread_mutex_unlock(&d->lock);
+}
+
+void faultdev_nth(struct bdev *b, uint64_t n, enum nth_fault how, bool sticky)
+{
+	struct faultdev *d = of(b);
+
+	pthread_mutex_lock(&d->lock);
+	d->nth = n;
+	d->nth_how = how;
+	d->nth_sticky = sticky;
+	d->nth_struck = false;
+	pthread_mutex_unlock(&d->lock);
+}
+
+bool faultdev_nth_struck(struct bdev *b)
+{
+	bool struck;
+
+	pthread_mutex_lock(&of(b)->lock);
+	struck = of(b)->nth_struck;
+	pthread_mutex_unlock(&of(b)->lock);
+	return struck;
 }
 
 uint64_t faultdev_reads(struct bdev *b)

@@ -15,6 +15,20 @@ struct bdev *faultdev_create(struct bdev *lower);
  */
 void faultdev_add(struct bdev *b, enum fault_kind kind, uint64_t off, uint64_t len, int count, unsigned int usec);
 void faultdev_clear(struct bdev *b);
+
+/* What the N-th I/O suffers, for sweeps. */
+enum nth_fault {
+	NTH_ERROR,    /* nothing is transferred, -EIO */
+	NTH_SHORT,    /* half of it is, and then -EIO */
+	NTH_BAD_DATA, /* all of it, and 0, but with a flipped bit: in memory (read) or on the medium (write) */
+};
+/*
+ * The @n-th read or write from now (1: the next; 0: none) suffers.  @sticky: so does, from then on, every other of
+ * the same direction that touches the same bytes.  faultdev_clear() ends it.
+ */
+void faultdev_nth(struct bdev *b, uint64_t n, enum nth_fault how, bool sticky);
+/* Has the N-th come? */
+bool faultdev_nth_struck(struct bdev *b);
 /* Requests that have reached the device. */
 uint64_t faultdev_reads(struct bdev *b);
 uint64_t faultdev_writes(struct bdev *b);

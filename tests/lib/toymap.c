@@ -94,6 +94,15 @@ static int fill_map(struct toymap *t, uint64_t first, uint64_t last, bool tuples
 	return 0;
 }
 
+/* Shared blocks are read where they are, and written elsewhere. */
+static void split_source(struct iomap *iomap, struct iomap *srcmap)
+{
+	*srcmap = *iomap;
+	iomap->type = IOMAP_DELALLOC;
+	iomap->addr = IOMAP_NULL_ADDR;
+	/* iomap->tuples stays: it is by this one that toy_end() frees them */
+}
+
 static int toy_begin(struct address_space *m, uint64_t pos, uint64_t length, unsigned int flags, struct iomap *iomap,
 		     struct iomap *srcmap)
 {
@@ -116,6 +125,8 @@ static int toy_begin(struct address_space *m, uint64_t pos, uint64_t length, uns
 			iomap->type = IOMAP_DELALLOC;
 		t->promised += (int64_t)(iomap->length >> m->blkbits);
 		iomap->private = (void *)(uintptr_t)(iomap->length >> m->blkbits);
+		if (t->cow && iomap->type == IOMAP_MAPPED && iomap->flags & IOMAP_F_SHARED)
+			split_source(iomap, srcmap);
 	}
 	pthread_mutex_unlock(&t->lock);
 	return err;
@@ -519,6 +530,19 @@ int64_t toymap_promise_gap(struct toymap *t)
 
 	pthread_mutex_lock(&t->lock);
 	gap = t->promised - (int64_t)atomic_load(&t->mapping.nr_dirty_blocks);
+	pthread_mutex_unlock(&t->lock);
+	return gap;
+}
+
+int64_t toymap_space_gap(struct toymap *t)
+{
+	int64_t gap = 0;
+
+	pthread_mutex_lock(&t->lock);
+	for (uint64_t i = 0; i < t->dev_blocks; i++)
+		gap += t->used[i];
+	for (uint64_t i = 0; i < t->nr_blocks; i++)
+		gap -= has_addr(&t->blocks[i]);
 	pthread_mutex_unlock(&t->lock);
 	return gap;
 }

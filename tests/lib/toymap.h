@@ -39,6 +39,7 @@ struct toymap {
 	int map_errors; /* so many times */
 	int prepare_error;
 	bool scatter; /* every block somewhere else */
+	bool cow;     /* a write to shared blocks gets a new place and, as its source map, the old one */
 	unsigned int mismatches;
 	uint64_t begins, ends, batches, ioends, merges, last_mismatch;
 	struct iomap_writeback_ops wb_ops;
@@ -72,6 +73,8 @@ void toymap_place(struct toymap *t, uint64_t first, uint64_t n, enum iomap_type 
 /* Of blocks [first, first + n), holes become unwritten extents as long as the device has room. */
 void toymap_allocate(struct toymap *t, uint64_t first, uint64_t n);
 void toymap_share(struct toymap *t, uint64_t first, uint64_t n);
+/* Device blocks taken minus those that the map knows: 0 when no writeback is under way. */
+int64_t toymap_space_gap(struct toymap *t);
 /* Promises still given minus dirty blocks: 0 at a quiet moment. */
 int64_t toymap_promise_gap(struct toymap *t);
 

@@ -433,6 +433,7 @@ static void run_model(unsigned int blkbits, unsigned int folio_shift, bool integ
 	x->buf = malloc(FILE_MAX);
 	toymap_init(&x->t, &cfg);
 	x->t.scatter = rnd(x, 3) == 0;
+	x->t.cow = rnd(x, 2);
 	for (x->op = 0; x->op < ops; x->op++)
 		run_op(x);
 	x->name = "end";
