@@ -55,17 +55,19 @@ static int zero_dirty_blocks(struct folio *f, size_t from, size_t to, struct iom
 	return unsettled ? -EAGAIN : 0;
 }
 
-/* A hole or unwritten extent: only what is dirty in the cache needs work. */
+/*
+ * A hole or unwritten extent: only what is dirty in the cache needs work.  What was dirty when the mapping was
+ * made may by now be written, mapped, and gone from the cache: so the mapping must hold at the end as well.
+ */
 static int64_t zero_over_hole(struct iomap_iter *it, const struct iomap_ops *ops, bool *did_zero)
 {
 	struct address_space *m = it->mapping;
 	uint64_t length = iomap_length(it), end = it->pos + length, index = it->pos >> m->folio_shift;
+	bool busy = atomic_load(&m->nr_dirty_blocks) || atomic_load(&m->nr_writeback_blocks);
 	struct folio *f;
 	int err = 0;
 
-	if (!atomic_load(&m->nr_dirty_blocks) && !atomic_load(&m->nr_writeback_blocks))
-		return (int64_t)length;
-	for (; !err && (f = filemap_next_folio(m, &index, (end - 1) >> m->folio_shift, false)); index++) {
+	for (; busy && !err && (f = filemap_next_folio(m, &index, (end - 1) >> m->folio_shift, false)); index++) {
 		folio_lock(f);
 		if (f->mapping == m) {
 			uint64_t pos = folio_pos(m, f);
@@ -78,6 +80,8 @@ static int64_t zero_over_hole(struct iomap_iter *it, const struct iomap_ops *ops
 			folio_wait_writeback(f);
 		folio_put(f);
 	}
+	if (!err && ops->iomap_valid && !ops->iomap_valid(m, &it->iomap))
+		err = -EAGAIN;
 	if (err == -EAGAIN) {
 		it->iomap.flags |= IOMAP_F_STALE;
 		return 0;

@@ -219,6 +219,37 @@ Test(iomap_write, zero_skips_holes_and_says_what_it_did)
 	cr_assert_eq(toymap_promise_gap(&t), 0);
 }
 
+static bool written_meanwhile;
+
+/* The answer is out of date as soon as it is given: all is written, and dropped from the cache. */
+static int begin_then_write(struct address_space *m, uint64_t pos, uint64_t length, unsigned int flags,
+			    struct iomap *iomap, struct iomap *srcmap)
+{
+	int err = toy_ops.iomap_begin(m, pos, length, flags, iomap, srcmap);
+
+	if (!err && flags & IOMAP_ZERO && !written_meanwhile) {
+		written_meanwhile = true;
+		cr_assert_eq(iomap->type, IOMAP_HOLE);
+		cr_assert_eq(toymap_sync(&t), 0);
+		pagecache_shrink(t.cache, 0);
+	}
+	return err;
+}
+
+Test(iomap_write, zero_over_a_hole_that_is_mapped_meanwhile)
+{
+	struct iomap_ops ops = toy_ops;
+
+	ops.iomap_begin = begin_then_write;
+	toymap_write(&t, BS, buf, 20 * BS);
+	cr_assert_eq(iomap_zero_range(&t.mapping, 2 * BS, 10 * BS, NULL, &ops), 0);
+	cr_assert(written_meanwhile);
+	cr_assert_eq(toymap_read(&t, 0, back, 21 * BS), 21 * BS);
+	for (unsigned int i = 2 * BS; i < 12 * BS; i++)
+		cr_assert_eq(back[i], 0, "byte %u", i);
+	cr_assert(back[2 * BS - 1] == 0x55 && back[12 * BS] == 0x55);
+}
+
 Test(iomap_write, unshare_only_what_is_shared)
 {
 	place(16);
