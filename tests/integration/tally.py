@@ -7,7 +7,7 @@ A test is a script that ends with  tally.main(function).  The function gets a sc
 Environment: BIN the programs (default build/release/bin), SEED for what is random (printed, so that a failure can be
 run again), LONG=1 for full sizes, N to choose a repeat count.
 """
-import atexit, hashlib, json, os, random, re, shutil, signal, subprocess, sys, tempfile, time, traceback
+import atexit, hashlib, os, random, re, shutil, signal, subprocess, sys, tempfile, time, traceback
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.environ.get('BIN', os.path.join(ROOT, 'build/release/bin'))
@@ -66,11 +66,6 @@ def mkfs(path, size=64 * M, *options, want=0):
 
 def fsck(image, *options, want=0, timeout=600):
     return run([tool('fsck.tallyfs'), '-n', *(options or ('--verify-data',)), image], want=want, timeout=timeout)
-
-
-def dump(image, *what):
-    """A structure as tallydump shows it: the parsed object."""
-    return json.loads(run([tool('tallydump'), '--json', image, *what]).stdout)
 
 
 def require_fuse():
