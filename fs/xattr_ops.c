@@ -147,13 +147,26 @@ static int set_acl(struct setxattr *s)
 	return err;
 }
 
+/*
+ * Of "system." the kernel leaves to us who may change what, and ACLs are all it knows there.  The rest is for whom
+ * these would be: root and the owner.
+ */
+static int may_change(struct tfs_inode *i, const char *name, const struct vfs_cred *cred)
+{
+	struct vfs_attr a;
+
+	if (!cred->uid || strncmp(name, "system.", 7) || is_access_acl(name) || is_default_acl(name))
+		return 0;
+	inode_attr(i, &a);
+	return cred->uid == a.uid ? 0 : -EPERM;
+}
+
 int vfs_setxattr(struct tfs_fs *fs, uint64_t ino, const char *name, const void *value, size_t len, int flags,
 		 const struct vfs_cred *cred)
 {
 	struct setxattr s = { .name = name, .value = value, .len = len, .flags = flags };
 	int err = check_name(name);
 
-	(void)cred;
 	if (!err && len > TFS_XATTR_MAX)
 		err = -E2BIG;
 	if (!err)
@@ -164,10 +177,14 @@ int vfs_setxattr(struct tfs_fs *fs, uint64_t ino, const char *name, const void *
 		err = inode_get(fs, ino, &s.i);
 	if (err)
 		return err;
+	err = may_change(s.i, name, cred);
+	if (err)
+		goto out;
 	if (is_access_acl(name) || is_default_acl(name))
 		err = set_acl(&s);
 	else
 		err = set_value(&s);
+out:
 	inode_put(s.i);
 	return err;
 }
@@ -192,11 +209,13 @@ int vfs_removexattr(struct tfs_fs *fs, uint64_t ino, const char *name, const str
 	struct tfs_trans t;
 	int err = check_name(name);
 
-	(void)cred;
 	if (!err)
 		err = inode_get(fs, ino, &none.i);
 	if (err)
 		return err;
+	err = may_change(none.i, name, cred);
+	if (err)
+		goto out;
 	if (is_access_acl(name) || is_default_acl(name)) {
 		err = set_acl(&none);
 		goto out;

@@ -117,8 +117,36 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 	reply_err(req, vfs_fsync(front_of(req)->fs, file_of(fi), datasync));
 }
 
+/*
+ * A FALLOCATE says nothing of set-id bits, and with KILLPRIV_V2 the kernel does not clear them itself.  Who may keep
+ * them it does not say either: root does.  Its copy of the mode must go, for it does not look again on its own account.
+ */
+static int kill_priv_at_fallocate(fuse_req_t req, struct front *fr, fuse_ino_t ino)
+{
+	struct vfs_cred cred;
+	struct vfs_attr a;
+	int err;
+
+	fill_cred(req, &cred);
+	if (!fr->killpriv || !cred.uid)
+		return 0;
+	err = vfs_getattr(fr->fs, ino, &a);
+	if (err || !(a.mode & (S_ISUID | S_ISGID)))
+		return err;
+	err = vfs_setattr(fr->fs, ino, VFS_KILL_PRIV, NULL, &cred, NULL);
+	if (!err)
+		fuse_lowlevel_notify_inval_inode(fr->se, ino, -1, 0);
+	return err;
+}
+
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi)
 {
+	int err = kill_priv_at_fallocate(req, front_of(req), ino);
+
+	if (err) {
+		reply_err(req, err);
+		return;
+	}
 	reply_err(req, vfs_fallocate(front_of(req)->fs, file_of(fi), mode, (uint64_t)off, (uint64_t)len));
 }
 

@@ -49,12 +49,33 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 	reply_value(req, vfs_getxattr(front_of(req)->fs, ino, name, buf, room), buf, size);
 }
 
+/* Without the names that only root may read; the kernel does not leave them out by itself.  The new length. */
+static int hide_trusted(char *buf, int len)
+{
+	static const char prefix[] = "trusted.";
+	int from = 0, to = 0;
+
+	while (from < len) {
+		int n = (int)strlen(buf + from) + 1;
+
+		if (strncmp(buf + from, prefix, sizeof(prefix) - 1)) {
+			memmove(buf + to, buf + from, (size_t)n);
+			to += n;
+		}
+		from += n;
+	}
+	return to;
+}
+
 void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-	char *buf = size ? transport_current()->scratch : NULL;
-	size_t room = min_t(size_t, size, TRANSPORT_MAX_WRITE);
+	char *buf = transport_current()->scratch;
+	int len = vfs_listxattr(front_of(req)->fs, ino, buf, TRANSPORT_MAX_WRITE);
 
-	reply_value(req, vfs_listxattr(front_of(req)->fs, ino, buf, room), buf, size);
+	if (len > 0 && fuse_req_ctx(req)->uid)
+		len = hide_trusted(buf, len);
+	/* more than there is room for here is more than the kernel takes */
+	reply_value(req, len == -ERANGE ? -E2BIG : len, buf, size);
 }
 
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
