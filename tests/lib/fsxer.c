@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <linux/falloc.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "core/util.h"
+#include "tests/lib/crashdev.h"
+#include "tests/lib/fsxer.h"
+
+#define LOG_LINES 24
+
+struct file {
+	uint8_t *data;
+	uint64_t size;
+};
+
+struct fsxer {
+	const struct fsxer_opts *o;
+	const struct fsxer_ops *ops;
+	void *be;
+	uint64_t rng, op;
+	struct file *files;
+	uint8_t *buf;
+	char log[LOG_LINES][100];
+	bool failed;
+};
+
+static void __attribute__((format(printf, 2, 3))) note(struct fsxer *x, const char *fmt, ...)
+{
+	char *line = x->log[x->op % LOG_LINES];
+	int n = snprintf(line, sizeof(x->log[0]), "%llu: ", (unsigned long long)x->op);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line + n, sizeof(x->log[0]) - (size_t)n, fmt, ap);
+	va_end(ap);
+}
+
+static void __attribute__((format(printf, 2, 3))) fail(struct fsxer *x, const char *fmt, ...)
+{
+	uint64_t k = x->op < LOG_LINES ? 1 : x->op - LOG_LINES + 1;
+	va_list ap;
+
+	if (x->failed)
+		return;
+	x->failed = true;
+	fprintf(stderr, "seed %llu, operation %llu: ", (unsigned long long)x->o->seed, (unsigned long long)x->op);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "\nthe last operations:\n");
+	for (; k <= x->op; k++)
+		fprintf(stderr, "  %s\n", x->log[k % LOG_LINES]);
+}
+
+/* The answer must be this one. */
+static void want(struct fsxer *x, const char *what, int64_t got, int64_t wanted)
+{
+	if (got != wanted)
+		fail(x, "%s gave %lld, not %lld", what, (long long)got, (long long)wanted);
+}
+
+static uint64_t rnd(struct fsxer *x, uint64_t below)
+{
+	return test_rand(&x->rng) % below;
+}
+
+/* A position or length below @below: often at or beside a block's edge, or small. */
+static uint64_t pick(struct fsxer *x, uint64_t below)
+{
+	uint64_t v = rnd(x, below), edge = 1024ull << (2 * rnd(x, 4));
+
+	switch (rnd(x, 5)) {
+	case 0:
+		return v - v % edge;
+	case 1:
+		v = v - v % edge + rnd(x, 3);
+		return v ? v - 1 : 0;
+	case 2:
+		return v % 5000;
+	default:
+		return v;
+	}
+}
+
+static void pick_range(struct fsxer *x, uint64_t *pos, uint64_t *len)
+{
+	uint64_t max = x->o->max_size;
+
+	*pos = pick(x, max);
+	*len = 1 + pick(x, rnd(x, 4) ? min_t(uint64_t, max, 20000) : min_t(uint64_t, max, 200000));
+	*len = min_t(uint64_t, *len, max - *pos);
+}
+
+/* Inside the file; false: there is no room for one. */
+static bool pick_inside(struct fsxer *x, const struct file *f, uint64_t *pos, uint64_t *len)
+{
+	if (!f->size)
+		return false;
+	*pos = rnd(x, f->size);
+	*len = 1 + pick(x, min_t(uint64_t, f->size - *pos, 100000));
+	*len = min_t(uint64_t, *len, f->size - *pos);
+	return true;
+}
+
+static void fill(struct fsxer *x, uint8_t *p, uint64_t len)
+{
+	uint64_t v = test_rand(&x->rng), i;
+
+	for (i = 0; i < len; i++)
+		p[i] = (uint8_t)(v + i * 131 + (i >> 8));
+}
+
+static void grew(struct file *f, uint64_t end)
+{
+	if (end > f->size)
+		f->size = end;
+}
+
+static void compare(struct fsxer *x, unsigned int k, uint64_t pos, uint64_t len, const char *how)
+{
+	const uint8_t *data = x->files[k].data + pos;
+	uint64_t i;
+
+	if (!memcmp(x->buf, data, len))
+		return;
+	for (i = 0; x->buf[i] == data[i];)
+		i++;
+	fail(x, "%s of file %u at %llu+%llu differs at %llu: %02x, not %02x", how, k, (unsigned long long)pos,
+	     (unsigned long long)len, (unsigned long long)(pos + i), x->buf[i], data[i]);
+}
+
+static void do_write(struct fsxer *x, unsigned int k)
+{
+	struct file *f = &x->files[k];
+	uint64_t pos, len;
+
+	pick_range(x, &pos, &len);
+	if (x->ops->append && !rnd(x, 5)) {
+		pos = f->size;
+		len = min_t(uint64_t, len, x->o->max_size - pos);
+		if (!len)
+			return;
+		note(x, "append %u %llu+%llu", k, (unsigned long long)pos, (unsigned long long)len);
+		fill(x, f->data + pos, len);
+		want(x, "append", x->ops->append(x->be, k, f->data + pos, len), (int64_t)len);
+	} else {
+		note(x, "write %u %llu+%llu", k, (unsigned long long)pos, (unsigned long long)len);
+		fill(x, f->data + pos, len);
+		want(x, "write", x->ops->pwrite(x->be, k, f->data + pos, len, pos), (int64_t)len);
+	}
+	grew(f, pos + len);
+}
+
+static void do_read(struct fsxer *x, unsigned int k)
+{
+	const struct file *f = &x->files[k];
+	uint64_t pos, len, n;
+
+	pick_range(x, &pos, &len);
+	n = pos >= f->size ? 0 : min_t(uint64_t, len, f->size - pos);
+	note(x, "read %u %llu+%llu", k, (unsigned long long)pos, (unsigned long long)len);
+	want(x, "read", x->ops->pread(x->be, k, x->buf, len, pos), (int64_t)n);
+	compare(x, k, pos, n, "a read");
+}
+
+static void do_mmap(struct fsxer *x, unsigned int k)
+{
+	struct file *f = &x->files[k];
+	uint64_t pos, len;
+
+	if (!x->ops->mread || !pick_inside(x, f, &pos, &len))
+		return;
+	if (rnd(x, 2)) {
+		note(x, "mapped read %u %llu+%llu", k, (unsigned long long)pos, (unsigned long long)len);
+		want(x, "mapped read", x->ops->mread(x->be, k, x->buf, len, pos), (int64_t)len);
+		compare(x, k, pos, len, "a mapped read");
+	} else {
+		note(x, "mapped write %u %llu+%llu", k, (unsigned long long)pos, (unsigned long long)len);
+		fill(x, f->data + pos, len);
+		want(x, "mapped write", x->ops->mwrite(x->be, k, f->data + pos, len, pos), (int64_t)len);
+	}
+}
+
+static void do_truncate(struct fsxer *x, unsigned int k)
+{
+	struct file *f = &x->files[k];
+	uint64_t size = pick(x, x->o->max_size);
+
+	note(x, "truncate %u from %llu to %llu", k, (unsigned long long)f->size, (unsigned long long)size);
+	want(x, "truncate", x->ops->truncate(x->be, k, size), 0);
+	if (size < f->size)
+		memset(f->data + size, 0, f->size - size);
+	f->size = size;
+}
+
+static void do_fallocate(struct fsxer *x, unsigned int k)
+{
+	static const int modes[] = { 0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				     FALLOC_FL_ZERO_RANGE, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE };
+	struct file *f = &x->files[k];
+	int mode = modes[rnd(x, ARRAY_SIZE(modes))];
+	uint64_t pos, len, end;
+
+	pick_range(x, &pos, &len);
+	end = pos + len;
+	note(x, "fallocate %u mode %d %llu+%llu", k, mode, (unsigned long long)pos, (unsigned long long)len);
+	want(x, "fallocate", x->ops->fallocate(x->be, k, mode, pos, len), 0);
+	if (mode & ~FALLOC_FL_KEEP_SIZE && pos < f->size)
+		memset(f->data + pos, 0, min_t(uint64_t, end, f->size) - pos);
+	if (!(mode & FALLOC_FL_KEEP_SIZE))
+		grew(f, end);
+}
+
+static void do_copy(struct fsxer *x, unsigned int k)
+{
+	unsigned int to = (unsigned int)rnd(x, x->o->nr_files);
+	uint64_t pos, len, to_pos = pick(x, x->o->max_size);
+	int64_t n;
+
+	if (!x->ops->copy || !pick_inside(x, &x->files[k], &pos, &len))
+		return;
+	len = min_t(uint64_t, len, x->o->max_size - to_pos);
+	/* overlapping ranges of one file are an error, not a copy */
+	if (to == k && to_pos < pos + len && pos < to_pos + len)
+		return;
+	note(x, "copy %u %llu+%llu to %u %llu", k, (unsigned long long)pos, (unsigned long long)len, to,
+	     (unsigned long long)to_pos);
+	n = x->ops->copy(x->be, k, pos, to, to_pos, len);
+	if (n <= 0 || (uint64_t)n > len)
+		fail(x, "copy gave %lld", (long long)n);
+	else
+		memcpy(x->files[to].data + to_pos, x->files[k].data + pos, (size_t)n);
+	if (n > 0)
+		grew(&x->files[to], to_pos + (uint64_t)n);
+}
+
+/* What is called a hole is zeros; a hole and data follow each other; behind the end there is neither. */
+static void do_seek(struct fsxer *x, unsigned int k)
+{
+	const struct file *f = &x->files[k];
+	uint64_t pos = pick(x, x->o->max_size), i;
+	int64_t data, hole;
+
+	note(x, "seek %u from %llu", k, (unsigned long long)pos);
+	data = x->ops->seek(x->be, k, pos, SEEK_DATA);
+	hole = x->ops->seek(x->be, k, pos, SEEK_HOLE);
+	if (pos >= f->size) {
+		want(x, "SEEK_DATA", data, -ENXIO);
+		want(x, "SEEK_HOLE", hole, -ENXIO);
+		return;
+	}
+	if (data < 0 && data != -ENXIO)
+		fail(x, "SEEK_DATA gave %lld", (long long)data);
+	if (hole < (int64_t)pos || (uint64_t)hole > f->size || (data < 0 && hole != (int64_t)pos))
+		fail(x, "SEEK_HOLE gave %lld", (long long)hole);
+	if (data >= 0 &&
+	    ((uint64_t)data < pos || (uint64_t)data >= f->size || ((uint64_t)data == pos) == ((uint64_t)hole == pos)))
+		fail(x, "SEEK_DATA gave %lld, SEEK_HOLE %lld", (long long)data, (long long)hole);
+	for (i = pos; i < (data < 0 ? f->size : (uint64_t)data) && !f->data[i]; i++)
+		;
+	if (i < (data < 0 ? f->size : (uint64_t)data))
+		fail(x, "there is data at %llu, in a hole up to %lld", (unsigned long long)i, (long long)data);
+}
+
+static void check_all(struct fsxer *x)
+{
+	const uint64_t piece = 64 << 10;
+	unsigned int k;
+	uint64_t pos;
+
+	for (k = 0; k < x->o->nr_files && !x->failed; k++) {
+		want(x, "the size", x->ops->size(x->be, k), (int64_t)x->files[k].size);
+		for (pos = 0; pos < x->files[k].size && !x->failed; pos += piece) {
+			uint64_t n = min_t(uint64_t, piece, x->files[k].size - pos);
+
+			want(x, "read", x->ops->pread(x->be, k, x->buf, n, pos), (int64_t)n);
+			compare(x, k, pos, n, "all");
+		}
+	}
+}
+
+static void step(struct fsxer *x)
+{
+	unsigned int k = (unsigned int)rnd(x, x->o->nr_files);
+	uint64_t what = rnd(x, 100);
+
+	note(x, "-");
+	if (x->o->remount_every && !rnd(x, x->o->remount_every)) {
+		note(x, "remount");
+		want(x, "remount", x->ops->remount(x->be), 0);
+		check_all(x);
+	} else if (what < 30) {
+		do_write(x, k);
+	} else if (what < 50) {
+		do_read(x, k);
+	} else if (what < 60) {
+		do_mmap(x, k);
+	} else if (what < 68) {
+		do_truncate(x, k);
+	} else if (what < 80) {
+		do_fallocate(x, k);
+	} else if (what < 85) {
+		do_copy(x, k);
+	} else if (what < 90) {
+		do_seek(x, k);
+	} else if (what < 95) {
+		note(x, "fsync %u", k);
+		want(x, "fsync", x->ops->fsync(x->be, k, rnd(x, 2)), 0);
+	} else if (what < 98) {
+		note(x, "reopen %u", k);
+		want(x, "reopen", x->ops->reopen(x->be, k), 0);
+	} else {
+		note(x, "drop the cache");
+		want(x, "drop_cache", x->ops->drop_cache(x->be), 0);
+	}
+	want(x, "the size", x->ops->size(x->be, k), (int64_t)x->files[k].size);
+}
+
+int fsxer_run(const struct fsxer_opts *o, const struct fsxer_ops *ops, void *be)
+{
+	struct fsxer x = { .o = o, .ops = ops, .be = be, .rng = o->seed * 0x9e3779b97f4a7c15ull | 1 };
+	unsigned int k;
+
+	x.files = calloc(o->nr_files, sizeof(*x.files));
+	x.buf = malloc(o->max_size + (64 << 10));
+	x.failed = !x.files || !x.buf;
+	for (k = 0; k < o->nr_files && !x.failed; k++) {
+		x.files[k].data = calloc(1, o->max_size);
+		x.failed = !x.files[k].data;
+	}
+	for (x.op = 1; x.op <= o->ops && !x.failed; x.op++)
+		step(&x);
+	check_all(&x);
+	for (k = 0; x.files && k < o->nr_files; k++)
+		free(x.files[k].data);
+	free(x.files);
+	free(x.buf);
+	return x.failed ? -1 : 0;
+}

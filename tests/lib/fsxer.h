@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Random operations on the content of several files, each compared with a byte array: on the library in process, or on
+ * a mount, through a table of operations.  What it does follows from the seed.
+ */
+#ifndef TESTS_FSXER_H
+#define TESTS_FSXER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* @k: which file.  Negative errno; pread, pwrite, mread, mwrite, copy: bytes; seek, size: a position.  NULL: not to be
+ * had. */
+struct fsxer_ops {
+	int64_t (*pwrite)(void *be, unsigned int k, const void *buf, size_t len, uint64_t pos);
+	int64_t (*pread)(void *be, unsigned int k, void *buf, size_t len, uint64_t pos);
+	int64_t (*append)(void *be, unsigned int k, const void *buf, size_t len);
+	int64_t (*mwrite)(void *be, unsigned int k, const void *buf, size_t len, uint64_t pos); /* inside the file */
+	int64_t (*mread)(void *be, unsigned int k, void *buf, size_t len, uint64_t pos);
+	int64_t (*copy)(void *be, unsigned int from, uint64_t pos, unsigned int to, uint64_t to_pos, size_t len);
+	int (*truncate)(void *be, unsigned int k, uint64_t size);
+	int (*fallocate)(void *be, unsigned int k, int mode, uint64_t pos, uint64_t len);
+	int64_t (*seek)(void *be, unsigned int k, uint64_t pos, int whence);
+	int64_t (*size)(void *be, unsigned int k);
+	int (*fsync)(void *be, unsigned int k, bool datasync);
+	int (*reopen)(void *be, unsigned int k);
+	int (*drop_cache)(void *be);
+	int (*remount)(void *be);
+};
+
+struct fsxer_opts {
+	uint64_t seed, ops;
+	unsigned int nr_files;
+	uint64_t max_size;	    /* bytes of one file */
+	unsigned int remount_every; /* operations, on average; 0: never */
+};
+
+/* 0, or -1 after a line on stderr that says what differed, with the last operations. */
+int fsxer_run(const struct fsxer_opts *o, const struct fsxer_ops *ops, void *be);
+
+#endif
