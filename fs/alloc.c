@@ -212,7 +212,9 @@ void alloc_map_clear(struct tfs_fs *fs, struct agroup *ag, uint32_t from, uint32
 void alloc_note_growth(struct tfs_fs *fs)
 {
 	struct tfs_alloc *a = fs->alloc;
-	uint64_t growth = fs->cnt.data_blocks - min_t(uint64_t, fs->cnt.data_blocks, fs->cnt.nr_extents);
+	/* several extents for the same blocks say nothing of the others' */
+	uint64_t own = fs->cnt.nr_extents - min_t(uint64_t, fs->cnt.nr_extents, fs->cnt.shared_extents);
+	uint64_t growth = fs->cnt.data_blocks - min_t(uint64_t, fs->cnt.data_blocks, own);
 
 	pthread_mutex_lock(&a->lock);
 	a->growth = growth;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include "fs/alloc.h"
 #include "fs/extent.h"
+#include "fs/refs.h"
 
 static int bad_extent(struct tfs_trans *t, uint64_t ino, uint64_t off, const char *what)
 {
@@ -27,6 +28,8 @@ static int extent_decode(struct tfs_trans *t, const struct btree_item *it, struc
 		return bad_extent(t, it->key.ino, it->key.off, "beyond the largest file");
 	if (e->flags & ~(uint32_t)(TFS_EXTENT_UNWRITTEN | TFS_EXTENT_SHARED))
 		return bad_extent(t, it->key.ino, it->key.off, "unknown flags");
+	if (e->flags == (TFS_EXTENT_UNWRITTEN | TFS_EXTENT_SHARED))
+		return bad_extent(t, it->key.ino, it->key.off, "shared but never written");
 	return 0;
 }
 
@@ -105,10 +108,16 @@ int extent_look_blocks(struct tfs_trans *t, uint64_t start, uint64_t n, bool tup
 	return err;
 }
 
+/* Changes of reference counts in the removal of @n extents: they may lie all over their tree. */
+static unsigned int max_refs(unsigned int n)
+{
+	return n < 4 ? 1 : n / 4;
+}
+
 int extent_look(struct tfs_trans *t, uint64_t ino, uint64_t from, uint64_t to, unsigned int max, uint64_t *stop)
 {
-	uint64_t pos = from;
-	unsigned int n = 0;
+	unsigned int n = 0, refs = max_refs(max);
+	uint64_t pos = from, got;
 	int err;
 
 	*stop = to;
@@ -121,7 +130,7 @@ int extent_look(struct tfs_trans *t, uint64_t ino, uint64_t from, uint64_t to, u
 			break;
 		if (err)
 			return err;
-		if (n++ == max) {
+		if (n++ == max || (e.flags & TFS_EXTENT_SHARED && !refs)) {
 			*stop = e.off > from ? e.off : pos;
 			break;
 		}
@@ -129,6 +138,15 @@ int extent_look(struct tfs_trans *t, uint64_t ino, uint64_t from, uint64_t to, u
 		err = btree_prefault(t, TFS_TREE_FS, &key);
 		if (!err)
 			err = extent_look_blocks(t, e.start, e.len, false);
+		if (!err && e.flags & TFS_EXTENT_SHARED) {
+			pos = e.off > pos ? e.off : pos;
+			got = (extent_end(&e) < to ? extent_end(&e) : to) - pos;
+			err = refs_look(t, e.start + (pos - e.off), got, false, &refs, &got);
+			if (!err && pos + got < to && pos + got < extent_end(&e)) {
+				*stop = pos + got;
+				break;
+			}
+		}
 		if (err)
 			return err;
 		pos = extent_end(&e);
@@ -160,18 +178,22 @@ static int new_item(struct tfs_trans *t, uint64_t ino, const struct extent *e)
 	struct tkey key = TKEY(ino, TFS_KEY_EXTENT, e->off);
 	int err = btree_insert(t, TFS_TREE_FS, &key, &x, sizeof(x));
 
-	if (!err)
+	if (!err) {
 		t->fs->cnt.nr_extents++;
+		t->fs->cnt.shared_extents += !!(e->flags & TFS_EXTENT_SHARED);
+	}
 	return err;
 }
 
-static int del_item(struct tfs_trans *t, uint64_t ino, uint64_t off)
+static int del_item(struct tfs_trans *t, uint64_t ino, const struct extent *e)
 {
-	struct tkey key = TKEY(ino, TFS_KEY_EXTENT, off);
+	struct tkey key = TKEY(ino, TFS_KEY_EXTENT, e->off);
 	int err = btree_delete(t, TFS_TREE_FS, &key);
 
-	if (!err)
+	if (!err) {
 		t->fs->cnt.nr_extents--;
+		t->fs->cnt.shared_extents -= !!(e->flags & TFS_EXTENT_SHARED);
+	}
 	return err;
 }
 
@@ -193,7 +215,7 @@ static int cut_extent(struct tfs_trans *t, uint64_t ino, const struct extent *e,
 		left.len = from - e->off;
 		err = put_item(t, ino, &left);
 	} else {
-		err = del_item(t, ino, e->off);
+		err = del_item(t, ino, e);
 	}
 	if (!err && extent_end(e) > to) {
 		right.off = to;
@@ -208,10 +230,8 @@ static int free_run(struct tfs_trans *t, const struct extent *e, uint64_t start,
 {
 	int err;
 
-	/* shared ones are counted in a tree of their own; while it does not exist, nobody shares anything */
-	if (e->flags & TFS_EXTENT_SHARED && t->fs->roots[TFS_TREE_REFS].addr)
-		return tfs_fs_error(t->fs, -EUCLEAN, "block %llu is shared: not known to this version",
-				    (unsigned long long)start);
+	if (e->flags & TFS_EXTENT_SHARED)
+		return refs_drop(t, start, n);
 	err = alloc_free(t, start, n);
 	if (!err)
 		t->fs->cnt.data_blocks -= n;
@@ -273,15 +293,33 @@ int extent_insert(struct tfs_trans *t, struct tfs_inode *i, const struct extent 
 		return err;
 	if (!err && goes_on(&e, &next)) {
 		e.len += next.len;
-		err = del_item(t, i->ino, next.off);
+		err = del_item(t, i->ino, &next);
 		if (err)
 			return err;
 	}
 	err = joined ? put_item(t, i->ino, &e) : new_item(t, i->ino, &e);
 	if (err)
 		return err;
-	t->fs->cnt.data_blocks += new->len;
+	/* shared blocks have been counted with their first extent */
+	if (!(new->flags &TFS_EXTENT_SHARED))
+		t->fs->cnt.data_blocks += new->len;
 	count_blocks(t, i, new->len, 0);
+	inode_mapping_changed(t, i);
+	return 0;
+}
+
+int extent_mark_shared(struct tfs_trans *t, struct tfs_inode *i, struct extent *e)
+{
+	int err;
+
+	if (e->flags & TFS_EXTENT_SHARED)
+		return 0;
+	e->flags |= TFS_EXTENT_SHARED;
+	err = put_item(t, i->ino, e);
+	if (err)
+		return err;
+	t->fs->cnt.shared_extents++;
+	t->fs->super_dirty = true;
 	inode_mapping_changed(t, i);
 	return 0;
 }
@@ -291,7 +329,8 @@ int extent_insert(struct tfs_trans *t, struct tfs_inode *i, const struct extent 
 uint64_t extent_remove_credits(struct tfs_fs *fs, unsigned int n)
 {
 	/* each in a group of its own, each in a leaf of its own for every few dozen */
-	return (uint64_t)n * (fs->geom.block_size + 4096u) + (2 + n / 16) * (uint64_t)fs->geom.node_size;
+	return (uint64_t)n * (fs->geom.block_size + 4096u) + (2 + n / 16) * (uint64_t)fs->geom.node_size +
+	       refs_credits(fs, max_refs(n));
 }
 
 uint64_t extent_insert_credits(struct tfs_fs *fs, uint64_t blocks)

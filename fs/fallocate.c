@@ -190,6 +190,16 @@ static int preallocate(struct tfs_inode *i, uint64_t pos, uint64_t end)
 	}
 }
 
+static int unshare_range(struct tfs_inode *i, uint64_t pos, uint64_t end)
+{
+	uint64_t bs = i->fs->geom.block_size;
+
+	if (!atomic_load(&i->fs->refs_used))
+		return 0;
+	pos = round_down_to(pos, bs);
+	return iomap_file_unshare(&i->mapping, pos, round_up_to(end, bs) - pos, &tfs_iomap_ops);
+}
+
 static int fallocate_locked(struct tfs_inode *i, int mode, uint64_t pos, uint64_t len)
 {
 	uint64_t end = pos + len;
@@ -199,6 +209,9 @@ static int fallocate_locked(struct tfs_inode *i, int mode, uint64_t pos, uint64_
 		err = punch(i, pos, len);
 	if (!err && !(mode & FALLOC_FL_PUNCH_HOLE))
 		err = preallocate(i, pos, end);
+	/* space that is shared is not there to be overwritten */
+	if (!err && !(mode & FALLOC_FL_PUNCH_HOLE))
+		err = unshare_range(i, pos, end);
 	if (err)
 		return err;
 	if (!(mode & FALLOC_FL_KEEP_SIZE) && end > i_size_read(&i->mapping))

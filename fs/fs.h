@@ -69,6 +69,7 @@ struct tfs_geom {
 /* The changing numbers of the superblock, as of the running transaction.  Under meta_lock. */
 struct tfs_counters {
 	uint64_t free_blocks, free_slots, data_blocks, node_blocks, nr_extents, nr_inodes, next_ino, groups_init;
+	uint64_t shared_extents; /* of nr_extents: those with the flag SHARED */
 };
 
 struct tfs_tree_root {
@@ -94,6 +95,7 @@ struct tfs_fs {
 	atomic_bool read_only;	     /* mounted ro, or gone read-only after an error */
 	atomic_int shutdown;	     /* first fatal error (negative errno), 0: none */
 	atomic_bool inconsistent;    /* seen damage: TFS_STATE_ERRORS goes to disk with the next superblock */
+	atomic_bool refs_used;	     /* blocks are shared, or were once: reference counts may have to change */
 	atomic_ullong mismatches;    /* blocks found not to match, ever (starts from the superblock) */
 
 	struct tfs_bufcache *bufs;

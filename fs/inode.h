@@ -4,7 +4,8 @@
  *
  * Locks:
  *   inode->lock   content of a regular file: shared to read it, exclusive to write, truncate, punch.
- *                 Outermost; nobody holds two.  Completion workers never take it.
+ *                 Outermost; who needs two (fs/reflink.c) takes the lower inode number first.  Completion
+ *                 workers never take it.
  *   meta_lock     (fs/fs.h) every change of the name space and of what is on disk.  A namespace
  *                 operation looks and changes in one write section, so it is alone and atomic: directories need
  *                 no lock of their own, and rename no order of locks.

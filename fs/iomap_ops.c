@@ -15,6 +15,7 @@
 #include <string.h>
 #include "fs/alloc.h"
 #include "fs/extent.h"
+#include "fs/refs.h"
 
 /* Blocks in one mapping that carries tuples or a promise. */
 #define MAP_MAX_BLOCKS 256u
@@ -23,6 +24,7 @@ struct map_request {
 	struct tfs_inode *i;
 	uint64_t fblk, n; /* wanted */
 	bool tuples;	  /* of what is mapped */
+	bool write;	  /* it matters who else has the blocks */
 	struct iomap *iomap;
 	struct tuple16 *tuple_buf;
 	char *inline_buf;
@@ -61,6 +63,17 @@ static int map_inline(struct tfs_trans *t, struct map_request *r)
 	return 0;
 }
 
+/* Is block @block, of a shared extent, really somebody else's too?  Shortens *n to where that is the same. */
+static int map_shared(struct tfs_trans *t, struct map_request *r, uint64_t block, uint64_t *n)
+{
+	uint32_t count;
+	int err = refs_get(t, block, *n, &count, n);
+
+	if (!err && count > 1)
+		r->iomap->flags |= IOMAP_F_SHARED;
+	return err;
+}
+
 static int map_extent(struct tfs_trans *t, struct map_request *r)
 {
 	struct extent e;
@@ -78,8 +91,11 @@ static int map_extent(struct tfs_trans *t, struct map_request *r)
 	if (extent_end(&e) - r->fblk < n)
 		n = extent_end(&e) - r->fblk;
 	block = e.start + (r->fblk - e.off);
-	if (e.flags & TFS_EXTENT_SHARED)
-		r->iomap->flags |= IOMAP_F_SHARED;
+	if (e.flags & TFS_EXTENT_SHARED && r->write) {
+		err = map_shared(t, r, block, &n);
+		if (err)
+			return err;
+	}
 	if (e.flags & TFS_EXTENT_UNWRITTEN) {
 		fill_run(r, n, IOMAP_UNWRITTEN, block);
 		return 0;
@@ -179,18 +195,31 @@ static bool stays_inline(struct tfs_inode *i, uint64_t end)
 	return end <= i->fs->geom.inline_max && i_size_read(&i->mapping) <= i->fs->geom.inline_max;
 }
 
+/*
+ * @n promises.  Where shared blocks get their own, each may cut an extent in three and its reference
+ * count too, which no other promise has room for: more than the blocks must be free.
+ */
+static int promise_blocks(struct tfs_fs *fs, uint64_t n, bool overwrite, bool shared)
+{
+	int err = space_reserve(fs, shared ? 2 * n : n, overwrite);
+
+	if (!err && shared)
+		space_unreserve(fs, n);
+	return err;
+}
+
 /* Promise space for every block of the mapping; a shorter mapping when not all can be had. */
 static int promise(struct tfs_inode *i, uint64_t pos, uint64_t length, struct iomap *iomap)
 {
 	unsigned int bits = i->fs->geom.blkbits;
 	uint64_t n = iomap->length >> bits;
-	bool overwrite = (iomap->type == IOMAP_MAPPED && !(iomap->flags & IOMAP_F_SHARED)) ||
-			 iomap->type == IOMAP_UNWRITTEN ||
+	bool shared = iomap->flags & IOMAP_F_SHARED;
+	bool overwrite = (iomap->type == IOMAP_MAPPED && !shared) || iomap->type == IOMAP_UNWRITTEN ||
 			 (iomap->type == IOMAP_INLINE && stays_inline(i, pos + length));
 	int err;
 
 	for (;;) {
-		err = space_reserve(i->fs, n, overwrite);
+		err = promise_blocks(i->fs, n, overwrite, shared);
 		if (err != -ENOSPC || n == 1)
 			break;
 		n = (n + 1) / 2;
@@ -235,7 +264,7 @@ static int tfs_iomap_begin(struct address_space *m, uint64_t pos, uint64_t lengt
 	/* a write needs tuples only where it covers a block in part; reports never */
 	bool tuples = !(flags & IOMAP_REPORT) && !i->fs->opts.no_verify &&
 		      (!write || ((pos | (pos + length)) & mask) || flags & IOMAP_UNSHARE);
-	struct map_request r = { .i = i, .fblk = pos >> m->blkbits, .tuples = tuples, .iomap = iomap };
+	struct map_request r = { .i = i, .fblk = pos >> m->blkbits, .tuples = tuples, .write = write, .iomap = iomap };
 	bool retried = false;
 	int err;
 

@@ -144,6 +144,7 @@ static void fill_super(struct tfs_journal *j, struct tfs_super *s)
 	s->data_blocks = le64_of(fs->cnt.data_blocks);
 	s->node_blocks = le64_of(fs->cnt.node_blocks);
 	s->nr_extents = le64_of(fs->cnt.nr_extents);
+	s->shared_extents = le64_of(fs->cnt.shared_extents);
 	s->nr_inodes = le64_of(fs->cnt.nr_inodes);
 	s->next_ino = le64_of(fs->cnt.next_ino);
 	s->mount_time = fs->super.mount_time;

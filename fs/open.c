@@ -151,11 +151,13 @@ static void set_state(struct tfs_fs *fs)
 		.nr_inodes = le64_get(s->nr_inodes),
 		.next_ino = le64_get(s->next_ino),
 		.groups_init = le64_get(s->groups_init),
+		.shared_extents = le64_get(s->shared_extents),
 	};
 	for (i = 0; i < TFS_NR_TREES; i++) {
 		fs->roots[i].addr = le64_get(s->roots[i].addr);
 		fs->roots[i].level = le32_get(s->roots[i].level);
 	}
+	atomic_store(&fs->refs_used, fs->roots[TFS_TREE_REFS].addr != 0);
 	atomic_store(&fs->mismatches, le64_get(s->mismatches));
 	atomic_store(&fs->inconsistent, (le32_get(s->state) & TFS_STATE_ERRORS) != 0);
 	fs->integrity = (struct blk_integrity){

@@ -128,6 +128,7 @@ static void tree_stats(struct tfs_fs *fs, struct out *o)
 	o->group = "tree";
 	say(o, "inodes", c.nr_inodes);
 	say(o, "extents", c.nr_extents);
+	say(o, "shared_extents", c.shared_extents);
 	say(o, "data_blocks", c.data_blocks);
 	say(o, "node_blocks", c.node_blocks);
 	say(o, "groups_initialised", c.groups_init);

@@ -125,6 +125,29 @@ int vfs_flush(struct tfs_fs *fs, struct vfs_file *f);
 int vfs_fsync(struct tfs_fs *fs, struct vfs_file *f, bool datasync);
 int vfs_fsyncdir(struct tfs_fs *fs, uint64_t dir); /* of the root: all of the file system */
 int vfs_sync(struct tfs_fs *fs);
+/*
+ * Copy [pos_in, pos_in + len) of @in to @pos_out of @out: whole blocks where both lie alike are shared, all
+ * else is copied.  Bytes done, less than asked for at the end of @in or after much copying, and always less
+ * than 4 GiB; 0 at or behind the end.  @flags: 0.  -EINVAL (not files; ranges of one file overlap), -ENOSPC, -EIO, ...
+ */
+int64_t vfs_copy_file_range(struct tfs_fs *fs, struct vfs_file *in, uint64_t pos_in, struct vfs_file *out,
+			    uint64_t pos_out, uint64_t len, unsigned int flags);
+/* Shared blocks in [pos, pos + len) (up to the end of the file) become the file's own. */
+int vfs_unshare(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, uint64_t len);
+enum {
+	VFS_EXTENT_UNWRITTEN = 1 << 0,
+	VFS_EXTENT_SHARED = 1 << 1, /* somebody else has these blocks too, now */
+	VFS_EXTENT_INLINE = 1 << 2, /* in the tree: no address */
+};
+struct vfs_extent {
+	uint64_t pos, len, addr; /* bytes; addr: on the device */
+	unsigned int flags;
+};
+/*
+ * What is mapped at or behind @pos, at most @max stretches: their number, fewer than @max when there is no more.
+ * What is dirty is written first.  Holes are what lies between.
+ */
+int vfs_extents(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, struct vfs_extent *x, unsigned int max);
 /* FALLOC_FL_KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE; others -EOPNOTSUPP */
 int vfs_fallocate(struct tfs_fs *fs, struct vfs_file *f, int mode, uint64_t pos, uint64_t len);
 int64_t vfs_lseek(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, int whence); /* SEEK_DATA, SEEK_HOLE */

@@ -120,8 +120,7 @@ static void item_extent(struct check *c, const struct tkey *k, const void *data,
 	uint64_t start;
 	uint32_t n;
 
-	if (len != sizeof(*e) || !le32_get(e->len) ||
-	    le32_get(e->flags) & ~(uint32_t)(TFS_EXTENT_UNWRITTEN | TFS_EXTENT_SHARED)) {
+	if (len != sizeof(*e) || !le32_get(e->len) || le32_get(e->flags) > TFS_EXTENT_SHARED) {
 		bad_item(c, k, "not an extent");
 		return;
 	}
@@ -294,6 +293,10 @@ void check_item(struct check *c, enum tfs_tree_id tree, const struct tkey *key, 
 	} else if (tree == TFS_TREE_REFS && key->type == TFS_KEY_REFS && len == sizeof(struct tfs_refs_item)) {
 		const struct tfs_refs_item *r = data;
 
+		if (!le32_get(r->len) || !check_block_ok(c, key->off, le32_get(r->len))) {
+			bad_item(c, key, "reference count for blocks outside the device");
+			return;
+		}
 		x = check_vec_add(c, &c->refs, sizeof(*x));
 		if (x)
 			*x = (struct check_extent){ .start = key->off,

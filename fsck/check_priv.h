@@ -73,7 +73,7 @@ struct check {
 	/* Sums over (directory, cookie, inode, type): names must equal back-references. */
 	uint64_t name_sum[2], link_sum[2];
 	uint64_t names, links;
-	uint64_t extent_items, node_blocks, data_blocks;
+	uint64_t extent_items, shared_extents, node_blocks, data_blocks;
 	char log_line[300];
 };
 

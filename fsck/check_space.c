@@ -48,7 +48,7 @@ static void shared_run(struct check *c, uint64_t from, uint64_t to, uint64_t cou
 	while (from < to) {
 		uint64_t until, want = refs_at(c, from, &until), end = until < to ? until : to;
 
-		if (want != count)
+		if (want != count && !c->tree_incomplete)
 			check_report(c, CHECK_ERROR, "refcount", 0, from,
 				     "blocks %llu to %llu: %llu references, the count says %llu",
 				     (unsigned long long)from, (unsigned long long)end - 1, (unsigned long long)count,
@@ -57,49 +57,77 @@ static void shared_run(struct check *c, uint64_t from, uint64_t to, uint64_t cou
 	}
 }
 
-/* Sweep over all shared extents by block; every stretch with n references must be counted as n. */
-static void check_shared(struct check *c)
+/* Blocks [from, to) are in no shared extent: nothing may be counted there. */
+static void unshared_run(struct check *c, uint64_t from, uint64_t to)
+{
+	while (from < to) {
+		uint64_t until, count = refs_at(c, from, &until);
+
+		if (count != 1 && !c->tree_incomplete)
+			check_report(c, CHECK_ERROR, "refcount", 0, from,
+				     "a count of %llu for blocks from %llu on, which nobody shares",
+				     (unsigned long long)count, (unsigned long long)from);
+		from = until;
+	}
+}
+
+static void check_counts(struct check *c)
+{
+	const struct check_extent *r = c->refs.v;
+
+	if (c->refs.nr)
+		qsort(c->refs.v, c->refs.nr, sizeof(*r), extent_by_start);
+	for (size_t i = 0; i < c->refs.nr && !c->err; i++)
+		if (r[i].fblock < 2 || (i && r[i - 1].start + r[i - 1].len > r[i].start))
+			check_report(c, CHECK_ERROR, "refcount", 0, r[i].start,
+				     "the count of %llu for %u blocks from %llu on makes no sense",
+				     (unsigned long long)r[i].fblock, r[i].len, (unsigned long long)r[i].start);
+}
+
+/* Both ends of every shared extent, by block. */
+static void collect_edges(struct check *c, struct check_vec *edges)
 {
 	const struct check_extent *x = c->extents.v;
-	struct check_vec edges = { 0 };
-	struct edge *e;
-	uint64_t from = 0, counted = 0;
-	long count = 0;
 
 	for (size_t i = 0; i < c->extents.nr && !c->err; i++) {
 		if (!(x[i].flags & TFS_EXTENT_SHARED))
 			continue;
+		c->shared_extents++;
 		for (int end = 0; end < 2; end++) {
-			e = check_vec_add(c, &edges, sizeof(*e));
+			struct edge *e = check_vec_add(c, edges, sizeof(*e));
+
 			if (e)
 				*e = (struct edge){ x[i].start + (end ? x[i].len : 0), end ? -1 : 1 };
 		}
 	}
-	if (c->refs.nr)
-		qsort(c->refs.v, c->refs.nr, sizeof(struct check_extent), extent_by_start);
-	if (edges.nr)
-		qsort(edges.v, edges.nr, sizeof(*e), by_block);
+	if (edges->nr)
+		qsort(edges->v, edges->nr, sizeof(struct edge), by_block);
+}
+
+/* Sweep over all shared extents by block; every stretch with n references must be counted as n. */
+static void check_shared(struct check *c)
+{
+	struct check_vec edges = { 0 };
+	const struct edge *e;
+	uint64_t from = 0;
+	long count = 0;
+
+	check_counts(c);
+	collect_edges(c, &edges);
 	e = edges.v;
 	for (size_t i = 0; i < edges.nr && !c->err; i++) {
-		if (count && e[i].block > from) {
+		if (e[i].block > from && count) {
 			shared_run(c, from, e[i].block, (uint64_t)count);
 			check_mark(c, from, e[i].block - from, "a shared extent", 0);
-			counted += e[i].block - from;
+			c->data_blocks += e[i].block - from;
+		} else if (e[i].block > from) {
+			unshared_run(c, from, e[i].block);
 		}
 		from = e[i].block;
 		count += e[i].delta;
 	}
-	c->data_blocks += counted;
-	for (size_t i = 0, j = 0; i < c->refs.nr && !c->err; i++) {
-		const struct check_extent *r = (const struct check_extent *)c->refs.v + i;
-
-		while (j < edges.nr && e[j].block < r->start)
-			j++;
-		if (j == edges.nr || e[j].block >= r->start + r->len + 1)
-			check_report(c, CHECK_ERROR, "refcount", 0, r->start,
-				     "a count of %llu for blocks at %llu, which nobody shares",
-				     (unsigned long long)r->fblock, (unsigned long long)r->start);
-	}
+	if (!c->err)
+		unshared_run(c, from, UINT64_MAX);
 	tl_free(edges.v);
 }
 
@@ -166,6 +194,7 @@ void check_space(struct check *c)
 	counter(c, "data blocks", n->data_blocks, c->data_blocks);
 	counter(c, "tree blocks", n->node_blocks, c->node_blocks);
 	counter(c, "extents", n->nr_extents, c->extent_items);
+	counter(c, "shared extents", n->shared_extents, c->shared_extents);
 	counter(c, "inodes", n->nr_inodes, c->res->inodes);
 	if (n->next_ino <= c->max_ino && c->max_ino >= TFS_INO_FIRST)
 		check_report(c, CHECK_ERROR, "next-ino", c->max_ino, UINT64_MAX,

@@ -19,5 +19,8 @@ int ctl_fail(const char *what, const char *why);
 int ctl_open_mount(const char *path, struct mount_entry *m);
 /* status of a mount or an image.  The exit code. */
 int ctl_status(const struct ctl_request *r);
+/* Of a file on a mount. */
+int ctl_extents(const struct ctl_request *r);
+int ctl_unshare(const struct ctl_request *r);
 
 #endif

@@ -74,6 +74,7 @@ int dump_super(struct dump *d, struct json_object *o)
 	dump_u64(o, "data_blocks", le64_get(s->data_blocks));
 	dump_u64(o, "node_blocks", le64_get(s->node_blocks));
 	dump_u64(o, "extents", le64_get(s->nr_extents));
+	dump_u64(o, "shared_extents", le64_get(s->shared_extents));
 	dump_u64(o, "inodes", le64_get(s->nr_inodes));
 	dump_u64(o, "next_ino", le64_get(s->next_ino));
 	dump_u64(o, "mismatches", le64_get(s->mismatches));

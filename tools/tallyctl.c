@@ -16,9 +16,13 @@ static void usage(void)
 {
 	printf("Usage: tallyctl [--json] status [--check] MOUNTPOINT|DEVICE|FILE\n"
 	       "       tallyctl sync MOUNTPOINT\n"
+	       "       tallyctl [--json] extents FILE\n"
+	       "       tallyctl unshare FILE\n"
 	       "       tallyctl umount MOUNTPOINT\n\n"
 	       "  status     what the daemon counts; of an unmounted image, what its superblock says\n"
 	       "  sync       make everything written so far durable\n"
+	       "  extents    which parts of a file are where, and which other files have too\n"
+	       "  unshare    give a file blocks of its own for all that it shares with others\n"
 	       "  umount     unmount, and wait until the image is closed\n\n"
 	       "  --check    with status: exit 0 healthy, 1 could not tell, 3 damage is known\n"
 	       "  --json     results as a JSON object\n"
@@ -66,13 +70,16 @@ static int do_umount(const struct ctl_request *r)
 
 static int usage_error(const char *what)
 {
-	fprintf(stderr, "tallyctl: %s; usage: tallyctl status|sync|umount MOUNTPOINT (see tallyctl --help)\n", what);
+	fprintf(stderr,
+		"tallyctl: %s; usage: tallyctl status|sync|umount MOUNTPOINT, or extents|unshare FILE (see "
+		"tallyctl --help)\n",
+		what);
 	return CTL_FAIL;
 }
 
 static bool in_later_version(const char *command)
 {
-	static const char *const later[] = { "scrub", "damaged", "clear", "unshare", "extents" };
+	static const char *const later[] = { "scrub", "damaged", "clear" };
 	size_t i;
 
 	for (i = 0; i < sizeof(later) / sizeof(later[0]); i++)
@@ -83,21 +90,32 @@ static bool in_later_version(const char *command)
 
 static int run(const struct ctl_request *r)
 {
+	static const struct {
+		const char *name;
+		bool on_file;
+		int (*run)(const struct ctl_request *r);
+	} commands[] = {
+		{ "status", false, ctl_status },  { "sync", false, do_sync },	    { "umount", false, do_umount },
+		{ "unshare", true, ctl_unshare }, { "extents", true, ctl_extents },
+	};
+	size_t i;
+
 	if (!r->command)
 		return usage_error("no command given");
 	if (in_later_version(r->command))
 		return ctl_fail(r->command, "not in this version of tallyfs");
-	if (strcmp(r->command, "status") && strcmp(r->command, "sync") && strcmp(r->command, "umount")) {
+	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (!strcmp(r->command, commands[i].name))
+			break;
+	if (i == sizeof(commands) / sizeof(commands[0])) {
 		fprintf(stderr, "tallyctl: unknown command '%s'; see tallyctl --help\n", r->command);
 		return CTL_FAIL;
 	}
 	if (!r->target)
-		return usage_error("no mount point given");
+		return usage_error(commands[i].on_file ? "no file given" : "no mount point given");
 	if (r->check && strcmp(r->command, "status"))
 		return usage_error("--check goes with status only");
-	if (!strcmp(r->command, "status"))
-		return ctl_status(r);
-	return !strcmp(r->command, "sync") ? do_sync(r) : do_umount(r);
+	return commands[i].run(r);
 }
 
 int main(int argc, char **argv)

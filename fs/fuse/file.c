@@ -150,6 +150,19 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 	reply_err(req, vfs_fallocate(front_of(req)->fs, file_of(fi), mode, (uint64_t)off, (uint64_t)len));
 }
 
+/* The kernel has written its dirty pages of both ranges before, and drops those of the destination after. */
+void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, struct fuse_file_info *fi_in,
+			fuse_ino_t ino_out, off_t off_out, struct fuse_file_info *fi_out, size_t len, int flags)
+{
+	int64_t n = vfs_copy_file_range(front_of(req)->fs, file_of(fi_in), (uint64_t)off_in, file_of(fi_out),
+					(uint64_t)off_out, len, (unsigned int)flags);
+
+	if (n < 0)
+		reply_err(req, (int)n);
+	else
+		fuse_reply_write(req, (size_t)n);
+}
+
 /* ---- lseek ---- */
 
 struct seek {

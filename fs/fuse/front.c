@@ -175,5 +175,6 @@ const struct fuse_lowlevel_ops front_ops = {
 	.removexattr = op_removexattr,
 	.fallocate = op_fallocate,
 	.lseek = op_lseek,
+	.copy_file_range = op_copy_file_range,
 	.ioctl = op_ioctl,
 };

@@ -117,9 +117,75 @@ static void ioctl_label(fuse_req_t req, size_t out_size)
 	fuse_reply_ioctl(req, 0, label, min_t(size_t, sizeof(label), out_size));
 }
 
+static struct vfs_file *file_of(const struct fuse_file_info *fi, unsigned int flags)
+{
+	/* a directory's descriptor is none of ours */
+	return flags & FUSE_IOCTL_DIR ? NULL : ((struct open_file *)(uintptr_t)fi->fh)->f;
+}
+
+static void ioctl_unshare(fuse_req_t req, struct fuse_file_info *fi, unsigned int flags, const void *in, size_t in_size)
+{
+	struct vfs_file *f = file_of(fi, flags);
+	struct tally_range r;
+	int err;
+
+	if (!f || in_size < sizeof(r)) {
+		reply_err(req, f ? -EINVAL : -EISDIR);
+		return;
+	}
+	if (!((struct open_file *)(uintptr_t)fi->fh)->writable) {
+		reply_err(req, -EBADF);
+		return;
+	}
+	memcpy(&r, in, sizeof(r));
+	err = vfs_unshare(front_of(req)->fs, f, r.start, r.len);
+	if (err)
+		reply_err(req, err);
+	else
+		fuse_reply_ioctl(req, 0, NULL, 0);
+}
+
+static void ioctl_extents(fuse_req_t req, struct fuse_file_info *fi, unsigned int flags, const void *in, size_t in_size,
+			  size_t out_size)
+{
+	struct vfs_file *f = file_of(fi, flags);
+	struct vfs_extent x[TALLY_EXTENTS_MAX];
+	struct tally_extents te;
+	int n;
+
+	if (!f || in_size < sizeof(te) || out_size < sizeof(te)) {
+		reply_err(req, f ? -EINVAL : -EISDIR);
+		return;
+	}
+	memcpy(&te, in, sizeof(te));
+	if (te.version != TALLY_CTL_VERSION) {
+		reply_err(req, -EPROTO);
+		return;
+	}
+	n = vfs_extents(front_of(req)->fs, f, te.start, x, TALLY_EXTENTS_MAX);
+	if (n < 0) {
+		reply_err(req, n);
+		return;
+	}
+	memset(te.extent, 0, sizeof(te.extent));
+	te.nr = (uint32_t)n;
+	for (int k = 0; k < n; k++)
+		te.extent[k] = (struct tally_extent){
+			.start = x[k].pos, .len = x[k].len, .addr = x[k].addr, .flags = x[k].flags
+		};
+	fuse_reply_ioctl(req, 0, &te, sizeof(te));
+}
+
+/* What vfs.h calls them is what ctl.h calls them. */
+_Static_assert((int)VFS_EXTENT_UNWRITTEN == (int)TALLY_EXTENT_UNWRITTEN &&
+		       (int)VFS_EXTENT_SHARED == (int)TALLY_EXTENT_SHARED &&
+		       (int)VFS_EXTENT_INLINE == (int)TALLY_EXTENT_INLINE,
+	       "the same flags");
+_Static_assert(sizeof(struct tally_extents) < 4096, "well below what reaches a FUSE daemon");
+
 /*
  * Numbers, the label and sync (as sync(2)) are for everyone who can open
- * something here; nothing below names paths or changes state.
+ * something here, extents for who can open the file, unsharing for who can write to it.
  */
 void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, struct fuse_file_info *fi,
 	      unsigned int flags, const void *in, size_t in_size, size_t out_size)
@@ -136,6 +202,12 @@ void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, struc
 			reply_err(req, err);
 		else
 			fuse_reply_ioctl(req, 0, NULL, 0);
+		return;
+	case TALLY_IOC_UNSHARE:
+		ioctl_unshare(req, fi, flags, in, in_size);
+		return;
+	case TALLY_IOC_EXTENTS:
+		ioctl_extents(req, fi, flags, in, in_size, out_size);
 		return;
 	case FS_IOC_GETFSLABEL:
 		ioctl_label(req, out_size);

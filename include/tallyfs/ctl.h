@@ -30,4 +30,33 @@ struct tally_status {
 /* Make everything written so far durable. */
 #define TALLY_IOC_SYNC _IO('T', 2)
 
+/* Bytes of the file the ioctl is made on; len UINT64_MAX: to its end. */
+struct tally_range {
+	uint64_t start, len;
+};
+/*
+ * Blocks in the range that are shared with other files become this one's own, and are
+ * written.  The descriptor must be open for writing.  It may take long for a large range: ask for a piece at a time.
+ */
+#define TALLY_IOC_UNSHARE _IOW('T', 3, struct tally_range)
+
+enum {
+	TALLY_EXTENT_UNWRITTEN = 1 << 0, /* allocated, reads as zeros */
+	TALLY_EXTENT_SHARED = 1 << 1,	 /* another file has these blocks too */
+	TALLY_EXTENT_INLINE = 1 << 2,	 /* kept in the tree: no address */
+};
+struct tally_extent {
+	uint64_t start, len, addr; /* bytes in the file; bytes on the device */
+	uint32_t flags, reserved;
+};
+#define TALLY_EXTENTS_MAX 100
+/* Extents of the file from byte @start on, in order.  Fewer than TALLY_EXTENTS_MAX: there are no more. */
+struct tally_extents {
+	uint32_t version; /* in */
+	uint32_t nr;	  /* out */
+	uint64_t start;	  /* in */
+	struct tally_extent extent[TALLY_EXTENTS_MAX];
+};
+#define TALLY_IOC_EXTENTS _IOWR('T', 4, struct tally_extents)
+
 #endif

@@ -106,7 +106,8 @@ struct tfs_super {
 	le32 state;	 /* TFS_STATE_* */
 	le32 reserved0;
 	struct tfs_root roots[TFS_NR_TREES];
-	uint8_t reserved[4096 - 512];
+	le64 shared_extents; /* extent items with TFS_EXTENT_SHARED */
+	uint8_t reserved[4096 - 520];
 } __attribute__((packed));
 _Static_assert(sizeof(struct tfs_root) == 24, "on-disk size");
 _Static_assert(sizeof(struct tfs_super) == TFS_SUPER_BYTES, "on-disk size");
@@ -274,7 +275,7 @@ struct tfs_extent_item {
 } __attribute__((packed));
 enum {
 	TFS_EXTENT_UNWRITTEN = 1 << 0, /* allocated, reads as zeros, has no tuples */
-	TFS_EXTENT_SHARED = 1 << 1,    /* may be counted in TFS_TREE_REFS */
+	TFS_EXTENT_SHARED = 1 << 1,    /* may be counted in TFS_TREE_REFS; never together with UNWRITTEN */
 };
 #define TFS_EXTENT_MAX_LEN (1u << 30)
 

@@ -157,14 +157,67 @@ static void fallocate_file(struct sim *s, struct mfile *m, struct vfs_file *f)
 	sim_file_changed(s, m, min_t(uint64_t, pos, old), end);
 }
 
+static void copy_between(struct sim *s, struct mfile *in, struct vfs_file *fin, struct mfile *out,
+			 struct vfs_file *fout)
+{
+	uint64_t limit = (uint64_t)MAX_BLOCKS * s->bs, pin = test_rand(&s->rng) % (in->size + 1);
+	uint64_t pout = test_rand(&s->rng) % limit, len = 1 + test_rand(&s->rng) % limit, old = out->size;
+	int64_t n;
+
+	if (test_rand(&s->rng) % 4) {
+		pin = round_down_to(pin, s->bs);
+		pout = test_rand(&s->rng) & 1 ? pin : round_down_to(pout, s->bs);
+	}
+	if (pout >= limit)
+		pout = 0;
+	if (len > limit - pout)
+		len = limit - pout;
+	n = vfs_copy_file_range(s->fs, fin, pin, fout, pout, len, 0);
+	expect(s, "copy_file_range", n);
+	if (n > 0) {
+		memmove(out->data + pout, in->data + pin, (size_t)n);
+		out->size = max_t(uint64_t, old, pout + (uint64_t)n);
+		sim_file_changed(s, out, min_t(uint64_t, pout, old), pout + (uint64_t)n);
+	} else if (n < 0) {
+		resync(s, out, fout);
+	}
+}
+
+/* Copies into the file, from another or from itself: what lies alike is shared.  The model knows nothing of that. */
+static void share_file(struct sim *s, struct mfile *m, struct vfs_file *f)
+{
+	struct vfs_file *fin;
+	struct mfile *in;
+	struct vfs_attr a;
+
+	in = lookup_file(s, &a);
+	if (!in)
+		return;
+	if (!vfs_open(s->fs, a.ino, O_RDWR, &fin)) {
+		copy_between(s, in, fin, m, f);
+		vfs_release(s->fs, fin);
+	}
+	vfs_forget(s->fs, a.ino, 1);
+}
+
+/* Changes nothing that can be seen. */
+static void unshare_file(struct sim *s, struct mfile *m, struct vfs_file *f)
+{
+	expect(s, "unshare", vfs_unshare(s->fs, f, test_rand(&s->rng) % (m->size + 1), test_rand(&s->rng) % 100000));
+}
+
 static void change_file(struct sim *s, struct mfile *m, struct vfs_file *f)
 {
-	uint64_t r = test_rand(&s->rng) % 10;
+	uint64_t r = test_rand(&s->rng) % 14;
 
 	if (r < 7)
 		write_file(s, m, f);
 	else if (r < 8)
 		scatter_file(s, m, f);
+	else if (r < 11)
+		share_file(s, m, f);
+	else if (r < 12)
+		unshare_file(s, m, f);
 	else
 		fallocate_file(s, m, f);
 }
@@ -410,11 +463,11 @@ static void one_op(struct sim *s)
 
 	if (r < 12)
 		do_create(s);
-	else if (r < 34)
+	else if (r < 37)
 		do_write(s);
-	else if (r < 42)
+	else if (r < 45)
 		do_held(s);
-	else if (r < 52)
+	else if (r < 53)
 		do_truncate(s);
 	else if (r < 60)
 		do_fsync(s);

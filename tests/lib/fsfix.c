@@ -97,6 +97,16 @@ void fx_check_clean(struct fsfix *f)
 	FX_IS(r.leaks, 0);
 }
 
+void fx_check_live(struct fsfix *f)
+{
+	struct fsfix copy = { .dev = bdev_mem_create(f->dev->size) };
+
+	FX_CHECK(copy.dev);
+	memcpy(bdev_mem_data(copy.dev), bdev_mem_data(f->dev), f->dev->size);
+	fx_check_clean(&copy);
+	bdev_close(copy.dev);
+}
+
 void fx_remount(struct fsfix *f)
 {
 	FX_OK(vfs_unmount(f->fs));

@@ -52,8 +52,10 @@ void fx_mount(struct fsfix *f, struct bdev *dev, const struct tfs_mount_opts *op
 void fx_remount(struct fsfix *f);
 /* Pull the plug without losing what the device has, check, mount again. */
 void fx_crash_remount(struct fsfix *f);
-/* The checker says: clean. */
+/* The checker says: clean.  Not while it is mounted. */
 void fx_check_clean(struct fsfix *f);
+/* The same of a copy of the device as it is now, while mounted (of fx_create). */
+void fx_check_live(struct fsfix *f);
 /* Unmount, check, free. */
 void fx_destroy(struct fsfix *f);
 

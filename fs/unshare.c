@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Giving a file blocks of its own; and showing which it has. */
+#include <errno.h>
+#include "fs/alloc.h"
+#include "fs/extent.h"
+#include "fs/refs.h"
+
+#define UNSHARE_CHUNK (64ull << 20) /* bytes between two moments when others get at the file */
+
+static int unshare_chunk(struct tfs_inode *i, uint64_t pos, uint64_t len)
+{
+	int err;
+
+	pthread_rwlock_wrlock(&i->lock);
+	err = inode_finish_truncate(i);
+	if (!err)
+		err = iomap_file_unshare(&i->mapping, pos, len, &tfs_iomap_ops);
+	pthread_rwlock_unlock(&i->lock);
+	return err ? err : filemap_write_and_wait_range(&i->mapping, pos, pos + len);
+}
+
+int vfs_unshare(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, uint64_t len)
+{
+	struct tfs_inode *i = f->inode;
+	uint64_t bs = fs->geom.block_size, end, n;
+	int err;
+
+	if (!inode_is_reg(i))
+		return inode_is_dir(i) ? -EISDIR : -EINVAL;
+	err = vfs_writable(fs);
+	end = min_t(uint64_t, i_size_read(&i->mapping), len < UINT64_MAX - pos ? pos + len : UINT64_MAX);
+	end = round_up_to(end, bs);
+	for (pos = round_down_to(pos, bs); !err && pos < end; pos += n) {
+		n = min_t(uint64_t, UNSHARE_CHUNK, end - pos);
+		err = unshare_chunk(i, pos, n);
+	}
+	return err;
+}
+
+/* ---- listing ---- */
+
+struct listing {
+	struct tfs_inode *i;
+	uint64_t fblk; /* go on here */
+	struct vfs_extent *x;
+	unsigned int nr, max;
+};
+
+static void add_extent(struct listing *l, uint64_t n, uint64_t block, unsigned int flags)
+{
+	unsigned int bits = l->i->fs->geom.blkbits;
+
+	l->x[l->nr++] =
+		(struct vfs_extent){ .pos = l->fblk << bits, .len = n << bits, .addr = block << bits, .flags = flags };
+	l->fblk += n;
+}
+
+static int list_inline(struct tfs_trans *t, struct listing *l)
+{
+	struct btree_path p = BTREE_PATH_INIT;
+	struct btree_item it;
+	int err = btree_seek(t, TFS_TREE_FS, &TKEY(l->i->ino, TFS_KEY_INLINE, 0), BTREE_EQ, &p);
+
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	btree_item(&p, &it);
+	add_extent(l, 1, 0, VFS_EXTENT_INLINE);
+	l->x[0].len = it.len;
+	btree_release(&p);
+	return 0;
+}
+
+static int list_extents(struct tfs_trans *t, struct listing *l, uint64_t from)
+{
+	struct extent e;
+	int err = 0;
+
+	l->nr = 0;
+	l->fblk = from;
+	if (!from)
+		err = list_inline(t, l);
+	while (!err && l->nr < l->max) {
+		uint64_t n, block;
+		uint32_t count = 1;
+
+		err = extent_seek(t, l->i->ino, l->fblk, &e);
+		if (err)
+			break;
+		if (e.off > l->fblk)
+			l->fblk = e.off;
+		n = extent_end(&e) - l->fblk;
+		block = e.start + (l->fblk - e.off);
+		if (e.flags & TFS_EXTENT_SHARED)
+			err = refs_get(t, block, n, &count, &n);
+		if (!err)
+			add_extent(l, n, block,
+				   (e.flags & TFS_EXTENT_UNWRITTEN ? VFS_EXTENT_UNWRITTEN : 0) |
+					   (count > 1 ? VFS_EXTENT_SHARED : 0));
+	}
+	return err == -ENOENT ? 0 : err;
+}
+
+int vfs_extents(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, struct vfs_extent *x, unsigned int max)
+{
+	struct listing l = { .i = f->inode, .x = x, .max = max };
+	struct tfs_trans t;
+	int err;
+
+	if (!inode_is_reg(l.i))
+		return inode_is_dir(l.i) ? -EISDIR : -EINVAL;
+	pthread_rwlock_rdlock(&l.i->lock);
+	err = filemap_write_and_wait_range(&l.i->mapping, pos, UINT64_MAX);
+	if (!err) {
+		do {
+			trans_read_begin(&t, fs);
+			err = list_extents(&t, &l, pos >> fs->geom.blkbits);
+		} while (trans_again(&t, &err));
+	}
+	pthread_rwlock_unlock(&l.i->lock);
+	return err ? err : (int)l.nr;
+}

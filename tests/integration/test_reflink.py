@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A copy of a large file takes no space and no time; overwriting costs what is overwritten; unshare gives the rest.
+
+LONG=1: 4 GiB, else 512 MiB.
+"""
+import hashlib, json, os, shutil, time
+import tally
+from tally import G, K, M, Mount
+
+CTL = tally.tool('tallyctl')
+BLOCK = 4096
+
+
+def used(mnt):
+    """Bytes in use, by what the mount says, with nothing left to be written or freed."""
+    tally.run([CTL, 'sync', mnt])
+    tally.run([CTL, 'sync', mnt])
+    st = os.statvfs(mnt)
+    return (st.f_blocks - st.f_bfree) * st.f_frsize, st.f_bavail * st.f_frsize
+
+
+def extents(path):
+    o = json.loads(tally.run([CTL, '--json', 'extents', path]).stdout)
+    assert o['command'] == 'extents' and o['size'] == os.path.getsize(path), o
+    return o['extents']
+
+
+def shared(path):
+    return sum(x['length'] for x in extents(path) if x['shared'])
+
+
+def still_clean(m, image):
+    """After kill -9 and after a clean unmount."""
+    m.kill()
+    tally.fsck(image)
+    m = Mount(image, m.mountpoint)
+    return m
+
+
+def test(work):
+    tally.require_fuse()
+    image, mnt = f'{work}/image', f'{work}/mnt'
+    size = 4 * G if tally.LONG else 512 * M
+    if shutil.disk_usage(work).free < 5 * size // 2:
+        raise tally.Skip('not enough room for the image')
+    tally.mkfs(image, 5 * size // 2)
+    m = Mount(image, mnt)
+    rng = tally.seeded()
+    piece = rng.randbytes(8 * M)
+    with open(m / 'big', 'wb') as f:
+        for k in range(size // len(piece)):
+            f.write(k.to_bytes(8, 'little') + piece[8:])
+        f.write(b'the end')
+    size += 7
+
+    before, avail = used(mnt)
+    start = time.monotonic()
+    tally.run(['cp', '--reflink=auto', m / 'big', m / 'copy'], timeout=300)
+    took = time.monotonic() - start
+    after, avail_after = used(mnt)
+    print(f'cp of {size >> 20} MiB: {took:.3f} s, {(after - before) >> 10} KiB more in use, {(avail - avail_after) >> 10} KiB less free')
+    assert after - before < M and avail - avail_after < M, 'the copy takes space'
+    assert took < 0.5 or tally.ASAN, 'the copy takes time'
+    assert shared(m / 'big') >= size - 7 and shared(m / 'copy') >= size - 7
+    tally.run(['cmp', m / 'big', m / 'copy'], timeout=600)
+    m = still_clean(m, image)
+
+    before, _ = used(mnt)
+    with open(m / 'copy', 'r+b') as f:
+        f.seek(size // 2 // BLOCK * BLOCK)
+        f.write(b'x' * BLOCK)
+    after, _ = used(mnt)
+    print(f'overwriting one block: {after - before} bytes more in use')
+    assert after - before == BLOCK
+    assert shared(m / 'copy') == shared(m / 'big') and shared(m / 'copy') >= size - 7 - BLOCK
+    m = still_clean(m, image)
+
+    before, _ = used(mnt)
+    tally.run([CTL, 'unshare', m / 'copy'], timeout=600)
+    after, _ = used(mnt)
+    print(f'unshare: {(after - before) >> 20} MiB more in use')
+    assert shared(m / 'copy') == 0 and shared(m / 'big') == 0
+    assert size - 2 * BLOCK <= after - before <= size + size // 100 + M
+    a = {x['address'] // BLOCK for x in extents(m / 'big')}
+    assert not a & {x['address'] // BLOCK for x in extents(m / 'copy')}, 'the same blocks still'
+    text = tally.run([CTL, 'extents', m / 'copy']).stdout.splitlines()
+    assert text[0].split() == ['start', 'length', 'address'] and 'shared' not in text[1], text[:3]
+    m = still_clean(m, image)
+    os.unlink(m / 'big')
+    os.unlink(m / 'copy')
+    m.umount()
+    tally.fsck(image)
+    small(work)
+
+
+def small(work):
+    """What copy_file_range and the ioctls say of odd cases."""
+    image, mnt = f'{work}/image2', f'{work}/mnt'
+    tally.mkfs(image, 64 * M)
+    with Mount(image, mnt) as m:
+        content = os.urandom(300 * K + 5)
+        with open(m / 'a', 'wb') as f:
+            f.write(content)
+        # not synced: the kernel still has it
+        with open(m / 'a', 'rb') as a, open(m / 'b', 'w+b') as b:
+            b.write(b'B' * 400 * K)
+            assert os.copy_file_range(a.fileno(), b.fileno(), 100 * K, 8192, 16384) == 100 * K
+            assert os.copy_file_range(a.fileno(), b.fileno(), 10 * K, 1, 200001) == 10 * K
+            b.seek(0)
+            want = bytearray(b'B' * 400 * K)
+            want[16384:16384 + 100 * K] = content[8192:8192 + 100 * K]
+            want[200001:200001 + 10 * K] = content[1:1 + 10 * K]
+            assert b.read() == want
+            try:
+                os.copy_file_range(b.fileno(), b.fileno(), 100 * K, 0, 50 * K)
+                assert False, 'overlapping ranges of one file'
+            except OSError as e:
+                assert e.errno == 22, e
+        assert any(x['shared'] for x in extents(m / 'a'))
+        # unlinking one keeps the other's
+        os.unlink(m / 'a')
+        assert not any(x['shared'] for x in extents(m / 'b'))
+        with open(m / 'b', 'rb') as b:
+            assert b.read() == want
+        with open(m / 'tiny', 'wb') as f:
+            f.write(b'inline')
+        assert extents(m / 'tiny') == [dict(start=0, length=6, unwritten=False, shared=False, inline=True)]
+        os.mkdir(m / 'dir')
+        for sub in 'extents', 'unshare':
+            for path, word in ((m / 'dir', 'irectory' if sub == 'unshare' else 'regular'), (m / 'none', 'No such'), (__file__, 'tallyfs')):
+                if path == __file__ and sub == 'unshare' and not os.access(path, os.W_OK):
+                    continue
+                r = tally.run([CTL, sub, path], want=1)
+                assert word in r.stderr, r.stderr
+    tally.fsck(image)
+
+
+tally.main(test)
