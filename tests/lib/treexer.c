@@ -1,0 +1,577 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <dirent.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "core/util.h"
+#include "tests/lib/crashdev.h"
+#include "tests/lib/treexer.h"
+
+#define NODES 400
+#define NAMES 96 /* in one directory */
+#define LISTS 4
+#define DEPTH 8
+#define LOG_LINES 16
+#define LOG_LEN 160
+#define NONE (-1)
+
+struct node {
+	uint8_t type; /* DT_*; 0: unused */
+	unsigned int nlink;
+	uint64_t ino; /* 0: not seen yet */
+	int parent;   /* of a directory */
+	int ent[NAMES];
+};
+
+/* A listing under way: what was there at its start and has been all the time is found once. */
+struct listing {
+	int dir; /* NONE: not in use */
+	void *handle;
+	bool stayed[NAMES];
+	unsigned int seen[NAMES], dots;
+};
+
+struct treexer {
+	const struct treexer_opts *o;
+	const struct treexer_ops *ops;
+	void *be;
+	uint64_t rng, op;
+	struct node nodes[NODES]; /* 0: the root */
+	struct listing lists[LISTS];
+	char names[NAMES][256], path[2][TREEXER_PATH_MAX];
+	char log[LOG_LINES][LOG_LEN];
+	bool failed;
+};
+
+/* A name in a directory, by its numbers. */
+struct at {
+	int dir, name;
+	const char *path;
+};
+
+static void __attribute__((format(printf, 2, 3))) note(struct treexer *x, const char *fmt, ...)
+{
+	char *line = x->log[x->op % LOG_LINES];
+	int n = snprintf(line, LOG_LEN, "%llu: ", (unsigned long long)x->op);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line + n, LOG_LEN - (size_t)n, fmt, ap);
+	va_end(ap);
+}
+
+static void __attribute__((format(printf, 2, 3))) fail(struct treexer *x, const char *fmt, ...)
+{
+	uint64_t k = x->op < LOG_LINES ? 1 : x->op - LOG_LINES + 1;
+	va_list ap;
+
+	if (x->failed)
+		return;
+	x->failed = true;
+	fprintf(stderr, "seed %llu, operation %llu: ", (unsigned long long)x->o->seed, (unsigned long long)x->op);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "\nthe last operations (directory/name number):\n");
+	for (; k <= x->op; k++)
+		fprintf(stderr, "  %s\n", x->log[k % LOG_LINES]);
+}
+
+static uint64_t rnd(struct treexer *x, uint64_t below)
+{
+	return test_rand(&x->rng) % below;
+}
+
+static bool want(struct treexer *x, const char *what, int got, int wanted)
+{
+	if (got != wanted)
+		fail(x, "%s gave %d, not %d", what, got, wanted);
+	return !got;
+}
+
+/* Short ones, some of odd bytes, and (the last quarter) some as long as can be, which directories do not get. */
+static void make_names(struct treexer *x)
+{
+	static const char odd[] = "\n \\\"'*?-\xff\xc3\x28";
+	unsigned int i;
+
+	for (i = 0; i < NAMES; i++) {
+		char *n = x->names[i];
+
+		if (i >= NAMES * 3 / 4) {
+			memset(n, 'a' + (int)(i % 26), 255);
+			snprintf(n + 250, 6, "%05u", i);
+		} else if (i % 8 == 7) {
+			snprintf(n, 256, "%c%u", odd[i / 8 % (sizeof(odd) - 1)], i);
+		} else {
+			snprintf(n, 256, "n%u", i);
+		}
+	}
+}
+
+static bool path_of(const struct treexer *x, int dir, int name, char *buf)
+{
+	int stack[NODES][2], n = 0, i;
+	size_t len = 0;
+
+	for (; dir >= 0; dir = dir ? x->nodes[dir].parent : NONE) {
+		stack[n][0] = dir;
+		stack[n++][1] = name;
+		if (dir)
+			for (name = 0; x->nodes[x->nodes[dir].parent].ent[name] != dir;)
+				name++;
+	}
+	for (i = n - 1; i >= 0; i--) {
+		if (stack[i][1] < 0)
+			continue;
+		len += (size_t)snprintf(buf + len, TREEXER_PATH_MAX - len, "/%s", x->names[stack[i][1]]);
+		if (len >= TREEXER_PATH_MAX)
+			return false;
+	}
+	if (!len)
+		strcpy(buf, "/");
+	return true;
+}
+
+static int depth(const struct treexer *x, int dir)
+{
+	int n = 0;
+
+	for (; dir; dir = x->nodes[dir].parent)
+		n++;
+	return n;
+}
+
+/* Is @a the directory @dir or above it? */
+static bool above(const struct treexer *x, int a, int dir)
+{
+	for (;; dir = x->nodes[dir].parent) {
+		if (dir == a)
+			return true;
+		if (!dir)
+			return false;
+	}
+}
+
+static bool is_empty(const struct node *n)
+{
+	int i;
+
+	for (i = 0; i < NAMES; i++)
+		if (n->ent[i] != NONE)
+			return false;
+	return true;
+}
+
+static int any_dir(struct treexer *x)
+{
+	int tries, d;
+
+	/* one big directory, and some others */
+	for (tries = 0; rnd(x, 3) && tries < 20; tries++) {
+		d = (int)rnd(x, NODES);
+		if (x->nodes[d].type == DT_DIR)
+			return d;
+	}
+	return 0;
+}
+
+/* A name somewhere, in x->path[@which]; there or not. */
+static bool pick(struct treexer *x, struct at *at, int which, bool there)
+{
+	int tries;
+
+	at->dir = any_dir(x);
+	at->path = x->path[which];
+	for (tries = 0; tries < 10; tries++) {
+		at->name = (int)rnd(x, NAMES);
+		if ((x->nodes[at->dir].ent[at->name] != NONE) == there)
+			break;
+	}
+	return path_of(x, at->dir, at->name, x->path[which]);
+}
+
+static int node_at(const struct treexer *x, const struct at *at)
+{
+	return x->nodes[at->dir].ent[at->name];
+}
+
+static int new_node(struct treexer *x, uint8_t type, int parent)
+{
+	int i, k;
+
+	for (i = 1; i < NODES; i++) {
+		struct node *n = &x->nodes[i];
+
+		if (n->type)
+			continue;
+		*n = (struct node){ .type = type, .nlink = type == DT_DIR ? 2 : 1, .parent = parent };
+		for (k = 0; k < NAMES; k++)
+			n->ent[k] = NONE;
+		return i;
+	}
+	return NONE;
+}
+
+static void name_gone(struct treexer *x, const struct at *at)
+{
+	int i;
+
+	x->nodes[at->dir].ent[at->name] = NONE;
+	for (i = 0; i < LISTS; i++)
+		if (x->lists[i].dir == at->dir)
+			x->lists[i].stayed[at->name] = false;
+}
+
+static void close_list(struct treexer *x, struct listing *l)
+{
+	x->ops->list_close(x->be, l->handle);
+	l->dir = NONE;
+}
+
+/* A name of the node is gone: if it was the last, the node too. */
+static void drop(struct treexer *x, int i)
+{
+	struct node *n = &x->nodes[i];
+	int k;
+
+	if (n->type == DT_DIR) {
+		x->nodes[n->parent].nlink--;
+		for (k = 0; k < LISTS; k++)
+			if (x->lists[k].dir == i)
+				close_list(x, &x->lists[k]);
+		n->nlink = 0;
+	} else {
+		n->nlink--;
+	}
+	if (!n->nlink)
+		n->type = 0;
+}
+
+/* ---- the operations ---- */
+
+static void do_make(struct treexer *x)
+{
+	static const char *const what[] = { "create", "mkdir", "symlink" };
+	static const uint8_t types[] = { DT_REG, DT_DIR, DT_LNK };
+	unsigned int kind = (unsigned int)(rnd(x, 8) < 5 ? 0 : 1 + rnd(x, 2));
+	struct at at;
+	int err, i;
+
+	if (!pick(x, &at, 0, !rnd(x, 10)))
+		return;
+	if (kind == 1 && (at.name >= NAMES * 3 / 4 || depth(x, at.dir) >= DEPTH))
+		return;
+	i = new_node(x, types[kind], at.dir);
+	if (i == NONE)
+		return;
+	note(x, "%s %d/%d", what[kind], at.dir, at.name);
+	err = kind == 0	  ? x->ops->create(x->be, at.path)
+	      : kind == 1 ? x->ops->mkdir(x->be, at.path)
+			  : x->ops->symlink(x->be, "some/where", at.path);
+	if (!want(x, what[kind], err, node_at(x, &at) == NONE ? 0 : -EEXIST)) {
+		x->nodes[i].type = 0;
+		return;
+	}
+	x->nodes[at.dir].ent[at.name] = i;
+	if (kind == 1)
+		x->nodes[at.dir].nlink++;
+}
+
+static void do_remove(struct treexer *x)
+{
+	bool rmdir = !rnd(x, 4);
+	struct at at;
+	int i, wanted = 0, err;
+
+	if (!pick(x, &at, 0, rnd(x, 10)))
+		return;
+	i = node_at(x, &at);
+	if (i == NONE)
+		wanted = -ENOENT;
+	else if (rmdir)
+		wanted = x->nodes[i].type != DT_DIR ? -ENOTDIR : is_empty(&x->nodes[i]) ? 0 : -ENOTEMPTY;
+	else if (x->nodes[i].type == DT_DIR)
+		wanted = -EISDIR;
+	note(x, "%s %d/%d", rmdir ? "rmdir" : "unlink", at.dir, at.name);
+	err = rmdir ? x->ops->rmdir(x->be, at.path) : x->ops->unlink(x->be, at.path);
+	if (!want(x, "remove", err, wanted))
+		return;
+	name_gone(x, &at);
+	drop(x, i);
+}
+
+static void do_link(struct treexer *x)
+{
+	struct at from, to;
+	int i, wanted;
+
+	if (!pick(x, &from, 0, true) || !pick(x, &to, 1, !rnd(x, 10)))
+		return;
+	i = node_at(x, &from);
+	if (i != NONE && x->nodes[i].type == DT_DIR && node_at(x, &to) != NONE)
+		return; /* which of two errors is not laid down */
+	wanted = i == NONE ? -ENOENT : node_at(x, &to) != NONE ? -EEXIST : x->nodes[i].type == DT_DIR ? -EPERM : 0;
+	note(x, "link %d/%d to %d/%d", from.dir, from.name, to.dir, to.name);
+	if (!want(x, "link", x->ops->link(x->be, from.path, to.path), wanted))
+		return;
+	x->nodes[to.dir].ent[to.name] = i;
+	x->nodes[i].nlink++;
+}
+
+enum { NOREPLACE = 1, EXCHANGE = 2 };
+
+static int rename_error(const struct treexer *x, const struct at *from, const struct at *to, unsigned int flags)
+{
+	int a = node_at(x, from), b = node_at(x, to);
+
+	if (a == NONE || (b == NONE && flags & EXCHANGE))
+		return -ENOENT;
+	if (b != NONE && flags & NOREPLACE)
+		return -EEXIST;
+	if (x->nodes[a].type == DT_DIR && above(x, a, to->dir))
+		return -EINVAL;
+	if (b == NONE)
+		return 0;
+	if (x->nodes[b].type == DT_DIR && above(x, b, from->dir))
+		return flags & EXCHANGE ? -EINVAL : -ENOTEMPTY;
+	if (a == b || flags & EXCHANGE)
+		return 0;
+	if (x->nodes[a].type == DT_DIR && x->nodes[b].type != DT_DIR)
+		return -ENOTDIR;
+	if (x->nodes[a].type != DT_DIR && x->nodes[b].type == DT_DIR)
+		return -EISDIR;
+	return x->nodes[b].type == DT_DIR && !is_empty(&x->nodes[b]) ? -ENOTEMPTY : 0;
+}
+
+static void moved(struct treexer *x, int i, const struct at *from, const struct at *to)
+{
+	x->nodes[to->dir].ent[to->name] = i;
+	if (x->nodes[i].type != DT_DIR)
+		return;
+	x->nodes[from->dir].nlink--;
+	x->nodes[to->dir].nlink++;
+	x->nodes[i].parent = to->dir;
+}
+
+/* Directories keep short names and do not go too deep, so that paths stay short enough. */
+static bool fits(const struct treexer *x, int i, const struct at *to)
+{
+	return i == NONE || x->nodes[i].type != DT_DIR || (to->name < NAMES * 3 / 4 && depth(x, to->dir) < DEPTH);
+}
+
+static void do_rename(struct treexer *x)
+{
+	static const unsigned int all[] = { 0, 0, 0, NOREPLACE, EXCHANGE };
+	unsigned int flags = all[rnd(x, ARRAY_SIZE(all))];
+	struct at from, to;
+	int a, b, wanted, got;
+
+	if (!pick(x, &from, 0, rnd(x, 20)) || !pick(x, &to, 1, flags & EXCHANGE ? rnd(x, 10) : !rnd(x, 3)))
+		return;
+	a = node_at(x, &from);
+	b = node_at(x, &to);
+	if (!fits(x, a, &to) || (flags & EXCHANGE && !fits(x, b, &from)))
+		return;
+	wanted = rename_error(x, &from, &to, flags);
+	note(x, "rename %d/%d to %d/%d flags %u", from.dir, from.name, to.dir, to.name, flags);
+	got = x->ops->rename(x->be, from.path, to.path, flags);
+	/* a file over a directory above it: both are true */
+	if (wanted == -ENOTEMPTY && got == -EISDIR && x->nodes[a].type != DT_DIR)
+		return;
+	if (!want(x, "rename", got, wanted) || a == b)
+		return;
+	if (flags & EXCHANGE) {
+		moved(x, a, &from, &to);
+		moved(x, b, &to, &from);
+		return;
+	}
+	name_gone(x, &from);
+	if (b != NONE)
+		drop(x, b);
+	moved(x, a, &from, &to);
+}
+
+static void do_stat(struct treexer *x)
+{
+	struct treexer_stat st = { 0 };
+	struct node *n;
+	struct at at;
+	int i;
+
+	if (!pick(x, &at, 0, rnd(x, 10)))
+		return;
+	i = node_at(x, &at);
+	note(x, "stat %d/%d", at.dir, at.name);
+	if (!want(x, "stat", x->ops->stat(x->be, at.path, &st), i == NONE ? -ENOENT : 0))
+		return;
+	n = &x->nodes[i];
+	if (!n->ino)
+		n->ino = st.ino;
+	if (st.type != n->type || st.nlink != n->nlink || st.ino != n->ino)
+		fail(x, "stat of node %d: type %u links %u inode %llu, not %u %u %llu", i, st.type, st.nlink,
+		     (unsigned long long)st.ino, n->type, n->nlink, (unsigned long long)n->ino);
+}
+
+/* ---- listings ---- */
+
+struct filling {
+	struct treexer *x;
+	struct listing *l;
+	bool now; /* nothing happens meanwhile: every entry is as the model has it */
+};
+
+static void fill_one(void *arg, const char *name, uint64_t ino, uint8_t type)
+{
+	struct filling *f = arg;
+	struct treexer *x = f->x;
+	struct node *n;
+	int k, i;
+
+	if (!strcmp(name, ".") || !strcmp(name, "..")) {
+		f->l->dots++;
+		return;
+	}
+	for (k = 0; k < NAMES && strcmp(name, x->names[k]); k++)
+		;
+	if (k == NAMES) {
+		fail(x, "the listing of %d has the name '%s'", f->l->dir, name);
+		return;
+	}
+	f->l->seen[k]++;
+	if (!f->now)
+		return;
+	i = x->nodes[f->l->dir].ent[k];
+	n = &x->nodes[i == NONE ? 0 : i];
+	if (i == NONE)
+		fail(x, "the listing of %d has %d, which is not there", f->l->dir, k);
+	else if (type != n->type || (n->ino && ino != n->ino))
+		fail(x, "the listing of %d: %d is type %u inode %llu, not %u %llu", f->l->dir, k, type,
+		     (unsigned long long)ino, n->type, (unsigned long long)n->ino);
+}
+
+static bool start_list(struct treexer *x, struct listing *l)
+{
+	int k;
+
+	*l = (struct listing){ .dir = any_dir(x) };
+	if (!path_of(x, l->dir, NONE, x->path[0]) ||
+	    !want(x, "list_open", x->ops->list_open(x->be, x->path[0], &l->handle), 0)) {
+		l->dir = NONE;
+		return false;
+	}
+	for (k = 0; k < NAMES; k++)
+		l->stayed[k] = x->nodes[l->dir].ent[k] != NONE;
+	return true;
+}
+
+static void end_list(struct treexer *x, struct listing *l)
+{
+	int k;
+
+	for (k = 0; k < NAMES; k++)
+		if (l->stayed[k] && l->seen[k] != 1)
+			fail(x, "the listing of %d has %d, which was there all the time, %u times", l->dir, k,
+			     l->seen[k]);
+	if (l->dots != 2)
+		fail(x, "the listing of %d has %u dots", l->dir, l->dots);
+	close_list(x, l);
+}
+
+static void list_now(struct treexer *x)
+{
+	struct listing l;
+	struct filling f = { .x = x, .l = &l, .now = true };
+	int more;
+
+	note(x, "list");
+	if (!start_list(x, &l))
+		return;
+	do {
+		more = x->ops->list(x->be, l.handle, 1 + (unsigned int)rnd(x, 50), fill_one, &f);
+	} while (more > 0);
+	want(x, "list", more, 0);
+	end_list(x, &l);
+}
+
+/* One more piece of a listing, or the start of one. */
+static void list_slowly(struct treexer *x)
+{
+	struct listing *l = &x->lists[rnd(x, LISTS)];
+	struct filling f = { .x = x, .l = l };
+	int more;
+
+	if (l->dir == NONE) {
+		note(x, "start a listing");
+		start_list(x, l);
+		return;
+	}
+	note(x, "list %d further", l->dir);
+	more = x->ops->list(x->be, l->handle, 1 + (unsigned int)rnd(x, 8), fill_one, &f);
+	if (more < 0)
+		want(x, "list", more, 0);
+	if (more <= 0)
+		end_list(x, l);
+}
+
+static void close_all(struct treexer *x)
+{
+	int i;
+
+	for (i = 0; i < LISTS; i++)
+		if (x->lists[i].dir != NONE)
+			close_list(x, &x->lists[i]);
+}
+
+static void step(struct treexer *x)
+{
+	uint64_t what = rnd(x, 100);
+
+	note(x, "-");
+	if (x->o->remount_every && !rnd(x, x->o->remount_every)) {
+		note(x, "remount");
+		close_all(x);
+		want(x, "remount", x->ops->remount(x->be), 0);
+	} else if (what < 27) {
+		do_make(x);
+	} else if (what < 44) {
+		do_remove(x);
+	} else if (what < 52) {
+		do_link(x);
+	} else if (what < 66) {
+		do_rename(x);
+	} else if (what < 80) {
+		do_stat(x);
+	} else if (what < 82) {
+		list_now(x);
+	} else {
+		list_slowly(x);
+	}
+}
+
+int treexer_run(const struct treexer_opts *o, const struct treexer_ops *ops, void *be)
+{
+	struct treexer *x = calloc(1, sizeof(*x));
+	int i, ret;
+
+	if (!x)
+		return -1;
+	x->o = o;
+	x->ops = ops;
+	x->be = be;
+	x->rng = o->seed * 0x9e3779b97f4a7c15ull | 1;
+	make_names(x);
+	x->nodes[0] = (struct node){ .type = DT_DIR, .nlink = 2 };
+	for (i = 0; i < NAMES; i++)
+		x->nodes[0].ent[i] = NONE;
+	for (i = 0; i < LISTS; i++)
+		x->lists[i].dir = NONE;
+	for (x->op = 1; x->op <= o->ops && !x->failed; x->op++)
+		step(x);
+	close_all(x);
+	ret = x->failed ? -1 : 0;
+	free(x);
+	return ret;
+}
