@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The exercisers against a mounted file system (any):
+ *
+ *   exercise files|names DIRECTORY SEED OPERATIONS [REMOUNT-EVERY]
+ *
+ * DIRECTORY must be empty.  With REMOUNT-EVERY, about once in so many operations it closes everything, writes a line to
+ * stdout and waits for one on stdin: whoever started it remounts meanwhile.  Exit 0: no difference; 1: one, told on
+ * stderr; 2: usage.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "tests/lib/fsxer.h"
+#include "tests/lib/treexer.h"
+
+#define FILES 3
+#define MAX_SIZE 1000000
+
+static const char *top;
+static int fds[FILES];
+
+static int64_t result(int64_t n)
+{
+	return n < 0 ? -errno : n;
+}
+
+static int status(int n)
+{
+	return n < 0 ? -errno : 0;
+}
+
+/* ---- files ---- */
+
+static const char *file_name(unsigned int k)
+{
+	static char path[4200];
+
+	snprintf(path, sizeof(path), "%s/file%u", top, k);
+	return path;
+}
+
+static int open_all(void)
+{
+	unsigned int k;
+
+	for (k = 0; k < FILES; k++) {
+		fds[k] = open(file_name(k), O_RDWR | O_CREAT, 0600);
+		if (fds[k] < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+/* close(2) tells of errors too. */
+static int close_all(void)
+{
+	int err = 0;
+	unsigned int k;
+
+	for (k = 0; k < FILES; k++)
+		if (close(fds[k]) && !err)
+			err = -errno;
+	return err;
+}
+
+static int64_t f_pwrite(void *be, unsigned int k, const void *buf, size_t len, uint64_t pos)
+{
+	return result(pwrite(fds[k], buf, len, (off_t)pos));
+}
+
+static int64_t f_pread(void *be, unsigned int k, void *buf, size_t len, uint64_t pos)
+{
+	return result(pread(fds[k], buf, len, (off_t)pos));
+}
+
+static int64_t f_append(void *be, unsigned int k, const void *buf, size_t len)
+{
+	int fd = open(file_name(k), O_WRONLY | O_APPEND);
+	int64_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = result(write(fd, buf, len));
+	return close(fd) ? -errno : n;
+}
+
+static int64_t mapped(unsigned int k, void *to, const void *from, size_t len, uint64_t pos)
+{
+	size_t before = pos % 4096;
+	char *map = mmap(NULL, before + len, PROT_READ | PROT_WRITE, MAP_SHARED, fds[k], (off_t)(pos - before));
+
+	if (map == MAP_FAILED)
+		return -errno;
+	if (to)
+		memcpy(to, map + before, len);
+	else
+		memcpy(map + before, from, len);
+	return munmap(map, before + len) ? -errno : (int64_t)len;
+}
+
+static int64_t f_mwrite(void *be, unsigned int k, const void *buf, size_t len, uint64_t pos)
+{
+	return mapped(k, NULL, buf, len, pos);
+}
+
+static int64_t f_mread(void *be, unsigned int k, void *buf, size_t len, uint64_t pos)
+{
+	return mapped(k, buf, NULL, len, pos);
+}
+
+static int64_t f_copy(void *be, unsigned int from, uint64_t pos, unsigned int to, uint64_t to_pos, size_t len)
+{
+	off_t a = (off_t)pos, b = (off_t)to_pos;
+
+	return result(copy_file_range(fds[from], &a, fds[to], &b, len, 0));
+}
+
+static int f_truncate(void *be, unsigned int k, uint64_t size)
+{
+	return status(ftruncate(fds[k], (off_t)size));
+}
+
+static int f_fallocate(void *be, unsigned int k, int mode, uint64_t pos, uint64_t len)
+{
+	return status(fallocate(fds[k], mode, (off_t)pos, (off_t)len));
+}
+
+static int64_t f_seek(void *be, unsigned int k, uint64_t pos, int whence)
+{
+	return result(lseek(fds[k], (off_t)pos, whence));
+}
+
+static int64_t f_size(void *be, unsigned int k)
+{
+	struct stat st;
+
+	return fstat(fds[k], &st) ? -errno : st.st_size;
+}
+
+static int f_fsync(void *be, unsigned int k, bool datasync)
+{
+	return status(datasync ? fdatasync(fds[k]) : fsync(fds[k]));
+}
+
+static int f_reopen(void *be, unsigned int k)
+{
+	if (close(fds[k]))
+		return -errno;
+	fds[k] = open(file_name(k), O_RDWR);
+	return status(fds[k]);
+}
+
+static int f_drop(void *be)
+{
+	unsigned int k;
+
+	for (k = 0; k < FILES; k++) {
+		if (fsync(fds[k]))
+			return -errno;
+		posix_fadvise(fds[k], 0, 0, POSIX_FADV_DONTNEED);
+	}
+	return 0;
+}
+
+static int ask_for_remount(void *be)
+{
+	char line[10];
+
+	puts("remount");
+	fflush(stdout);
+	return fgets(line, sizeof(line), stdin) ? 0 : -EIO;
+}
+
+static int f_remount(void *be)
+{
+	int err = close_all();
+
+	if (!err)
+		err = ask_for_remount(be);
+	return err ? err : open_all();
+}
+
+static const struct fsxer_ops file_ops = {
+	.pwrite = f_pwrite,
+	.pread = f_pread,
+	.append = f_append,
+	.mwrite = f_mwrite,
+	.mread = f_mread,
+	.copy = f_copy,
+	.truncate = f_truncate,
+	.fallocate = f_fallocate,
+	.seek = f_seek,
+	.size = f_size,
+	.fsync = f_fsync,
+	.reopen = f_reopen,
+	.drop_cache = f_drop,
+	.remount = f_remount,
+};
+
+/* ---- names ---- */
+
+static const char *under_top(const char *path, int which)
+{
+	static char full[2][4200];
+
+	snprintf(full[which], sizeof(full[0]), "%s%s", top, path);
+	return full[which];
+}
+
+static int n_create(void *be, const char *path)
+{
+	int fd = open(under_top(path, 0), O_WRONLY | O_CREAT | O_EXCL, 0600);
+
+	return fd < 0 ? -errno : status(close(fd));
+}
+
+static int n_mkdir(void *be, const char *path)
+{
+	return status(mkdir(under_top(path, 0), 0700));
+}
+
+static int n_symlink(void *be, const char *target, const char *path)
+{
+	return status(symlink(target, under_top(path, 0)));
+}
+
+static int n_link(void *be, const char *path, const char *new_path)
+{
+	return status(link(under_top(path, 0), under_top(new_path, 1)));
+}
+
+static int n_unlink(void *be, const char *path)
+{
+	return status(unlink(under_top(path, 0)));
+}
+
+static int n_rmdir(void *be, const char *path)
+{
+	return status(rmdir(under_top(path, 0)));
+}
+
+static int n_rename(void *be, const char *path, const char *new_path, unsigned int flags)
+{
+	return status(renameat2(AT_FDCWD, under_top(path, 0), AT_FDCWD, under_top(new_path, 1), flags));
+}
+
+static int n_stat(void *be, const char *path, struct treexer_stat *st)
+{
+	struct stat s;
+
+	if (lstat(under_top(path, 0), &s))
+		return -errno;
+	*st = (struct treexer_stat){ .ino = s.st_ino,
+				     .nlink = (unsigned int)s.st_nlink,
+				     .type = (uint8_t)(s.st_mode >> 12) };
+	return 0;
+}
+
+static int n_list_open(void *be, const char *path, void **list)
+{
+	*list = opendir(under_top(path, 0));
+	return *list ? 0 : -errno;
+}
+
+static int n_list(void *be, void *list, unsigned int max, treexer_fill_fn *fill, void *arg)
+{
+	struct dirent *de;
+
+	while (max--) {
+		errno = 0;
+		de = readdir(list);
+		if (!de)
+			return -errno;
+		fill(arg, de->d_name, de->d_ino, de->d_type);
+	}
+	return 1;
+}
+
+static void n_list_close(void *be, void *list)
+{
+	closedir(list);
+}
+
+static const struct treexer_ops name_ops = {
+	.create = n_create,
+	.mkdir = n_mkdir,
+	.symlink = n_symlink,
+	.link = n_link,
+	.unlink = n_unlink,
+	.rmdir = n_rmdir,
+	.rename = n_rename,
+	.stat = n_stat,
+	.list_open = n_list_open,
+	.list = n_list,
+	.list_close = n_list_close,
+	.remount = ask_for_remount,
+};
+
+static int run_files(uint64_t seed, uint64_t ops, unsigned int remount_every)
+{
+	struct fsxer_opts o = {
+		.seed = seed, .ops = ops, .nr_files = FILES, .max_size = MAX_SIZE, .remount_every = remount_every
+	};
+	int err = open_all();
+
+	if (err) {
+		fprintf(stderr, "exercise: %s: %s\n", top, strerror(-err));
+		return -1;
+	}
+	return fsxer_run(&o, &file_ops, NULL) || close_all() ? -1 : 0;
+}
+
+static int run_names(uint64_t seed, uint64_t ops, unsigned int remount_every)
+{
+	struct treexer_opts o = { .seed = seed, .ops = ops, .remount_every = remount_every };
+
+	return treexer_run(&o, &name_ops, NULL);
+}
+
+int main(int argc, char **argv)
+{
+	bool files = argc > 1 && !strcmp(argv[1], "files"), names = argc > 1 && !strcmp(argv[1], "names");
+	unsigned int every = argc > 5 ? (unsigned int)atoi(argv[5]) : 0;
+	uint64_t seed, ops;
+
+	if (argc < 5 || argc > 6 || files == names || strlen(argv[2]) > 400) {
+		fprintf(stderr, "usage: exercise files|names DIRECTORY SEED OPERATIONS [REMOUNT-EVERY]\n");
+		return 2;
+	}
+	top = argv[2];
+	seed = strtoull(argv[3], NULL, 0);
+	ops = strtoull(argv[4], NULL, 0);
+	return (files ? run_files(seed, ops, every) : run_names(seed, ops, every)) ? 1 : 0;
+}
