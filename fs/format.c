@@ -18,6 +18,7 @@
 
 #define MIN_BYTES (2ull << 20)
 #define MIN_JOURNAL (1ull << 20)
+#define SMALL_JOURNAL (16ull << 20) /* up to here a device gives a sixteenth: below, each operation is a commit */
 #define MAX_AUTO_JOURNAL (64ull << 20)
 #define MAX_JOURNAL (1ull << 30)
 #define MAX_INLINE 2048u
@@ -111,6 +112,13 @@ static uint64_t journal_room(const struct tfs_geom *g, uint64_t group, uint64_t 
 	return *start < end ? round_down_to(end - *start, unit) : 0;
 }
 
+static uint64_t auto_journal(uint64_t bytes)
+{
+	uint64_t want = max_t(uint64_t, min_t(uint64_t, bytes / 16, SMALL_JOURNAL), bytes / 64);
+
+	return min_t(uint64_t, max_t(uint64_t, want, MIN_JOURNAL), MAX_AUTO_JOURNAL);
+}
+
 static int plan_journal(const struct tfs_format_opts *o, struct tfs_super *s, const struct tfs_geom *g, char *why,
 			size_t why_len)
 {
@@ -126,8 +134,7 @@ static int plan_journal(const struct tfs_format_opts *o, struct tfs_super *s, co
 		return refuse(why, why_len, "journal size %llu: more than half of the device",
 			      (unsigned long long)want);
 	if (!want)
-		want = max_t(uint64_t, min_t(uint64_t, max_t(uint64_t, bytes / 64, MIN_JOURNAL), MAX_AUTO_JOURNAL),
-			     least);
+		want = max_t(uint64_t, auto_journal(bytes), least);
 	want = round_up_to(div_up(want, g->block_size), unit);
 	room = journal_room(g, 0, &start);
 	if (room < want && g->nr_groups > 1) {
