@@ -96,6 +96,8 @@ static void integrity_stats_out(struct tfs_fs *fs, struct out *o)
 	o->group = "integrity";
 	say(o, "generated", s.generated);
 	say(o, "verified", s.verified);
+	/* seen by this process; those that a second look put right are among them */
+	say(o, "failed_verifications", s.mismatches);
 	say(o, "mismatches", atomic_load(&fs->mismatches));
 	say(o, "mismatches_since_mount", recorded);
 	say(o, "mismatches_not_listed", dropped);

@@ -20,7 +20,7 @@
 static bool tells_damage(const char *group, const char *name)
 {
 	return !strcmp(group, "damage") || !strcmp(name, "mismatches") || !strcmp(name, "needs_check") ||
-	       !strcmp(name, "shutdown");
+	       (!strcmp(group, "state") && !strcmp(name, "error"));
 }
 
 /* ---- of a mount ---- */

@@ -7,6 +7,34 @@ from tally import M, Mount
 
 CTL = tally.tool('tallyctl')
 
+# A counter of every system; there are more.
+FIGURES = {
+    'cache': 'folios bytes limit_bytes dirty_bytes dirty_limit_bytes writeback_bytes read_hits read_misses reclaimed_folios '
+             'throttled ioends_built ioends_merged',
+    'integrity': 'generated verified failed_verifications mismatches mismatches_since_mount mismatches_not_listed',
+    'journal': 'running_txid durable_txid commits checkpoints log_bytes log_used log_size images ranges revokes',
+    'space': 'total_blocks free_blocks claimed reserved pending_free hidden_pool enospc_commits',
+    'buffers': 'buffers bytes dirty_bytes hits misses evicted sync_reads',
+    'inodes': 'cached limit looked_up evicted reaped',
+    'device': 'reads read_bytes writes write_bytes flushes discards errors',
+    'tree': 'inodes extents data_blocks node_blocks groups_initialised groups',
+    'state': 'read_only error',
+}
+
+
+def check_figures(mnt):
+    """All are there, for people and as JSON, and what has been done shows."""
+    text = tally.run([CTL, 'status', mnt]).stdout
+    told = json.loads(tally.run([CTL, '--json', 'status', mnt]).stdout)
+    for group, names in FIGURES.items():
+        assert f'\n{group}\n' in text, f'{group} is not in:\n{text}'
+        for name in names.split():
+            assert isinstance(told.get(group, {}).get(name), int), f'{group}.{name} is missing: {told}'
+            assert f'\n  {name} ' in text, f'{name} is not in:\n{text}'
+    for group, name in ('cache', 'folios'), ('cache', 'ioends_built'), ('integrity', 'generated'), ('journal', 'commits'):
+        assert told[group][name] > 0, f'{group}.{name} is 0 after a write: {told}'
+    return told
+
 
 def test(work):
     tally.require_fuse()
@@ -25,6 +53,7 @@ def test(work):
     parsed = json.loads(tally.run([CTL, '--json', 'status', mnt], want=(0, )).stdout)
     assert parsed['tallyfs_json'] == 1 and parsed['command'] == 'status', parsed
     tally.run([CTL, 'sync', mnt])
+    check_figures(mnt)
     m.kill()
     with Mount(image, mnt) as m:
         with open(m / 'file', 'rb') as f:

@@ -48,7 +48,9 @@ Test(folio, state_is_made_lazily_and_uptodate_is_all_bits)
 	cr_assert_null(f->blocks[0].addr);
 	cr_assert_eq(f->blocks[1].seg, f->blocks[3].seg);
 	toymap_write(&t, 0, buf, BS);
-	toymap_write(&t, 4 * BS, buf, 4 * BS);
+	toymap_write(&t, 4 * BS, buf, 3 * BS);
+	cr_assert(!folio_test(f, FOLIO_UPTODATE), "one block is missing");
+	toymap_write(&t, 7 * BS, buf, BS);
 	cr_assert(folio_test(f, FOLIO_UPTODATE));
 	folio_put(f);
 }

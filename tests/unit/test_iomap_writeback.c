@@ -104,6 +104,46 @@ Test(iomap_writeback, around_eof)
 	free(disk);
 }
 
+/* Shortened while dirty: what lies wholly outside is left alone, as a truncate is on its way to drop it. */
+Test(iomap_writeback, outside_eof_is_left_alone)
+{
+	toymap_write(&t, 0, buf, 2 * FOLIO);
+	i_size_write(&t.mapping, BS + 10);
+	cr_assert_eq(toymap_sync(&t), 0);
+	cr_assert_eq(stats().ioends_built, 1);
+	cr_assert_eq(t.blocks[1].type, IOMAP_MAPPED);
+	cr_assert_eq(t.blocks[2].type, IOMAP_HOLE);
+	cr_assert_eq(t.blocks[FOLIO / BS].type, IOMAP_HOLE);
+	cr_assert_eq(atomic_load(&t.mapping.nr_dirty_blocks), 2 * FOLIO / BS - 2);
+	truncate_inode_pages(&t.mapping, 2 * BS);
+	cr_assert_eq(atomic_load(&t.mapping.nr_dirty_blocks), 0);
+	cr_assert_eq(toymap_promise_gap(&t), 0);
+}
+
+static int (*toy_map_blocks)(struct iomap_writepage_ctx *wpc, struct address_space *m, uint64_t offset, uint64_t len);
+
+/* Four blocks of one sort, then four of the other, side by side on the device. */
+static int map_in_turn(struct iomap_writepage_ctx *wpc, struct address_space *m, uint64_t offset, uint64_t len)
+{
+	uint64_t left = 4 * BS - offset % (4 * BS);
+	int err = toy_map_blocks(wpc, m, offset, len < left ? len : left);
+
+	if (offset / (4 * BS) % 2)
+		wpc->iomap.flags |= IOMAP_F_SHARED;
+	return err;
+}
+
+Test(iomap_writeback, shared_and_not_shared_are_apart)
+{
+	toy_map_blocks = t.wb_ops.map_blocks;
+	t.wb_ops.map_blocks = map_in_turn;
+	toymap_write(&t, 0, buf, 2 * FOLIO);
+	cr_assert_eq(toymap_sync(&t), 0);
+	cr_assert_eq(t.blocks[0].addr + 15 * BS, t.blocks[15].addr, "the device has them in one piece");
+	cr_assert_eq(stats().ioends_built, 4);
+	cr_assert_eq(t.merges, 0);
+}
+
 Test(iomap_writeback, prepare_error_goes_the_normal_way)
 {
 	toymap_write(&t, 0, buf, 2 * BS);
