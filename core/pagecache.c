@@ -158,6 +158,8 @@ void pagecache_get_stats(struct pagecache *pc, struct pagecache_stats *st)
 		.read_hits = atomic_load(&pc->read_hits),
 		.read_misses = atomic_load(&pc->read_misses),
 		.ioends_built = atomic_load(&pc->ioends_built),
+		.direct_read_bytes = atomic_load(&pc->direct_read_bytes),
+		.direct_write_bytes = atomic_load(&pc->direct_write_bytes),
 		.ioends_merged = atomic_load(&pc->ioends_merged),
 	};
 }

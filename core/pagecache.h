@@ -160,6 +160,7 @@ struct pagecache_stats {
 	uint64_t folios, bytes, dirty_bytes, writeback_bytes, reclaimed_folios, throttled;
 	uint64_t read_hits, read_misses; /* blocks */
 	uint64_t ioends_built, ioends_merged;
+	uint64_t direct_read_bytes, direct_write_bytes; /* past the cache */
 };
 void pagecache_get_stats(struct pagecache *pc, struct pagecache_stats *st);
 

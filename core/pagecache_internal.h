@@ -20,6 +20,7 @@ struct pagecache {
 	atomic_ullong dirty_bytes, writeback_bytes;
 	atomic_ullong reclaimed, throttled, read_hits, read_misses;
 	atomic_ullong ioends_built, ioends_merged;
+	atomic_ullong direct_read_bytes, direct_write_bytes;
 
 	/* writers wait here for writeback to make progress */
 	pthread_mutex_t progress_lock;

@@ -57,28 +57,62 @@ static uint64_t bytes_to_eof(struct tfs_inode *i, uint64_t pos, uint64_t len)
 	return pos >= size ? 0 : min_t(uint64_t, len, size - pos);
 }
 
+/* Whole blocks into memory of our own, of which @use gets the part asked for.  0, -errno, or what @use says. */
+static int read_direct(struct tfs_inode *i, uint64_t pos, size_t len,
+		       int (*use)(void *arg, struct iovec *iov, int n, size_t bytes), void *arg)
+{
+	uint64_t bs = i->fs->geom.block_size, start = round_down_to(pos, bs), want = bytes_to_eof(i, pos, len);
+	size_t bytes = round_up_to(pos + want, bs) - start;
+	struct iovec iov = { .iov_len = want };
+	struct seg *seg;
+	int64_t n;
+	int ret;
+
+	if (!want)
+		return use(arg, &iov, 0, 0);
+	seg = seg_alloc(pagecache_segs(i->fs->pagecache), bytes);
+	if (!seg)
+		return -ENOMEM;
+	n = iomap_dio_read(&i->mapping, start, seg->base, bytes, &tfs_iomap_ops);
+	iov.iov_base = (char *)seg->base + (pos - start);
+	if (n < 0)
+		ret = (int)n;
+	else
+		ret = start + (uint64_t)n < pos + want ? -EIO : use(arg, &iov, 1, want);
+	seg_put(seg);
+	return ret;
+}
+
+static int read_cached(struct tfs_inode *i, uint64_t pos, size_t len,
+		       int (*use)(void *arg, struct iovec *iov, int n, size_t bytes), void *arg)
+{
+	struct iomap_read_result res = { 0 };
+	int ret = iomap_file_buffered_read(&i->mapping, pos, len, &tfs_iomap_ops, &res);
+
+	if (ret)
+		return ret;
+	/*
+	 * A short answer means end of file to the kernel, which with its
+	 * write-back cache takes the rest for a hole and gives out zeros.
+	 */
+	if (res.bytes < bytes_to_eof(i, pos, len))
+		ret = -EIO;
+	else
+		ret = use(arg, res.iov, (int)res.nr_iov, res.bytes);
+	iomap_read_result_release(&res);
+	return ret;
+}
+
 int vfs_read(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, size_t len,
 	     int (*use)(void *arg, struct iovec *iov, int n, size_t bytes), void *arg)
 {
 	struct tfs_inode *i = f->inode;
-	struct iomap_read_result res = { 0 };
 	int ret;
 
 	if (!inode_is_reg(i))
 		return inode_is_dir(i) ? -EISDIR : -EINVAL;
 	pthread_rwlock_rdlock(&i->lock);
-	ret = iomap_file_buffered_read(&i->mapping, pos, len, &tfs_iomap_ops, &res);
-	if (!ret) {
-		/*
-		 * A short answer means end of file to the kernel, which with its
-		 * write-back cache takes the rest for a hole and gives out zeros.
-		 */
-		if (res.bytes < bytes_to_eof(i, pos, len))
-			ret = -EIO;
-		else
-			ret = use(arg, res.iov, (int)res.nr_iov, res.bytes);
-		iomap_read_result_release(&res);
-	}
+	ret = (f->flags & O_DIRECT ? read_direct : read_cached)(i, pos, len, use, arg);
 	pthread_rwlock_unlock(&i->lock);
 	if (damage_pending(fs))
 		damage_run(fs);
@@ -102,12 +136,27 @@ static int copy_out(void *arg, struct iovec *iov, int n, size_t bytes)
 	return 0;
 }
 
+/* Straight into the caller's memory. */
+static int64_t pread_direct(struct tfs_fs *fs, struct tfs_inode *i, void *buf, size_t len, uint64_t pos)
+{
+	int64_t ret;
+
+	pthread_rwlock_rdlock(&i->lock);
+	ret = iomap_dio_read(&i->mapping, pos, buf, len, &tfs_iomap_ops);
+	pthread_rwlock_unlock(&i->lock);
+	if (damage_pending(fs))
+		damage_run(fs);
+	return ret;
+}
+
 int64_t vfs_pread(struct tfs_fs *fs, struct vfs_file *f, void *buf, size_t len, uint64_t pos)
 {
 	struct copy_out c = { .buf = buf };
 	uint64_t mask = fs->geom.block_size - 1;
 	bool single = false;
 
+	if (f->flags & O_DIRECT && inode_is_reg(f->inode))
+		return pread_direct(fs, f->inode, buf, len, pos);
 	while (c.done < len) {
 		size_t before = c.done, n = len - c.done;
 		int err;
@@ -139,6 +188,35 @@ static void touch(struct tfs_inode *i)
 	pthread_mutex_unlock(&i->attr_lock);
 }
 
+/*
+ * Blocks of a direct write that failed may have been written behind the size that the file was left with; then they
+ * count, since on disk they do.
+ */
+static void size_after_failure(struct tfs_inode *i)
+{
+	struct tfs_trans t;
+	uint64_t size;
+	int err = 0;
+
+	do {
+		trans_read_begin(&t, i->fs);
+		size = i->d_size;
+	} while (trans_again(&t, &err));
+	if (size > i_size_read(&i->mapping))
+		i_size_write(&i->mapping, size);
+}
+
+static int64_t write_direct(struct tfs_inode *i, uint64_t pos, const struct iomap_src *src)
+{
+	struct tfs_icache *ic = i->fs->icache;
+	struct iomap_writepage_ctx wpc = { .bs = ic->wb_bios, .app = TFS_APP_DATA };
+	int64_t ret = iomap_dio_write(&i->mapping, pos, src, &tfs_iomap_ops, &wpc, &ic->wb_ops);
+
+	if (ret < (int64_t)src->len)
+		size_after_failure(i);
+	return ret;
+}
+
 static int64_t write_locked(struct tfs_inode *i, struct vfs_file *f, uint64_t pos, const struct iomap_src *src,
 			    unsigned int flags)
 {
@@ -157,7 +235,11 @@ static int64_t write_locked(struct tfs_inode *i, struct vfs_file *f, uint64_t po
 		err = inode_kill_priv(i);
 	if (err)
 		return err;
-	ret = iomap_file_buffered_write(&i->mapping, pos, &s, &tfs_iomap_ops);
+	/* what comes from the kernel's cache came there through some descriptor without O_DIRECT */
+	if (f->flags & O_DIRECT && !(flags & VFS_WRITE_CACHE))
+		ret = write_direct(i, pos, &s);
+	else
+		ret = iomap_file_buffered_write(&i->mapping, pos, &s, &tfs_iomap_ops);
 	if (ret > 0) {
 		if (!(flags & VFS_WRITE_CACHE))
 			touch(i);

@@ -34,6 +34,8 @@ static void cache_stats(struct tfs_fs *fs, struct out *o)
 	say(o, "throttled", s.throttled);
 	say(o, "ioends_built", s.ioends_built);
 	say(o, "ioends_merged", s.ioends_merged);
+	say(o, "direct_read_bytes", s.direct_read_bytes);
+	say(o, "direct_write_bytes", s.direct_write_bytes);
 }
 
 static void space_stats(struct tfs_fs *fs, struct out *o)

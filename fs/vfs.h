@@ -103,10 +103,15 @@ struct vfs_dirent {
 typedef bool vfs_fill_fn(void *arg, const struct vfs_dirent *de);
 int vfs_readdir(struct tfs_fs *fs, uint64_t dir, uint64_t after, vfs_fill_fn *fill, void *arg);
 
+/*
+ * @flags: O_ACCMODE, O_APPEND, O_SYNC, O_DSYNC, and O_DIRECT: whole blocks of reads and writes go past the page
+ * cache (memory that is not page aligned, and parts of blocks, do not: nothing is refused).  What is cached and what
+ * is not are one file at every moment.
+ */
 int vfs_open(struct tfs_fs *fs, uint64_t ino, int flags, struct vfs_file **f);
 void vfs_release(struct tfs_fs *fs, struct vfs_file *f);
 /*
- * Reads through the page cache; calls @use with the pinned pieces while the inode
+ * Reads through the page cache (O_DIRECT: past it); calls @use with the pinned pieces while the inode
  * is locked shared (so a reply is one consistent moment).  Returns what @use returned, or
  * -errno: -EIO for data that could not be verified, never wrong data.  All or nothing: @use gets
  * less than @len only at the end of the file.

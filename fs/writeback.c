@@ -188,7 +188,8 @@ static int tfs_map_blocks(struct iomap_writepage_ctx *wpc, struct address_space 
 	struct tfs_fs *fs = i->fs;
 	unsigned int bits = fs->geom.blkbits;
 	uint64_t fblk = offset >> bits, isize = i_size_read(m), eof = isize >> bits, got;
-	bool tail = isize & (fs->geom.block_size - 1);
+	/* a direct write's blocks lie whole inside the size that they will give the file */
+	bool tail = isize & (fs->geom.block_size - 1) && !wpc->direct;
 	struct wb_target w = { .n = div_up(len, fs->geom.block_size) };
 	struct tfs_trans t;
 	int err;
@@ -203,7 +204,7 @@ static int tfs_map_blocks(struct iomap_writepage_ctx *wpc, struct address_space 
 		w.n = eof - fblk;
 	do {
 		trans_read_begin(&t, fs);
-		err = find_target(&t, i, fblk, fblk == 0 && isize <= fs->geom.inline_max, &w);
+		err = find_target(&t, i, fblk, fblk == 0 && isize <= fs->geom.inline_max && !wpc->direct, &w);
 	} while (trans_again(&t, &err));
 	if (err)
 		return err;
@@ -373,9 +374,11 @@ static int step_apply(struct tfs_trans *t, struct wb_part *p)
 		return truncate_apply(t, p->i, eof->size);
 	if (eof && eof->fblk == to - 1 && eof->size < size)
 		size = eof->size;
-	/* taken before a truncation that is not in the tree yet: until then the file is what it was, with its old size
+	/*
+	 * Taken before a truncation that is not in the tree yet: until then the file is what it was, with its old size.
+	 * A direct write moves i_size once its blocks are here.
 	 */
-	if (isize < size && !atomic_load(&p->i->trunc_pending))
+	if (isize < size && !p->io->io_dio && !atomic_load(&p->i->trunc_pending))
 		size = isize;
 	if (size > p->i->d_size)
 		p->i->d_size = size;

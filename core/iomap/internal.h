@@ -60,8 +60,34 @@ void read_op_init(struct read_op *op, struct address_space *m, const struct ioma
 int read_op_run(struct read_op *op, struct folio *f, unsigned int first, unsigned int n, const struct iomap *map);
 /* Submit the last bio; sync: wait for all, find out which blocks failed.  Returns the first error. */
 int read_op_finish(struct read_op *op);
+
+/* ---- suspect.c ---- */
+/* Tuple bytes of one block at most: 64 KiB of 512-byte intervals, 16 bytes each. */
+#define MAX_BLOCK_TUPLES 2048
+
+/* Bytes of tuples per block that @map brings along; 0: none. */
+unsigned int iomap_tuple_bytes(const struct address_space *m, const struct iomap *map);
+/* Those of the block at @pos. */
+const void *iomap_tuple(const struct address_space *m, const struct iomap *map, uint64_t pos);
 /* Does a block at @pos have nothing to read, by this mapping and the file's size? */
 bool iomap_needs_zeroing(struct address_space *m, const struct iomap *map, uint64_t pos);
+
+/* A block that a bio failed on. */
+struct iomap_suspect {
+	struct address_space *m;
+	struct bdev *bdev;
+	uint64_t pos, dev;
+	struct seg *seg; /* of @data; NULL: the caller keeps it alive */
+	void *data;
+	unsigned int tuple_bytes;
+	unsigned char tuples[MAX_BLOCK_TUPLES];
+	uint64_t expected, found;
+};
+/*
+ * The bio ended with @status, and s->data is what it left.  0: s->data is right after all (read again, or
+ * the block has moved); -EIO: the block is bad and that has been reported; -ENOMEM, -errno of iomap_begin.
+ */
+int iomap_suspect_resolve(struct iomap_suspect *s, const struct iomap_ops *ops, int status);
 
 /* ---- read.c ---- */
 /* Read what is missing of [start, end) (file bytes, block aligned) into the op's folios. */
@@ -100,9 +126,21 @@ int iomap_walk_throttled(struct address_space *m, uint64_t pos, uint64_t len, un
 /* An ioend without bios; NULL: out of memory. */
 struct iomap_ioend *iomap_ioend_alloc(struct address_space *m, const struct iomap_writeback_ops *ops);
 void iomap_ioend_free(struct iomap_ioend *ioend); /* and its bios */
+#define IOEND_BIO_BYTES (1u << 20)		  /* a bio of an ioend takes no more */
+/*
+ * A bio of at most @vecs pieces for what follows in the ioend.  Never fails: the blocks have their space by now, and
+ * there is no way to give it back, so without memory we wait for some.  @bs may be NULL.
+ */
+struct bio *iomap_ioend_add_bio(struct iomap_ioend *ioend, struct bdev *bdev, unsigned int vecs, struct bio_set *bs);
 /* It begins at file offset @offset, where @map says. */
 void iomap_ioend_start(struct iomap_ioend *ioend, const struct iomap *map, uint64_t offset);
 /* All bios of the ioend are built: send them, or fail it with @error; either way it completes the normal way. */
 void iomap_ioend_submit(struct iomap_ioend *ioend, int error);
+
+/* ---- direct.c, direct_write.c ---- */
+/* Can a device that takes this file's blocks read and write them at @mem? */
+bool iomap_dio_aligned(const struct address_space *m, const void *mem);
+/* The ioend of a direct write that began at file offset @pos is over, and gone. */
+void iomap_dio_end_ioend(struct iomap_dio *dio, uint64_t pos, int error);
 
 #endif

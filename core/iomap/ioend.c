@@ -7,6 +7,7 @@
  * transaction of the batch.  While it works the next batch gathers.
  */
 #include <errno.h>
+#include <time.h>
 #include "core/iomap/internal.h"
 #include "core/log.h"
 #include "core/workqueue.h"
@@ -59,6 +60,32 @@ void iomap_ioend_start(struct iomap_ioend *ioend, const struct iomap *map, uint6
 	ioend->io_type = map->type;
 	ioend->io_flags = map->flags;
 	ioend->io_addr = map->type == IOMAP_INLINE ? IOMAP_NULL_ADDR : map->addr + (offset - map->offset);
+}
+
+struct bio *iomap_ioend_add_bio(struct iomap_ioend *ioend, struct bdev *bdev, unsigned int vecs, struct bio_set *bs)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+	struct bio *bio = NULL;
+
+	assert(ioend->io_nr_bios < IOMAP_IOEND_MAX_BIOS);
+	/*
+	 * Bios of one ioend are not freed before its last is done, so only the first
+	 * may insist on the pool, which waits for others to be freed.
+	 */
+	if (bs && !ioend->io_nr_bios)
+		bio = bio_alloc(bdev, vecs, BIO_OP_WRITE, bs);
+	while (!bio) {
+		bio = bio_alloc(bdev, vecs, BIO_OP_WRITE, NULL);
+		if (!bio)
+			nanosleep(&pause, NULL);
+	}
+	if (ioend->io_type != IOMAP_INLINE)
+		bio->bi_iter.bi_sector = (ioend->io_addr + ioend->io_size) >> SECTOR_SHIFT;
+	if (!ioend->io_nr_bios)
+		ioend->io_first_bio = bio;
+	ioend->io_bios[ioend->io_nr_bios++] = bio;
+	ioend->io_bio = bio;
+	return bio;
 }
 
 static void ioend_complete(struct iomap_ioend *ioend)
@@ -135,9 +162,10 @@ static bool can_merge(const struct iomap_ioend *ioend, const struct iomap_ioend 
 {
 	const struct iomap_ioend *tail = ioend_tail(ioend);
 
-	return ioend->io_mapping == next->io_mapping && ioend->io_error == next->io_error &&
-	       !((ioend->io_flags ^ next->io_flags) & IOMAP_F_SHARED) && ioend->io_type == next->io_type &&
-	       ioend->io_type != IOMAP_INLINE && tail->io_offset + tail->io_size == next->io_offset;
+	return ioend->io_mapping == next->io_mapping && ioend->io_dio == next->io_dio &&
+	       ioend->io_error == next->io_error && !((ioend->io_flags ^ next->io_flags) & IOMAP_F_SHARED) &&
+	       ioend->io_type == next->io_type && ioend->io_type != IOMAP_INLINE &&
+	       tail->io_offset + tail->io_size == next->io_offset;
 }
 
 void iomap_ioend_try_merge(struct iomap_ioend *ioend, struct list_head *more,
@@ -290,8 +318,17 @@ static void finish_ioend(struct iomap_ioend *ioend, int error)
 
 	if (!error)
 		error = ioend->io_error;
-	if (error) {
+	if (error)
 		log_failed(ioend, error);
+	if (ioend->io_dio) {
+		struct iomap_dio *dio = ioend->io_dio;
+
+		list_del_init(&ioend->io_list);
+		iomap_ioend_free(ioend);
+		iomap_dio_end_ioend(dio, pos, error);
+		return;
+	}
+	if (error) {
 		mapping_set_error(m, error);
 		mapping_back_off(m);
 	} else if (atomic_load(&m->wb_retry_ns)) {

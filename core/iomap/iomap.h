@@ -165,6 +165,7 @@ int iomap_page_mkwrite(struct folio *f, const struct iomap_ops *ops);
 #define IOMAP_IOEND_MAX_BIOS 64
 #define IOMAP_IOEND_MAX_BYTES (16u << 20)
 
+struct iomap_dio;
 struct iomap_ioend;
 struct iomap_writepage_ctx;
 struct iomap_writeback_ops {
@@ -203,6 +204,8 @@ struct iomap_ioend {
 	struct bio *io_first_bio;
 	unsigned int io_nr_bios;
 	void *io_private;
+	struct iomap_dio
+		*io_dio; /* a direct write's: its data was never in the cache, all of it lies inside the new EOF */
 	/* iomap's own */
 	struct iomap_writeback_ops io_ops; /* as given to iomap_writepages() */
 	atomic_int io_status;		   /* first error of a bio */
@@ -216,6 +219,7 @@ struct iomap_writepage_ctx {
 	const struct iomap_writeback_ops *ops;
 	struct bio_set *bs;
 	unsigned int app; /* application tag for the tuples */
+	bool direct;	  /* map_blocks: whole blocks of a direct write; i_size does not speak of them yet */
 	void *private;
 };
 
@@ -237,6 +241,29 @@ struct bio *iomap_ioend_next_bio(struct iomap_ioend *ioend, struct bio *bio);
 void iomap_ioend_drain(void);
 int iomap_ioend_init(void); /* pools and completion worker; 0 or -errno */
 void iomap_ioend_exit(void);
+
+/* ---- direct I/O (direct.c, direct_write.c) ---- */
+/*
+ * Read [pos, pos + len) past the cache, straight into @buf and verified there; what is dirty in the cache is
+ * written first.  Blocks that the range covers only in part, and all blocks if @buf and @pos do not lie alike
+ * within a block (or page, if that is smaller), take a detour over memory of our own.
+ *
+ * Bytes read, up to EOF; a bad block in the middle ends the result before it.  -EIO, -ENOMEM, -errno of writing
+ * back or of iomap_begin if it is not one.  Memory behind what was read may have been written to.  Inode lock
+ * held shared.
+ */
+int64_t iomap_dio_read(struct address_space *m, uint64_t pos, void *buf, size_t len, const struct iomap_ops *ops);
+/*
+ * Write past the cache: whole blocks become ioends like those of writeback, with @wpc's bio set and operations, and
+ * have been through end_ioends() on return.  Blocks covered in part, and all if the memory is not aligned, are
+ * written through the cache and then written back.  The cache holds nothing of the whole blocks afterwards.
+ *
+ * The memory must not change until this returns.  Bytes written, in a row from @pos on, or -errno if not one; an
+ * error is the caller's alone and is not remembered on the mapping.  Moves i_size when the data is there; after an
+ * error blocks behind what is reported may have been written too, even behind i_size.  Inode lock held exclusive.
+ */
+int64_t iomap_dio_write(struct address_space *m, uint64_t pos, const struct iomap_src *src, const struct iomap_ops *ops,
+			struct iomap_writepage_ctx *wpc, const struct iomap_writeback_ops *wb_ops);
 
 /* ---- seek (cache and mapping together) ---- */
 int64_t iomap_seek_hole(struct address_space *m, uint64_t pos, const struct iomap_ops *ops);

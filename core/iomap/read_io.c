@@ -4,20 +4,13 @@
  *
  * Memory is not shown in a folio before its content has been read and verified:
  * until then it belongs to the struct read_io that fills it.  When a bio over many
- * blocks fails, the blocks are looked at one by one, so that exactly the bad
- * ones stay missing; and before a bad one is called bad the file system is asked
- * again, for it may have moved the block while we read.
+ * blocks fails, the blocks are looked at one by one (suspect.c), so that exactly the
+ * bad ones stay missing.
  */
 #include <errno.h>
 #include <string.h>
 #include "core/integrity.h"
 #include "core/iomap/internal.h"
-#include "core/log.h"
-
-/* Fresh mappings tried for a block that fails, before it counts as bad. */
-#define SECOND_LOOKS 16
-/* Tuple bytes of one block at most: 64 KiB of 512-byte intervals, 16 bytes each. */
-#define MAX_BLOCK_TUPLES 2048
 
 struct read_piece {
 	struct folio *f;
@@ -40,8 +33,6 @@ struct read_io {
 	struct read_piece pieces[];
 };
 
-static struct ratelimit read_error_limit = RATELIMIT_INIT;
-
 void read_op_init(struct read_op *op, struct address_space *m, const struct iomap_ops *ops, struct folio **folios,
 		  unsigned int nr, bool sync)
 {
@@ -55,21 +46,6 @@ void read_op_init(struct read_op *op, struct address_space *m, const struct ioma
 	INIT_LIST_HEAD(&op->ios);
 	pthread_mutex_init(&op->lock, NULL);
 	pthread_cond_init(&op->done, NULL);
-}
-
-/* Bytes of tuples per block that @map brings along; 0: none. */
-static unsigned int map_tuple_bytes(const struct address_space *m, const struct iomap *map)
-{
-	const struct blk_integrity *bi = map->bdev->integrity;
-
-	if (!map->tuples || !bi || bi->interval_exp > m->blkbits)
-		return 0;
-	return (unsigned int)bi->profile->tuple_size << (m->blkbits - bi->interval_exp);
-}
-
-static const void *map_tuple(const struct address_space *m, const struct iomap *map, uint64_t pos)
-{
-	return (const char *)map->tuples + ((pos - map->offset) >> m->blkbits) * map_tuple_bytes(m, map);
 }
 
 static void read_io_free(struct read_io *io)
@@ -86,7 +62,7 @@ static struct read_io *read_io_alloc(struct read_op *op, const struct iomap *map
 {
 	struct address_space *m = op->m;
 	uint64_t max = min_t(uint64_t, READ_MAX_BYTES, round_up_to(op->end, block_bytes(m)) - pos);
-	unsigned int tuple_bytes = map_tuple_bytes(m, map), pieces;
+	unsigned int tuple_bytes = iomap_tuple_bytes(m, map), pieces;
 	struct read_io *io;
 
 	max = max_t(uint64_t, max, block_bytes(m));
@@ -251,7 +227,7 @@ static void submit_cur(struct read_op *op)
 static bool can_append(const struct read_io *io, const struct iomap *map, uint64_t pos)
 {
 	return io->pos + io->bytes == pos && io->dev + io->bytes == map->addr + (pos - map->offset) &&
-	       io->bdev == map->bdev && io->tuple_bytes == map_tuple_bytes(io->m, map) && io->bytes < io->max_bytes &&
+	       io->bdev == map->bdev && io->tuple_bytes == iomap_tuple_bytes(io->m, map) && io->bytes < io->max_bytes &&
 	       io->nr_pieces < io->max_pieces;
 }
 
@@ -286,16 +262,11 @@ static int add_piece(struct read_op *op, struct folio *f, unsigned int first, un
 		return -EIO;
 	}
 	if (io->tuple_bytes)
-		memcpy(io->tuples + (size_t)(io->bytes >> m->blkbits) * io->tuple_bytes, map_tuple(m, map, pos),
+		memcpy(io->tuples + (size_t)(io->bytes >> m->blkbits) * io->tuple_bytes, iomap_tuple(m, map, pos),
 		       (size_t)p->n * io->tuple_bytes);
 	io->bytes += len;
 	read_pending_add(f, len);
 	return (int)p->n;
-}
-
-bool iomap_needs_zeroing(struct address_space *m, const struct iomap *map, uint64_t pos)
-{
-	return map->type != IOMAP_MAPPED || (map->flags & IOMAP_F_NEW) || pos >= i_size_read(m);
 }
 
 /* The content of an inline file: block 0 in memory of its own. */
@@ -350,131 +321,11 @@ int read_op_run(struct read_op *op, struct folio *f, unsigned int first, unsigne
 	return 0;
 }
 
-/* A block that a bio failed on. */
-struct suspect {
-	struct address_space *m;
-	struct bdev *bdev;
-	uint64_t pos, dev;
-	struct seg *seg;
-	void *data;
-	unsigned int tuple_bytes;
-	unsigned char tuples[MAX_BLOCK_TUPLES];
-	uint64_t expected, found;
-};
-
-/* Does what has been read match its tuples?  0 or -EILSEQ. */
-static int suspect_verify(struct suspect *s)
-{
-	const struct blk_integrity *bi = s->bdev->integrity;
-	unsigned int bad;
-
-	return blk_integrity_verify_buf(bi, s->data, s->dev >> bi->interval_exp,
-					1u << (s->m->blkbits - bi->interval_exp), s->tuples, &bad);
-}
-
-/* Read the one block again.  0, -EILSEQ, -EIO, ... */
-static int suspect_read(struct suspect *s)
-{
-	struct bio *bio = bio_alloc(s->bdev, 1, BIO_OP_READ, NULL);
-	int err = 0;
-
-	if (!bio)
-		return -ENOMEM;
-	bio->bi_iter.bi_sector = s->dev >> SECTOR_SHIFT;
-	bio->bi_flags |= BIO_F_QUIET;
-	bio_add_vec(bio, s->seg, s->data, (unsigned int)block_bytes(s->m));
-	if (s->tuple_bytes)
-		err = bio_integrity_prep_tuples(bio, s->tuples);
-	if (!err)
-		err = submit_bio_wait(bio);
-	if (err == -EILSEQ && bio->bi_integrity) {
-		s->expected = bio->bi_integrity->bip_expected;
-		s->found = bio->bi_integrity->bip_found;
-	}
-	bio_put(bio);
-	return err;
-}
-
-/*
- * Ask the file system where the block is now.  1: it is elsewhere, or has other
- * tuples (taken over into @s); 0: no change; 2: it has nothing to read, and the
- * memory holds what it should; -errno.
- */
-static int suspect_remap(struct suspect *s, const struct iomap_ops *ops)
-{
-	struct iomap iomap = { .addr = IOMAP_NULL_ADDR }, srcmap = { 0 }, *map = &iomap;
-	struct address_space *m = s->m;
-	uint64_t bs = block_bytes(m);
-	unsigned int tuple_bytes;
-	int ret;
-
-	ret = ops->iomap_begin(m, s->pos, bs, 0, &iomap, &srcmap);
-	if (ret)
-		return ret;
-	if (srcmap.type != IOMAP_HOLE)
-		map = &srcmap;
-	if (iomap_needs_zeroing(m, map, s->pos)) {
-		memset(s->data, 0, bs);
-		if (map->type == IOMAP_INLINE && !s->pos)
-			memcpy(s->data, map->inline_data, min_t(uint64_t, map->inline_len, bs));
-		ret = 2;
-	} else {
-		tuple_bytes = map_tuple_bytes(m, map);
-		ret = s->dev != map->addr + (s->pos - map->offset) || s->tuple_bytes != tuple_bytes ||
-		      (tuple_bytes && memcmp(s->tuples, map_tuple(m, map, s->pos), tuple_bytes));
-		s->bdev = map->bdev;
-		s->dev = map->addr + (s->pos - map->offset);
-		s->tuple_bytes = tuple_bytes;
-		if (tuple_bytes)
-			memcpy(s->tuples, map_tuple(m, map, s->pos), tuple_bytes);
-	}
-	if (ops->iomap_end)
-		ops->iomap_end(m, s->pos, bs, bs, 0, 0, &iomap);
-	return ret;
-}
-
-static void report_bad(struct suspect *s, const struct iomap_ops *ops, int err)
-{
-	unsigned int held;
-
-	if (err == -EILSEQ && ops->read_mismatch) {
-		ops->read_mismatch(s->m, s->pos, s->dev, s->expected, s->found);
-		return;
-	}
-	if (ratelimit_ok(&read_error_limit, &held))
-		log_err("%s: read error %d on inode %llu, offset %llu, sector %llu (%u more not shown)", s->bdev->name,
-			err, (unsigned long long)s->m->ino, (unsigned long long)s->pos,
-			(unsigned long long)(s->dev >> SECTOR_SHIFT), held);
-}
-
-/* The block is bad at first sight (@err).  0: its memory is right after all; -EIO, -ENOMEM, -errno of iomap_begin. */
-static int second_look(struct suspect *s, const struct iomap_ops *ops, int err)
-{
-	bool same_before = false;
-	int looks, ret;
-
-	for (looks = 0; looks < SECOND_LOOKS; looks++) {
-		ret = suspect_remap(s, ops);
-		if (ret < 0)
-			return ret;
-		if (ret == 2)
-			return 0;
-		if (!ret && same_before)
-			break;
-		same_before = !ret;
-		err = suspect_read(s);
-		if (!err || err == -ENOMEM)
-			return err;
-	}
-	report_bad(s, ops, err);
-	return -EIO;
-}
-
 /* Block @i of piece @p of a failed bio; @at: its place in the bio, in blocks. */
 static int recover_block(struct read_op *op, struct read_io *io, struct read_piece *p, unsigned int i, unsigned int at)
 {
 	struct address_space *m = io->m;
-	struct suspect s = {
+	struct iomap_suspect s = {
 		.m = m,
 		.bdev = io->bdev,
 		.pos = io->pos + ((uint64_t)at << m->blkbits),
@@ -486,12 +337,7 @@ static int recover_block(struct read_op *op, struct read_io *io, struct read_pie
 	int err;
 
 	memcpy(s.tuples, io->tuples + (size_t)at * io->tuple_bytes, io->tuple_bytes);
-	if (io->bio->bi_status == -EILSEQ && s.tuple_bytes)
-		err = suspect_verify(&s);
-	else
-		err = suspect_read(&s);
-	if (err && err != -ENOMEM)
-		err = second_look(&s, op->ops, err);
+	err = iomap_suspect_resolve(&s, op->ops, io->bio->bi_status);
 	if (!err)
 		attach(m, p, i, 1);
 	else

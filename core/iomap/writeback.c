@@ -8,11 +8,9 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 #include "core/integrity.h"
 #include "core/iomap/internal.h"
 
-#define WB_BIO_BYTES (1u << 20)
 /* Bios that one run of blocks inside a folio may add to an ioend. */
 #define WB_RUN_BIOS 8
 
@@ -41,35 +39,11 @@ static bool can_add(const struct iomap_ioend *ioend, const struct iomap *map, st
 	       ioend->io_nr_bios + WB_RUN_BIOS <= IOMAP_IOEND_MAX_BIOS;
 }
 
-/*
- * A bio for what follows in the ioend.  Never fails: the blocks have their space by now, and there is no way
- * to give it back, so without memory we wait for some.
- */
-static struct bio *add_bio(struct wb *wb, struct iomap_ioend *ioend, const struct iomap *map, unsigned int blocks)
+static struct bio *add_bio(struct wb *wb, struct iomap_ioend *ioend, unsigned int blocks)
 {
 	unsigned int vecs = (unsigned int)min_t(uint64_t, blocks + atomic_load(&wb->m->nr_dirty_blocks), BIO_MAX_VECS);
-	const struct timespec pause = { .tv_nsec = 1000000 };
-	struct bio *bio = NULL;
 
-	assert(ioend->io_nr_bios < IOMAP_IOEND_MAX_BIOS);
-	/*
-	 * Bios of one ioend are not freed before its last is done, so only the first
-	 * may insist on the pool, which waits for others to be freed.
-	 */
-	if (wb->wpc->bs && !ioend->io_nr_bios)
-		bio = bio_alloc(map->bdev, vecs, BIO_OP_WRITE, wb->wpc->bs);
-	while (!bio) {
-		bio = bio_alloc(map->bdev, vecs, BIO_OP_WRITE, NULL);
-		if (!bio)
-			nanosleep(&pause, NULL);
-	}
-	if (map->type != IOMAP_INLINE)
-		bio->bi_iter.bi_sector = (ioend->io_addr + ioend->io_size) >> SECTOR_SHIFT;
-	if (!ioend->io_nr_bios)
-		ioend->io_first_bio = bio;
-	ioend->io_bios[ioend->io_nr_bios++] = bio;
-	ioend->io_bio = bio;
-	return bio;
+	return iomap_ioend_add_bio(ioend, wb->wpc->iomap.bdev, vecs, wb->wpc->bs);
 }
 
 /* Blocks [first, first + n) of @f into @ioend. */
@@ -83,9 +57,9 @@ static void fill_ioend(struct wb *wb, struct iomap_ioend *ioend, struct folio *f
 		struct folio_block *b = &f->blocks[i];
 		unsigned int len = 1u << m->blkbits, j = i + 1, room;
 
-		if (!bio || bio->bi_iter.bi_size >= WB_BIO_BYTES)
-			bio = add_bio(wb, ioend, &wb->wpc->iomap, n);
-		room = WB_BIO_BYTES - bio->bi_iter.bi_size;
+		if (!bio || bio->bi_iter.bi_size >= IOEND_BIO_BYTES)
+			bio = add_bio(wb, ioend, n);
+		room = IOEND_BIO_BYTES - bio->bi_iter.bi_size;
 		while (j < end && len + block_bytes(m) <= room && f->blocks[j].seg == b->seg &&
 		       f->blocks[j].addr == (char *)b->addr + len) {
 			len += 1u << m->blkbits;

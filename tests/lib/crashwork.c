@@ -90,10 +90,15 @@ static void fill(struct sim *s, uint8_t *buf, uint64_t len)
 
 static void write_at(struct sim *s, struct mfile *m, struct vfs_file *f, uint64_t pos, uint64_t len)
 {
-	uint8_t *buf = sim_must(malloc(len));
 	uint64_t old = m->size;
+	uint8_t *buf;
+	void *mem;
 	int64_t n;
 
+	/* memory that lies in its pages as the data in its blocks: or no direct write would go straight to the device */
+	if (posix_memalign(&mem, 4096, 4096 + len))
+		abort();
+	buf = (uint8_t *)mem + pos % s->bs % 4096;
 	fill(s, buf, len);
 	n = vfs_pwrite(s->fs, f, buf, len, pos);
 	expect(s, "write", n);
@@ -102,7 +107,7 @@ static void write_at(struct sim *s, struct mfile *m, struct vfs_file *f, uint64_
 		m->size = max_t(uint64_t, m->size, pos + (uint64_t)n);
 		sim_file_changed(s, m, min_t(uint64_t, pos, old), pos + (uint64_t)n);
 	}
-	free(buf);
+	free(mem);
 }
 
 static void write_file(struct sim *s, struct mfile *m, struct vfs_file *f)
@@ -118,6 +123,11 @@ static void write_file(struct sim *s, struct mfile *m, struct vfs_file *f)
 		pos = round_down_to(pos, s->bs);
 	if (pos + len > limit)
 		pos = limit - len;
+	/* direct writes: mostly whole blocks, which go past the cache */
+	if (f->flags & O_DIRECT && test_rand(&s->rng) % 4) {
+		pos = round_down_to(pos, s->bs);
+		len = min_t(uint64_t, round_up_to(len, s->bs), limit - pos);
+	}
 	write_at(s, m, f, pos, len);
 }
 
@@ -230,7 +240,7 @@ static void do_write(struct sim *s)
 
 	if (!m)
 		return;
-	if (!vfs_open(s->fs, a.ino, O_RDWR, &f)) {
+	if (!vfs_open(s->fs, a.ino, O_RDWR | (test_rand(&s->rng) % 3 ? 0 : O_DIRECT), &f)) {
 		change_file(s, m, f);
 		vfs_release(s->fs, f);
 	}

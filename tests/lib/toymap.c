@@ -193,7 +193,7 @@ static int toy_map_blocks(struct iomap_writepage_ctx *wpc, struct address_space 
 		err = t->map_error;
 		goto out;
 	}
-	if (!offset && i_size_read(m) <= t->inline_max) {
+	if (!offset && i_size_read(m) <= t->inline_max && !wpc->direct) {
 		map->type = IOMAP_INLINE;
 		map->length = bs_of(t);
 		t->promised--;

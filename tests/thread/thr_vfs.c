@@ -70,14 +70,26 @@ static struct vfs_file *open_file(unsigned int n)
 	return fx_open(&fx, name);
 }
 
+/* The same, sometimes past the cache. */
+static struct vfs_file *open_somehow(uint64_t *rng)
+{
+	struct vfs_file *f = open_file((unsigned int)(next_rand(rng) % FILES));
+
+	if (next_rand(rng) % 3 == 0)
+		f->flags |= O_DIRECT;
+	return f;
+}
+
 static void *data_thread(void *arg)
 {
 	uint64_t rng = 1 + (uintptr_t)arg * 7919;
-	uint8_t *buf = malloc(FILE_BYTES);
+	uint8_t *buf = NULL;
 	struct vfs_attr a;
 
+	FX_OK(posix_memalign((void **)&buf, 4096, FILE_BYTES));
+
 	for (unsigned int k = 0; k < ROUNDS; k++) {
-		struct vfs_file *f = open_file((unsigned int)(next_rand(&rng) % FILES));
+		struct vfs_file *f = open_somehow(&rng);
 		uint64_t what = next_rand(&rng) % 10;
 
 		if (what < 4) {
