@@ -155,6 +155,39 @@ static void do_read(struct sweep *w, uint64_t pos, uint64_t len)
 	step_ends(w, n == (int64_t)all ? 0 : n < 0 ? (int)n : -EIO);
 }
 
+/* Past the cache, as far as the blocks are whole. */
+static void do_direct_write(struct sweep *w, uint64_t pos, uint64_t len, unsigned int salt)
+{
+	unsigned char *mem = aligned_alloc(BS, FILE_BYTES);
+	struct iomap_src src = { .buf = mem + pos % BS, .len = len };
+	struct iomap_writepage_ctx wpc = { 0 };
+	int64_t n;
+
+	cr_assert_not_null(mem);
+	step_begins(w);
+	fill(w->next + pos, len, salt);
+	w->next_size = max_t(uint64_t, w->size, pos + len);
+	memcpy(mem + pos % BS, w->next + pos, len);
+	n = iomap_dio_write(&w->t.mapping, pos, &src, &toy_ops, &wpc, &w->t.wb_ops);
+	free(mem);
+	step_ends(w, n == (int64_t)len ? 0 : n < 0 ? (int)n : -EIO);
+}
+
+static void do_direct_read(struct sweep *w, uint64_t pos, uint64_t len)
+{
+	unsigned char *mem = aligned_alloc(BS, FILE_BYTES);
+	uint64_t all = pos >= w->size ? 0 : min_t(uint64_t, len, w->size - pos);
+	int64_t n;
+
+	cr_assert_not_null(mem);
+	n = iomap_dio_read(&w->t.mapping, pos, mem, len, &toy_ops);
+	step_begins(w);
+	if (n > 0)
+		ok(w, !memcmp(mem, w->want + pos, (size_t)n));
+	free(mem);
+	step_ends(w, n == (int64_t)all ? 0 : n < 0 ? (int)n : -EIO);
+}
+
 static void do_sync(struct sweep *w)
 {
 	step_begins(w);
@@ -398,10 +431,13 @@ static void scenario(struct sweep *w)
 	do_migrate(w, 2);
 	invalidate_inode_pages_range(m, 3 * BS, 20 * BS);
 	do_read(w, 2 * BS, 30 * BS);
+	do_direct_write(w, 4 * BS + 100, 9 * BS, 9);
+	do_direct_read(w, 3 * BS + 7, FILE_BYTES / 2);
 	do_punch(w, 10 * BS + 5, 9 * BS);
 	do_truncate(w, 30 * BS + 17);
 	do_truncate(w, 60 * BS);
 	do_write(w, 31 * BS, BS, 8);
+	do_direct_write(w, 61 * BS, 7 * BS, 10); /* makes the file longer */
 	do_drop_cache(w);
 	do_read(w, 0, FILE_BYTES);
 	do_raw(w);
