@@ -94,8 +94,9 @@ static void fill_open(const struct front *fr, const struct open_file *of, struct
 {
 	out->fh = (uint64_t)(uintptr_t)of;
 	/*
-	 * What the kernel has cached of a file is right: nobody else changes it.  O_DIRECT needs no FOPEN_DIRECT_IO: the
-	 * kernel's own path for it is coherent with its cache before and after, and mmap keeps working (docs/DESIGN.md).
+	 * What the kernel has cached of a file is right: nobody else changes it.  O_DIRECT needs no FOPEN_DIRECT_IO:
+	 * the kernel's own path for it is coherent with its cache before and after, and mmap keeps working
+	 * (docs/DESIGN.md).
 	 */
 	out->open_flags = ABI_FOPEN_KEEP_CACHE | ABI_FOPEN_PARALLEL_DIRECT_WRITES;
 	out->padding = 0;

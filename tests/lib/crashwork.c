@@ -95,7 +95,8 @@ static void write_at(struct sim *s, struct mfile *m, struct vfs_file *f, uint64_
 	void *mem;
 	int64_t n;
 
-	/* memory that lies in its pages as the data in its blocks: or no direct write would go straight to the device */
+	/* memory that lies in its pages as the data in its blocks: or no direct write would go straight to the device
+	 */
 	if (posix_memalign(&mem, 4096, 4096 + len))
 		abort();
 	buf = (uint8_t *)mem + pos % s->bs % 4096;
