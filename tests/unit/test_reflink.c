@@ -7,6 +7,7 @@
 #include <string.h>
 #include "fs/extent.h"
 #include "fs/refs.h"
+#include "fsck/check.h"
 #include "tests/lib/fsfix.h"
 
 #define KB 1024ull
@@ -397,4 +398,86 @@ Test(reflink, a_full_file_system)
 	FX_IS(vfs_pwrite(fx.fs, b, buf, 64 * KB, 100 * bs), 64 * KB);
 	fx_expect(&fx, a, 0, 200 * bs, 1);
 	free(buf);
+}
+
+/* ---- the checker ---- */
+
+/* What it says of a copy of the device in which tree 1 has @item (NULL: none) at @block. */
+static void expect_report(uint64_t block, const struct tfs_refs_item *item)
+{
+	struct tkey key = TKEY(TFS_INO_META, TFS_KEY_REFS, block);
+	struct fsfix broken = { .dev = bdev_mem_create(fx.dev->size) };
+	struct tfs_mount_opts mo = { .no_threads = true };
+	struct check_opts o = { 0 };
+	struct check_result r;
+	struct tfs_trans t;
+	char why[300];
+	int err;
+
+	FX_OK(vfs_sync(fx.fs));
+	memcpy(bdev_mem_data(broken.dev), bdev_mem_data(fx.dev), fx.dev->size);
+	fx_mount(&broken, broken.dev, &mo);
+	do {
+		err = trans_begin(&t, broken.fs, TRANS_CREDITS(broken.fs));
+		if (!err)
+			err = btree_prefault(&t, TFS_TREE_REFS, &key);
+		if (!err)
+			err = item ? btree_set(&t, TFS_TREE_REFS, &key, item, sizeof(*item))
+				   : btree_delete(&t, TFS_TREE_REFS, &key);
+	} while (trans_again(&t, &err));
+	FX_OK(err);
+	FX_OK(vfs_unmount(broken.fs));
+	FX_OK(tfs_check_device(broken.dev, &o, &r, why, sizeof(why)));
+	cr_assert_gt(r.errors, 0);
+	bdev_close(broken.dev);
+}
+
+Test(reflink, the_checker_counts)
+{
+	uint64_t first;
+
+	fx_write(&fx, a, 0, 40 * bs, 1);
+	FX_IS(copy(a, 0, b, 0, 40 * bs), 40 * bs);
+	first = block_of(a, 0);
+	/* two files, none counted; three; too few; one beside; one where nothing is; an impossible one */
+	expect_report(first, NULL);
+	expect_report(first, &(struct tfs_refs_item){ .len = le32_of(40), .count = le32_of(3) });
+	expect_report(first, &(struct tfs_refs_item){ .len = le32_of(39), .count = le32_of(2) });
+	expect_report(first, &(struct tfs_refs_item){ .len = le32_of(41), .count = le32_of(2) });
+	expect_report(first + 300, &(struct tfs_refs_item){ .len = le32_of(1), .count = le32_of(2) });
+	expect_report(first + 20, &(struct tfs_refs_item){ .len = le32_of(20), .count = le32_of(2) });
+	expect_report(first, &(struct tfs_refs_item){ .len = le32_of(40), .count = le32_of(1) });
+	expect_report(1, &(struct tfs_refs_item){ .len = le32_of(1), .count = le32_of(2) });
+	fx_check_live(&fx);
+}
+
+/* Counts that cannot be right are refused, and nothing is freed on their word. */
+Test(reflink, hostile_counts)
+{
+	struct tfs_refs_item bad = { .len = le32_of(40), .count = le32_of(1) };
+	struct tkey key;
+	struct tfs_trans t;
+	int64_t n;
+	int err;
+
+	fx_write(&fx, a, 0, 40 * bs, 1);
+	FX_IS(copy(a, 0, b, 0, 40 * bs), 40 * bs);
+	key = TKEY(TFS_INO_META, TFS_KEY_REFS, block_of(a, 0));
+	do {
+		err = trans_begin(&t, fx.fs, TRANS_CREDITS(fx.fs));
+		if (!err)
+			err = btree_update(&t, TFS_TREE_REFS, &key, &bad, sizeof(bad));
+	} while (trans_again(&t, &err));
+	FX_OK(err);
+	n = vfs_pwrite(fx.fs, b, "x", 1, 0);
+	cr_assert_eq(n, -EUCLEAN);
+	/* a good one for the checker at the end */
+	vfs_release(fx.fs, a);
+	vfs_release(fx.fs, b);
+	vfs_crash(fx.fs);
+	fx_format(fx.dev, FX_SMALL, 1);
+	fx_mount(&fx, fx.dev, NULL);
+	fx.own_dev = true;
+	fx_file(&fx, "a", &a);
+	fx_file(&fx, "b", &b);
 }
