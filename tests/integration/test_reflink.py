@@ -20,6 +20,11 @@ def used(mnt):
     return (st.f_blocks - st.f_bfree) * st.f_frsize, st.f_bavail * st.f_frsize
 
 
+def data_blocks(mnt):
+    tally.run([CTL, 'sync', mnt])
+    return json.loads(tally.run([CTL, '--json', 'status', mnt]).stdout)['tree']['data_blocks']
+
+
 def extents(path):
     o = json.loads(tally.run([CTL, '--json', 'extents', path]).stdout)
     assert o['command'] == 'extents' and o['size'] == os.path.getsize(path), o
@@ -67,12 +72,15 @@ def test(work):
     m = still_clean(m, image)
 
     before, _ = used(mnt)
+    blocks = data_blocks(mnt)
     with open(m / 'copy', 'r+b') as f:
         f.seek(size // 2 // BLOCK * BLOCK)
         f.write(b'x' * BLOCK)
     after, _ = used(mnt)
-    print(f'overwriting one block: {after - before} bytes more in use')
-    assert after - before == BLOCK
+    blocks = data_blocks(mnt) - blocks
+    print(f'overwriting one block: {blocks} more, {after - before} bytes more in use')
+    # a tree may happen to need another node for the cut extent
+    assert blocks == 1 and BLOCK <= after - before <= BLOCK + 64 * K
     assert shared(m / 'copy') == shared(m / 'big') and shared(m / 'copy') >= size - 7 - BLOCK
     m = still_clean(m, image)
 
