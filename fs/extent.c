@@ -301,7 +301,7 @@ int extent_insert(struct tfs_trans *t, struct tfs_inode *i, const struct extent 
 	if (err)
 		return err;
 	/* shared blocks have been counted with their first extent */
-	if (!(new->flags &TFS_EXTENT_SHARED))
+	if (!(e.flags & TFS_EXTENT_SHARED))
 		t->fs->cnt.data_blocks += new->len;
 	count_blocks(t, i, new->len, 0);
 	inode_mapping_changed(t, i);

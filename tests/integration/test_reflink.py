@@ -60,9 +60,15 @@ def test(work):
     size += 7
 
     before, avail = used(mnt)
-    start = time.monotonic()
-    tally.run(['cp', '--reflink=auto', m / 'big', m / 'copy'], timeout=300)
-    took = time.monotonic() - start
+    took = []
+    for _ in range(3):
+        # the best of three: others may be busy on this machine
+        if took:
+            os.unlink(m / 'copy')
+        start = time.monotonic()
+        tally.run(['cp', '--reflink=auto', m / 'big', m / 'copy'], timeout=300)
+        took.append(time.monotonic() - start)
+    took = min(took)
     after, avail_after = used(mnt)
     print(f'cp of {size >> 20} MiB: {took:.3f} s, {(after - before) >> 10} KiB more in use, {(avail - avail_after) >> 10} KiB less free')
     assert after - before < M and avail - avail_after < M, 'the copy takes space'
