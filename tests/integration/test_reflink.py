@@ -95,7 +95,8 @@ def test(work):
     after, _ = used(mnt)
     print(f'unshare: {(after - before) >> 20} MiB more in use')
     assert shared(m / 'copy') == 0 and shared(m / 'big') == 0
-    assert size - 2 * BLOCK <= after - before <= size + size // 100 + M
+    # the trees shrink a little: there is less to count
+    assert size - M <= after - before <= size + size // 100 + M
     a = {x['address'] // BLOCK for x in extents(m / 'big')}
     assert not a & {x['address'] // BLOCK for x in extents(m / 'copy')}, 'the same blocks still'
     text = tally.run([CTL, 'extents', m / 'copy']).stdout.splitlines()
