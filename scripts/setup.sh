@@ -40,6 +40,12 @@ amd64 | arm64) isal=yes ;;
 *) isal=no ;;
 esac
 
+# fusermount3 can unmount only where /etc/mtab is there; a folder made by debootstrap lacks it
+if [ ! -e /etc/mtab ] && [ ! -L /etc/mtab ] && [ "$(id -u)" -eq 0 ]; then
+	echo "setup.sh: making /etc/mtab, the link to /proc/self/mounts that Debian has"
+	ln -s ../proc/self/mounts /etc/mtab
+fi
+
 missing=()
 for p in "${wanted[@]}"; do
 	[ "$p" != libisal-dev ] || [ $isal = yes ] || continue
