@@ -13,6 +13,7 @@
 
 #include "core/bdev.h"
 
+#define TABLE_LOOKS 3
 /* Nobody is told of a wait shorter than this. */
 #define QUIET_WAIT_MS 300
 
@@ -118,12 +119,15 @@ int mounts_find(const char *path, struct mount_entry *m)
 {
 	/* What a killed daemon left cannot be looked into, but its name is still good. */
 	char *real = realpath(path, NULL);
-	int n = scan(real ? real : path, m, NULL);
+	int n, err = -ENOENT;
 
+	/* The table is read in pieces: an entry may be passed over when another goes meanwhile. */
+	for (int look = 0; look < TABLE_LOOKS && err == -ENOENT; look++) {
+		n = scan(real ? real : path, m, NULL);
+		err = n < 0 ? n : n && is_tallyfs(m) ? 0 : -ENOENT;
+	}
 	free(real);
-	if (n < 0)
-		return n;
-	return n && is_tallyfs(m) ? 0 : -ENOENT;
+	return err;
 }
 
 static int run_fusermount(const char *path, unsigned int flags)
