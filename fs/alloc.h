@@ -59,6 +59,12 @@ int alloc_commit(struct tfs_trans *t, uint64_t start, uint64_t n);
  * handed out again once it is durable.  Their tuples stay as they are.
  */
 int alloc_free(struct tfs_trans *t, uint64_t start, uint64_t n);
+/*
+ * Discard the runs of at least @minlen free blocks in [from, to), in @trimmed as many blocks as that were, also on
+ * failure.  @stop (or NULL) is asked between steps.  No lock held.  -EINTR, -EOPNOTSUPP, -EIO, -EROFS, ...
+ */
+int alloc_trim(struct tfs_fs *fs, uint64_t from, uint64_t to, uint64_t minlen, bool (*stop)(void *arg), void *arg,
+	       uint64_t *trimmed);
 /* Journal only: the transaction that freed these is durable. */
 void alloc_release(struct tfs_fs *fs, uint64_t start, uint64_t n);
 

@@ -41,7 +41,7 @@ static uint64_t spare_slots(struct search *s)
 {
 	uint64_t keep = space_slot_reserve(s->fs);
 
-	return s->a->slots > keep ? s->a->slots - keep : 0;
+	return alloc_total_slots(s->a) > keep ? alloc_total_slots(s->a) - keep : 0;
 }
 
 /* Blocks that a run may have without breaking more slots than there are to spare. */
@@ -243,27 +243,39 @@ static bool search_goal(struct search *s, uint64_t goal)
 	return found;
 }
 
-int alloc_data(struct tfs_fs *fs, uint64_t goal, uint64_t want, uint64_t *start, uint64_t *got)
+/* Anywhere, in all ways there are. */
+static bool search_any(struct search *s)
 {
 	static const enum how order[] = { GOOD_RUN, FAIR_RUN, ANY_RUN, BROKEN, ONE_SLOT };
-	struct search s = { .fs = fs, .a = fs->alloc };
-	bool found = false;
 	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(order); i++) {
+		s->how = order[i];
+		if (!search_all(s))
+			continue;
+		pthread_mutex_lock(&s->a->lock);
+		s->a->stream = (s->start + s->got) % s->fs->geom.total_blocks;
+		pthread_mutex_unlock(&s->a->lock);
+		return true;
+	}
+	return false;
+}
+
+int alloc_data(struct tfs_fs *fs, uint64_t goal, uint64_t want, uint64_t *start, uint64_t *got)
+{
+	struct search s = { .fs = fs, .a = fs->alloc };
+	uint64_t seq = alloc_trim_seq(fs);
+	bool found = false;
 
 	if (!want)
 		return -EINVAL;
 	s.want = min_t(uint64_t, want, fs->geom.blocks_per_group);
 	if (goal && goal < fs->geom.total_blocks)
 		found = search_goal(&s, goal);
-	for (i = 0; i < ARRAY_SIZE(order) && !found; i++) {
-		s.how = order[i];
-		found = search_all(&s);
-		if (found) {
-			pthread_mutex_lock(&s.a->lock);
-			s.a->stream = (s.start + s.got) % fs->geom.total_blocks;
-			pthread_mutex_unlock(&s.a->lock);
-		}
-	}
+	if (!found)
+		do {
+			found = search_any(&s);
+		} while (!found && alloc_trim_wait(fs, &seq));
 	if (!found)
 		return s.err ? s.err : -ENOSPC;
 	*start = s.start;

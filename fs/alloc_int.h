@@ -43,6 +43,10 @@ struct tfs_alloc {
 	uint64_t dirty_pool; /* blocks for overwriting */
 	uint64_t released;   /* ever: tells whether a commit freed something */
 	uint64_t enospc_commits;
+	/* held while the device discards them (alloc_trim.c): set in their maps, yet as good as free */
+	uint64_t trimming, trim_slots; /* blocks; node slots */
+	uint64_t trim_seq;	       /* goes up when some are let go */
+	bool trim_busy;
 	/* slots that alloc_prefault_nodes made sure of, for the section that asked */
 	const struct tfs_trans *prefault_for;
 	unsigned int nr_prefault;
@@ -71,6 +75,23 @@ void alloc_map_clear(struct tfs_fs *fs, struct agroup *ag, uint32_t from, uint32
 int alloc_disk_mark(struct tfs_trans *t, uint64_t start, uint64_t n, bool set);
 /* The counters promises depend on changed (meta_lock exclusive). */
 void alloc_note_growth(struct tfs_fs *fs);
+
+/* Blocks and slots that are free, or will be in a moment.  alloc->lock held. */
+static inline uint64_t alloc_total_free(const struct tfs_alloc *a)
+{
+	return a->free + a->trimming;
+}
+static inline uint64_t alloc_total_slots(const struct tfs_alloc *a)
+{
+	return a->slots + a->trim_slots;
+}
+/*
+ * For who has found nothing: alloc_trim_seq() before the search; is it worth another one, for something was
+ * held meanwhile?  alloc_trim_wait() waits until that is let go; meta_lock may be held, for trimming takes it only
+ * when it holds nothing.
+ */
+uint64_t alloc_trim_seq(struct tfs_fs *fs);
+bool alloc_trim_wait(struct tfs_fs *fs, uint64_t *seq);
 
 /* Free slots that data may not touch: those the trees may come to need.  alloc->lock held. */
 uint64_t space_slot_reserve(const struct tfs_fs *fs);

@@ -99,7 +99,7 @@ static bool go_on(int err)
 	return err == -ENOSPC || err == -EIO || err == -EUCLEAN || err == -EPROTONOSUPPORT;
 }
 
-static int pick(struct tfs_trans *t, uint64_t goal, uint64_t *block)
+static int pick_once(struct tfs_trans *t, uint64_t goal, uint64_t *block)
 {
 	const struct tfs_geom *g = &t->fs->geom;
 	struct tfs_alloc *a = t->fs->alloc;
@@ -120,6 +120,17 @@ static int pick(struct tfs_trans *t, uint64_t goal, uint64_t *block)
 		if (!skip(a, group, 0))
 			err = pick_in(t, group, 0, tfs_group_nr_blocks(g, group), block);
 	return go_on(err) ? -ENOSPC : err;
+}
+
+static int pick(struct tfs_trans *t, uint64_t goal, uint64_t *block)
+{
+	uint64_t seq = alloc_trim_seq(t->fs);
+	int err;
+
+	do {
+		err = pick_once(t, goal, block);
+	} while (err == -ENOSPC && alloc_trim_wait(t->fs, &seq));
+	return err;
 }
 
 /* What alloc_node and the commit will need for a node at @block. */

@@ -53,7 +53,7 @@ static bool fits(const struct tfs_fs *fs, uint64_t blocks, bool overwrite)
 	const struct tfs_alloc *a = fs->alloc;
 	uint64_t need = a->reserved + tree_need(fs, blocks) + (overwrite ? 0 : a->dirty_pool);
 
-	return a->free >= need && a->free - need >= blocks;
+	return alloc_total_free(a) >= need && alloc_total_free(a) - need >= blocks;
 }
 
 /* Commit, with alloc->lock let go.  *freed: blocks went free meanwhile. */
@@ -161,7 +161,7 @@ int space_check_meta(struct tfs_fs *fs)
 	pthread_mutex_lock(&a->lock);
 	for (;;) {
 		ok = fits(fs, META_NODES * fs->geom.node_blocks, false) &&
-		     a->slots >= space_slot_reserve(fs) + META_NODES;
+		     alloc_total_slots(a) >= space_slot_reserve(fs) + META_NODES;
 		if (ok || err || !freed)
 			break;
 		err = force_commit(fs, &freed);
@@ -176,7 +176,7 @@ void space_statfs(struct tfs_fs *fs, uint64_t *avail, uint64_t *free_blocks, uin
 	uint64_t need;
 
 	pthread_mutex_lock(&a->lock);
-	*free_blocks = a->free + a->pending;
+	*free_blocks = alloc_total_free(a) + a->pending;
 	need = a->reserved + tree_need(fs, 0) + a->dirty_pool;
 	*avail = *free_blocks > need ? *free_blocks - need : 0;
 	pthread_mutex_unlock(&a->lock);
@@ -190,7 +190,7 @@ void space_get_stats(struct tfs_fs *fs, struct tfs_space_stats *st)
 	struct tfs_alloc *a = fs->alloc;
 
 	pthread_mutex_lock(&a->lock);
-	st->free_blocks = a->free;
+	st->free_blocks = alloc_total_free(a);
 	st->claimed = a->claimed;
 	st->reserved = a->reserved;
 	st->pending_free = a->pending;

@@ -157,6 +157,13 @@ int vfs_extents(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, struct vfs_
 int vfs_fallocate(struct tfs_fs *fs, struct vfs_file *f, int mode, uint64_t pos, uint64_t len);
 int64_t vfs_lseek(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, int whence); /* SEEK_DATA, SEEK_HOLE */
 int vfs_statfs(struct tfs_fs *fs, struct statvfs *st);
+/*
+ * Discard what is free in bytes [start, start + len) of the device, in runs of at least @minlen bytes; *trimmed:
+ * bytes.  @stop (or NULL) is asked now and then whether to give up (-EINTR).  -EOPNOTSUPP: the device can't; -EBUSY:
+ * somebody else is at it; -EINVAL: a range behind the end or below a block, @minlen above a group.
+ */
+int vfs_trim(struct tfs_fs *fs, uint64_t start, uint64_t len, uint64_t minlen, bool (*stop)(void *arg), void *arg,
+	     uint64_t *trimmed);
 
 /*
  * @flags: XATTR_CREATE, XATTR_REPLACE; VFS_XATTR_KILL_SGID: setting an access ACL takes the setgid bit away (the

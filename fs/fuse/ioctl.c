@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What tallyctl asks for. */
+/* What tallyctl and fstrim ask for. */
 #include "fs/fuse/front.h"
 
 #include <errno.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tallyfs/ctl.h"
 
@@ -176,6 +177,50 @@ static void ioctl_extents(fuse_req_t req, struct fuse_file_info *fi, unsigned in
 	fuse_reply_ioctl(req, 0, &te, sizeof(te));
 }
 
+/* ---- fstrim(8) ---- */
+
+static bool given_up(void *arg)
+{
+	fuse_req_t req = arg;
+
+	return fuse_req_interrupted(req) || fuse_session_exited(front_of(req)->se);
+}
+
+/*
+ * The kernel asks for CAP_SYS_ADMIN in its own file systems; here a request only tells who sent it.  Besides root,
+ * the user who runs the daemon may: the image is his to punch holes into.
+ */
+static bool may_trim(fuse_req_t req)
+{
+	uid_t uid = fuse_req_ctx(req)->uid;
+
+	return !uid || uid == geteuid();
+}
+
+static void ioctl_trim(fuse_req_t req, const void *in, size_t in_size, size_t out_size)
+{
+	struct fstrim_range r;
+	uint64_t trimmed;
+	int err;
+
+	if (in_size < sizeof(r) || out_size < sizeof(r)) {
+		reply_err(req, -EINVAL);
+		return;
+	}
+	if (!may_trim(req)) {
+		reply_err(req, -EPERM);
+		return;
+	}
+	memcpy(&r, in, sizeof(r));
+	err = vfs_trim(front_of(req)->fs, r.start, r.len, r.minlen, given_up, req, &trimmed);
+	if (err) {
+		reply_err(req, err);
+		return;
+	}
+	r.len = trimmed;
+	fuse_reply_ioctl(req, 0, &r, sizeof(r));
+}
+
 /* What vfs.h calls them is what ctl.h calls them. */
 _Static_assert((int)VFS_EXTENT_UNWRITTEN == (int)TALLY_EXTENT_UNWRITTEN &&
 		       (int)VFS_EXTENT_SHARED == (int)TALLY_EXTENT_SHARED &&
@@ -185,7 +230,8 @@ _Static_assert(sizeof(struct tally_extents) < 4096, "well below what reaches a F
 
 /*
  * Numbers, the label and sync (as sync(2)) are for everyone who can open
- * something here, extents for who can open the file, unsharing for who can write to it.
+ * something here, extents for who can open the file, unsharing for who can write to it, trimming for root and the
+ * mount's owner.
  */
 void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, struct fuse_file_info *fi,
 	      unsigned int flags, const void *in, size_t in_size, size_t out_size)
@@ -208,6 +254,9 @@ void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, struc
 		return;
 	case TALLY_IOC_EXTENTS:
 		ioctl_extents(req, fi, flags, in, in_size, out_size);
+		return;
+	case FITRIM:
+		ioctl_trim(req, in, in_size, out_size);
 		return;
 	case FS_IOC_GETFSLABEL:
 		ioctl_label(req, out_size);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "fs/alloc.h"
 #include "fs/journal.h"
 #include "tests/lib/crashsim_priv.h"
 
@@ -444,11 +445,22 @@ static void do_dirs(struct sim *s)
 	}
 }
 
+/* What is free goes, at times with a commit before; nobody may notice. */
+static int trim(struct sim *s)
+{
+	uint64_t total = s->fs->geom.total_blocks, from = test_rand(&s->rng) % 2 ? 0 : test_rand(&s->rng) % total;
+	uint64_t trimmed;
+
+	if (test_rand(&s->rng) % 2)
+		return vfs_trim(s->fs, from * s->bs, UINT64_MAX, 0, NULL, NULL, &trimmed);
+	return alloc_trim(s->fs, from, total, test_rand(&s->rng) % 20, NULL, NULL, &trimmed);
+}
+
 static void do_sync(struct sim *s)
 {
 	int err;
 
-	switch (test_rand(&s->rng) % 5) {
+	switch (test_rand(&s->rng) % 7) {
 	case 0:
 		err = vfs_sync(s->fs);
 		if (!err)
@@ -460,6 +472,10 @@ static void do_sync(struct sim *s)
 		break;
 	case 3:
 		err = journal_commit_all(s->fs);
+		break;
+	case 4:
+	case 5:
+		err = trim(s);
 		break;
 	default:
 		err = journal_checkpoint(s->fs);

@@ -169,10 +169,12 @@ static void *name_thread(void *arg)
 static void *sync_thread(void *arg)
 {
 	struct statvfs st;
+	uint64_t trimmed;
 
 	(void)arg;
 	while (atomic_load(&go_on)) {
 		FX_OK(vfs_sync(fx.fs));
+		FX_OK(vfs_trim(fx.fs, 0, UINT64_MAX, 0, NULL, NULL, &trimmed));
 		FX_OK(vfs_statfs(fx.fs, &st));
 		fx_stat(&fx, "cache", "bytes");
 		pagecache_shrink(fx.fs->pagecache, 0);
