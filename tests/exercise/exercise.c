@@ -169,6 +169,23 @@ static int f_drop(void *be)
 	return 0;
 }
 
+/* Over FUSE, fsync of the root directory is what reaches the file system. */
+static int fsync_path(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY), err;
+
+	if (fd < 0)
+		return -errno;
+	err = status(fsync(fd));
+	close(fd);
+	return err;
+}
+
+static int sync_all(void *be)
+{
+	return fsync_path(top);
+}
+
 static int ask_for_remount(void *be)
 {
 	char line[10];
@@ -201,6 +218,7 @@ static const struct fsxer_ops file_ops = {
 	.fsync = f_fsync,
 	.reopen = f_reopen,
 	.drop_cache = f_drop,
+	.sync = sync_all,
 	.remount = f_remount,
 };
 
@@ -288,6 +306,11 @@ static void n_list_close(void *be, void *list)
 	closedir(list);
 }
 
+static int n_fsync_dir(void *be, const char *path)
+{
+	return fsync_path(under_top(path, 0));
+}
+
 static const struct treexer_ops name_ops = {
 	.create = n_create,
 	.mkdir = n_mkdir,
@@ -300,6 +323,8 @@ static const struct treexer_ops name_ops = {
 	.list_open = n_list_open,
 	.list = n_list,
 	.list_close = n_list_close,
+	.fsync_dir = n_fsync_dir,
+	.sync = sync_all,
 	.remount = ask_for_remount,
 };
 

@@ -206,16 +206,37 @@ static void apply_subset(struct crashdev *cd, uint64_t from, uint64_t to, bool t
 	free(order);
 }
 
-void crashdev_image(struct crashdev *cd, uint64_t events, enum crash_mode mode, uint64_t *rng, void *out)
+/* Put into @base what the flushes among the first @events have confirmed.  How many that is. */
+static uint64_t settle(struct crashdev *cd, uint64_t events)
 {
 	uint64_t flushed = cd->base_events;
 
-	pthread_mutex_lock(&cd->lock);
 	for (uint64_t i = cd->base_events; i < events; i++)
 		if (cd->events[i].kind == EV_FLUSH)
 			flushed = i + 1;
-	for (; cd->base_events < flushed; cd->base_events++)
-		apply(cd->base, &cd->events[cd->base_events]);
+	for (; cd->base_events < flushed; cd->base_events++) {
+		struct event *e = &cd->events[cd->base_events];
+
+		apply(cd->base, e);
+		free(e->data);
+		e->data = NULL;
+	}
+	return flushed;
+}
+
+void crashdev_settle(struct crashdev *cd, uint64_t events)
+{
+	pthread_mutex_lock(&cd->lock);
+	settle(cd, events);
+	pthread_mutex_unlock(&cd->lock);
+}
+
+void crashdev_image(struct crashdev *cd, uint64_t events, enum crash_mode mode, uint64_t *rng, void *out)
+{
+	uint64_t flushed;
+
+	pthread_mutex_lock(&cd->lock);
+	flushed = settle(cd, events);
 	memcpy(out, cd->base, cd->bdev.size);
 	if (mode == CRASH_ALL)
 		for (uint64_t i = flushed; i < events; i++)

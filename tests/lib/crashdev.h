@@ -36,6 +36,8 @@ enum crash_mode {
  * device).  Cuts must be asked for in rising order.
  */
 void crashdev_image(struct crashdev *cd, uint64_t events, enum crash_mode mode, uint64_t *rng, void *out);
+/* No cut before @events will be asked for: memory that only those need is freed. */
+void crashdev_settle(struct crashdev *cd, uint64_t events);
 
 /* xorshift64*, for tests: *state must not be 0. */
 uint64_t test_rand(uint64_t *state);

@@ -9,12 +9,14 @@
 #include "core/util.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fsxer.h"
+#include "tests/lib/history.h"
 
 #define LOG_LINES 24
 
 struct file {
-	uint8_t *data;
+	uint8_t *data; /* aligned like pages, so that direct I/O may use it; zeros behind the size */
 	uint64_t size;
+	struct history *past; /* NULL: no power cuts */
 };
 
 struct fsxer {
@@ -114,10 +116,17 @@ static void fill(struct fsxer *x, uint8_t *p, uint64_t len)
 		p[i] = (uint8_t)(v + i * 131 + (i >> 8));
 }
 
-static void grew(struct file *f, uint64_t end)
+/* [pos, end) has new content, and the file is this long now. */
+static void changed(struct file *f, uint64_t pos, uint64_t end, uint64_t size)
 {
-	if (end > f->size)
-		f->size = end;
+	f->size = size;
+	if (f->past)
+		history_changed(f->past, f->data, size, pos, end);
+}
+
+static void grew(struct file *f, uint64_t pos, uint64_t end)
+{
+	changed(f, pos, end, max_t(uint64_t, f->size, end));
 }
 
 static void compare(struct fsxer *x, unsigned int k, uint64_t pos, uint64_t len, const char *how)
@@ -152,7 +161,7 @@ static void do_write(struct fsxer *x, unsigned int k)
 		fill(x, f->data + pos, len);
 		want(x, "write", x->ops->pwrite(x->be, k, f->data + pos, len, pos), (int64_t)len);
 	}
-	grew(f, pos + len);
+	grew(f, pos, pos + len);
 }
 
 static void do_read(struct fsxer *x, unsigned int k)
@@ -182,6 +191,7 @@ static void do_mmap(struct fsxer *x, unsigned int k)
 		note(x, "mapped write %u %llu+%llu", k, (unsigned long long)pos, (unsigned long long)len);
 		fill(x, f->data + pos, len);
 		want(x, "mapped write", x->ops->mwrite(x->be, k, f->data + pos, len, pos), (int64_t)len);
+		changed(f, pos, pos + len, f->size);
 	}
 }
 
@@ -194,7 +204,7 @@ static void do_truncate(struct fsxer *x, unsigned int k)
 	want(x, "truncate", x->ops->truncate(x->be, k, size), 0);
 	if (size < f->size)
 		memset(f->data + size, 0, f->size - size);
-	f->size = size;
+	changed(f, min_t(uint64_t, size, f->size), max_t(uint64_t, size, f->size), size);
 }
 
 static void do_fallocate(struct fsxer *x, unsigned int k)
@@ -211,8 +221,7 @@ static void do_fallocate(struct fsxer *x, unsigned int k)
 	want(x, "fallocate", x->ops->fallocate(x->be, k, mode, pos, len), 0);
 	if (mode & ~FALLOC_FL_KEEP_SIZE && pos < f->size)
 		memset(f->data + pos, 0, min_t(uint64_t, end, f->size) - pos);
-	if (!(mode & FALLOC_FL_KEEP_SIZE))
-		grew(f, end);
+	changed(f, pos, end, mode & FALLOC_FL_KEEP_SIZE ? f->size : max_t(uint64_t, f->size, end));
 }
 
 static void do_copy(struct fsxer *x, unsigned int k)
@@ -235,7 +244,7 @@ static void do_copy(struct fsxer *x, unsigned int k)
 	else
 		memcpy(x->files[to].data + to_pos, x->files[k].data + pos, (size_t)n);
 	if (n > 0)
-		grew(&x->files[to], to_pos + (uint64_t)n);
+		grew(&x->files[to], to_pos, to_pos + (uint64_t)n);
 }
 
 /* What is called a hole is zeros; a hole and data follow each other; behind the end there is neither. */
@@ -283,16 +292,126 @@ static void check_all(struct fsxer *x)
 	}
 }
 
+static void do_unshare(struct fsxer *x, unsigned int k)
+{
+	uint64_t pos, len;
+
+	pick_range(x, &pos, &len);
+	if (!x->ops->unshare)
+		return;
+	note(x, "unshare %u %llu+%llu", k, (unsigned long long)pos, (unsigned long long)len);
+	want(x, "unshare", x->ops->unshare(x->be, k, pos, len), 0);
+}
+
+static void do_background(struct fsxer *x)
+{
+	unsigned int which = (unsigned int)rnd(x, 3);
+
+	if (!x->ops->background)
+		return;
+	note(x, "background %u", which);
+	want(x, "background", x->ops->background(x->be, which), 0);
+}
+
+/* ---- power cuts ---- */
+
+static int check_file_after_cut(struct fsxer *x, void *image, unsigned int k)
+{
+	const struct history *past = x->files[k].past;
+	int64_t size = x->ops->size(image, k), n;
+	uint32_t bs = x->o->block_size;
+
+	if (size < 0 || !history_size_ok(past, (uint64_t)size)) {
+		fail(x, "after a power cut file %u has size %lld, which it did not have since its last fsync", k,
+		     (long long)size);
+		return -1;
+	}
+	for (uint64_t pos = 0; pos < (uint64_t)size; pos += bs) {
+		memset(x->buf, 0, bs);
+		n = x->ops->pread(image, k, x->buf, bs, pos);
+		if (n != (int64_t)min_t(uint64_t, bs, (uint64_t)size - pos)) {
+			fail(x, "after a power cut a read of file %u at %llu gave %lld", k, (unsigned long long)pos,
+			     (long long)n);
+			return -1;
+		}
+		if (!history_block_ok(past, pos / bs, x->buf)) {
+			fail(x,
+			     "after a power cut file %u (size %lld) has at %llu what was not there since its last "
+			     "fsync: %02x ...",
+			     k, (long long)size, (unsigned long long)pos, x->buf[0]);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int check_after_cut(void *arg, void *image)
+{
+	struct fsxer *x = arg;
+	int err = 0;
+
+	for (unsigned int k = 0; k < x->o->nr_files && !err; k++)
+		err = check_file_after_cut(x, image, k);
+	return err;
+}
+
+static void maybe_cut(struct fsxer *x)
+{
+	if (!x->ops->cut || x->failed || rnd(x, x->o->cut_every))
+		return;
+	if (x->ops->cut(x->be, check_after_cut, x))
+		fail(x, "a power cut");
+}
+
+/* What this operation promised; known to the model only after the cut, which may have come before its end. */
+static void synced(struct fsxer *x, unsigned int from, unsigned int to)
+{
+	maybe_cut(x);
+	for (; from < to; from++)
+		if (x->files[from].past)
+			history_synced(x->files[from].past);
+	if (x->ops->begin)
+		x->ops->begin(x->be);
+}
+
+/* ---- the run ---- */
+
+static void other_step(struct fsxer *x, unsigned int k, uint64_t what)
+{
+	if (what < 5) {
+		note(x, "fsync %u", k);
+		want(x, "fsync", x->ops->fsync(x->be, k, rnd(x, 2)), 0);
+		synced(x, k, k + 1);
+	} else if (what < 8) {
+		note(x, "reopen %u", k);
+		want(x, "reopen", x->ops->reopen(x->be, k), 0);
+	} else if (what < 10) {
+		note(x, "drop the cache");
+		want(x, "drop_cache", x->ops->drop_cache(x->be), 0);
+	} else if (what < 12) {
+		note(x, "sync");
+		want(x, "sync", x->ops->sync(x->be), 0);
+		synced(x, 0, x->o->nr_files);
+	} else if (what < 14) {
+		do_unshare(x, k);
+	} else {
+		do_background(x);
+	}
+}
+
 static void step(struct fsxer *x)
 {
 	unsigned int k = (unsigned int)rnd(x, x->o->nr_files);
-	uint64_t what = rnd(x, 100);
+	uint64_t what = rnd(x, 107);
 
 	note(x, "-");
+	if (x->ops->begin)
+		x->ops->begin(x->be);
 	if (x->o->remount_every && !rnd(x, x->o->remount_every)) {
 		note(x, "remount");
 		want(x, "remount", x->ops->remount(x->be), 0);
 		check_all(x);
+		synced(x, 0, x->o->nr_files);
 	} else if (what < 30) {
 		do_write(x, k);
 	} else if (what < 50) {
@@ -307,37 +426,52 @@ static void step(struct fsxer *x)
 		do_copy(x, k);
 	} else if (what < 90) {
 		do_seek(x, k);
-	} else if (what < 95) {
-		note(x, "fsync %u", k);
-		want(x, "fsync", x->ops->fsync(x->be, k, rnd(x, 2)), 0);
-	} else if (what < 98) {
-		note(x, "reopen %u", k);
-		want(x, "reopen", x->ops->reopen(x->be, k), 0);
 	} else {
-		note(x, "drop the cache");
-		want(x, "drop_cache", x->ops->drop_cache(x->be), 0);
+		other_step(x, k, what - 90);
 	}
 	want(x, "the size", x->ops->size(x->be, k), (int64_t)x->files[k].size);
+	maybe_cut(x);
+}
+
+static int make_files(struct fsxer *x)
+{
+	const uint64_t room = round_up_to(x->o->max_size, 64 << 10) + (64 << 10);
+	void *mem;
+
+	x->files = calloc(x->o->nr_files, sizeof(*x->files));
+	if (!x->files || posix_memalign(&mem, 4096, room))
+		return -1;
+	x->buf = mem;
+	for (unsigned int k = 0; k < x->o->nr_files; k++) {
+		if (posix_memalign(&mem, 4096, room))
+			return -1;
+		x->files[k].data = memset(mem, 0, room);
+		if (x->ops->cut)
+			x->files[k].past = history_create(x->o->block_size, x->o->max_size);
+	}
+	return 0;
+}
+
+static void free_files(struct fsxer *x)
+{
+	for (unsigned int k = 0; x->files && k < x->o->nr_files; k++) {
+		free(x->files[k].data);
+		if (x->files[k].past)
+			history_destroy(x->files[k].past);
+	}
+	free(x->files);
+	free(x->buf);
 }
 
 int fsxer_run(const struct fsxer_opts *o, const struct fsxer_ops *ops, void *be)
 {
 	struct fsxer x = { .o = o, .ops = ops, .be = be, .rng = o->seed * 0x9e3779b97f4a7c15ull | 1 };
-	unsigned int k;
 
-	x.files = calloc(o->nr_files, sizeof(*x.files));
-	x.buf = malloc(o->max_size + (64 << 10));
-	x.failed = !x.files || !x.buf;
-	for (k = 0; k < o->nr_files && !x.failed; k++) {
-		x.files[k].data = calloc(1, o->max_size);
-		x.failed = !x.files[k].data;
-	}
+	x.failed = make_files(&x);
 	for (x.op = 1; x.op <= o->ops && !x.failed; x.op++)
 		step(&x);
-	check_all(&x);
-	for (k = 0; x.files && k < o->nr_files; k++)
-		free(x.files[k].data);
-	free(x.files);
-	free(x.buf);
+	if (!x.failed)
+		check_all(&x);
+	free_files(&x);
 	return x.failed ? -1 : 0;
 }

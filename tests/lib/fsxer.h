@@ -26,7 +26,17 @@ struct fsxer_ops {
 	int (*fsync)(void *be, unsigned int k, bool datasync);
 	int (*reopen)(void *be, unsigned int k);
 	int (*drop_cache)(void *be);
+	int (*unshare)(void *be, unsigned int k, uint64_t pos, uint64_t len);
+	int (*sync)(void *be); /* all files; must promise what fsync of each does, if there is cut() */
+	/* What threads of the file system do by themselves, where it has none: changes and promises nothing. */
+	int (*background)(void *be, unsigned int which);
 	int (*remount)(void *be);
+	/*
+	 * Crash simulation.  begin() comes before each operation; cut() after one: it makes an image that a power cut
+	 * since begin() could have left, and calls @check with a back end for that image, open for size and pread.
+	 */
+	void (*begin)(void *be);
+	int (*cut)(void *be, int (*check)(void *arg, void *image), void *arg);
 };
 
 struct fsxer_opts {
@@ -34,6 +44,8 @@ struct fsxer_opts {
 	unsigned int nr_files;
 	uint64_t max_size;	    /* bytes of one file */
 	unsigned int remount_every; /* operations, on average; 0: never */
+	unsigned int cut_every;	    /* likewise, with cut() */
+	uint32_t block_size;	    /* of the file system, for cut() */
 };
 
 /* 0, or -1 after a line on stderr that says what differed, with the last operations. */

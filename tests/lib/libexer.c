@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "fs/inode.h"
+#include "fs/journal.h"
 #include "tests/lib/libexer.h"
 
 static struct libexer *exer(void *be)
@@ -28,6 +29,28 @@ static int64_t be_pwrite(void *be, unsigned int k, const void *buf, size_t len, 
 static int64_t be_pread(void *be, unsigned int k, void *buf, size_t len, uint64_t pos)
 {
 	return vfs_pread(fs_of(be), file_of(be, k), buf, len, pos);
+}
+
+static int64_t be_append(void *be, unsigned int k, const void *buf, size_t len)
+{
+	struct vfs_file *f;
+	int64_t n = vfs_open(fs_of(be), file_of(be, k)->inode->ino, O_WRONLY | O_APPEND, &f);
+
+	if (n)
+		return n;
+	n = vfs_pwrite(fs_of(be), f, buf, len, 0);
+	vfs_release(fs_of(be), f);
+	return n;
+}
+
+static int64_t be_copy(void *be, unsigned int from, uint64_t pos, unsigned int to, uint64_t to_pos, size_t len)
+{
+	return vfs_copy_file_range(fs_of(be), file_of(be, from), pos, file_of(be, to), to_pos, len, 0);
+}
+
+static int be_unshare(void *be, unsigned int k, uint64_t pos, uint64_t len)
+{
+	return vfs_unshare(fs_of(be), file_of(be, k), pos, len);
 }
 
 static int be_truncate(void *be, unsigned int k, uint64_t size)
@@ -57,7 +80,7 @@ static int be_fsync(void *be, unsigned int k, bool datasync)
 	return vfs_fsync(fs_of(be), file_of(be, k), datasync);
 }
 
-static int open_file(struct libexer *e, unsigned int k)
+static int open_file(struct libexer *e, unsigned int k, int flags)
 {
 	char name[] = "file0";
 	struct vfs_attr a;
@@ -67,14 +90,17 @@ static int open_file(struct libexer *e, unsigned int k)
 	err = vfs_lookup(e->fx->fs, e->top, name, &a);
 	if (!err)
 		vfs_forget(e->fx->fs, a.ino, 1);
-	return err ? err : vfs_open(e->fx->fs, a.ino, O_RDWR, &e->files[k]);
+	return err ? err : vfs_open(e->fx->fs, a.ino, flags, &e->files[k]);
 }
 
+/* By turns past the page cache and through it. */
 static int be_reopen(void *be, unsigned int k)
 {
+	int flags = O_RDWR | (~file_of(be, k)->flags & O_DIRECT);
+
 	vfs_release(fs_of(be), file_of(be, k));
 	icache_trim(fs_of(be));
-	return open_file(be, k);
+	return open_file(be, k, flags);
 }
 
 static int be_drop(void *be)
@@ -83,20 +109,39 @@ static int be_drop(void *be)
 	return 0;
 }
 
-static int be_remount(void *be)
+static int be_sync(void *be)
+{
+	return vfs_sync(fs_of(be));
+}
+
+static int be_background(void *be, unsigned int which)
+{
+	if (!which)
+		return pagecache_sync(fs_of(be)->pagecache, true);
+	return which == 1 ? journal_commit_all(fs_of(be)) : journal_checkpoint(fs_of(be));
+}
+
+int libexer_reopen(struct libexer *e)
 {
 	int err = 0;
 
+	for (unsigned int k = 0; !err && k < LIBEXER_FILES; k++)
+		err = open_file(e, k, O_RDWR);
+	return err;
+}
+
+static int be_remount(void *be)
+{
 	libexer_close(be);
 	fx_remount(exer(be)->fx);
-	for (unsigned int k = 0; !err && k < LIBEXER_FILES; k++)
-		err = open_file(be, k);
-	return err;
+	return libexer_reopen(be);
 }
 
 const struct fsxer_ops libexer_file_ops = {
 	.pwrite = be_pwrite,
 	.pread = be_pread,
+	.append = be_append,
+	.copy = be_copy,
 	.truncate = be_truncate,
 	.fallocate = be_fallocate,
 	.seek = be_seek,
@@ -104,6 +149,9 @@ const struct fsxer_ops libexer_file_ops = {
 	.fsync = be_fsync,
 	.reopen = be_reopen,
 	.drop_cache = be_drop,
+	.unshare = be_unshare,
+	.sync = be_sync,
+	.background = be_background,
 	.remount = be_remount,
 };
 
@@ -284,6 +332,14 @@ static void tree_list_close(void *be, void *list)
 	free(list);
 }
 
+static int tree_fsync_dir(void *be, const char *path)
+{
+	struct vfs_attr a;
+	int err = find(be, path, &a);
+
+	return err ? err : vfs_fsyncdir(fs_of(be), a.ino);
+}
+
 static int tree_remount(void *be)
 {
 	fx_remount(exer(be)->fx);
@@ -302,6 +358,9 @@ const struct treexer_ops libexer_tree_ops = {
 	.list_open = tree_list_open,
 	.list = tree_list,
 	.list_close = tree_list_close,
+	.fsync_dir = tree_fsync_dir,
+	.sync = be_sync,
+	.background = be_background,
 	.remount = tree_remount,
 };
 

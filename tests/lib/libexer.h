@@ -25,5 +25,7 @@ extern const struct treexer_ops libexer_tree_ops;
 /* Create and open the files. */
 void libexer_start(struct libexer *e, struct fsfix *fx, uint64_t top);
 void libexer_close(struct libexer *e);
+/* Open them again, on what fx has mounted now.  0 or negative errno. */
+int libexer_reopen(struct libexer *e);
 
 #endif

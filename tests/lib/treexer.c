@@ -7,43 +7,7 @@
 #include <string.h>
 #include "core/util.h"
 #include "tests/lib/crashdev.h"
-#include "tests/lib/treexer.h"
-
-#define NODES 400
-#define NAMES 96 /* in one directory */
-#define LISTS 4
-#define DEPTH 8
-#define LOG_LINES 16
-#define LOG_LEN 160
-#define NONE (-1)
-
-struct node {
-	uint8_t type; /* DT_*; 0: unused */
-	unsigned int nlink;
-	uint64_t ino; /* 0: not seen yet */
-	int parent;   /* of a directory */
-	int ent[NAMES];
-};
-
-/* A listing under way: what was there at its start and has been all the time is found once. */
-struct listing {
-	int dir; /* NONE: not in use */
-	void *handle;
-	bool stayed[NAMES];
-	unsigned int seen[NAMES], dots;
-};
-
-struct treexer {
-	const struct treexer_opts *o;
-	const struct treexer_ops *ops;
-	void *be;
-	uint64_t rng, op;
-	struct node nodes[NODES]; /* 0: the root */
-	struct listing lists[LISTS];
-	char names[NAMES][256], path[2][TREEXER_PATH_MAX];
-	char log[LOG_LINES][LOG_LEN];
-	bool failed;
-};
+#include "tests/lib/treexer_priv.h"
 
 /* A name in a directory, by its numbers. */
 struct at {
@@ -62,7 +26,7 @@ static void __attribute__((format(printf, 2, 3))) note(struct treexer *x, const 
 	va_end(ap);
 }
 
-static void __attribute__((format(printf, 2, 3))) fail(struct treexer *x, const char *fmt, ...)
+void treexer_fail(struct treexer *x, const char *fmt, ...)
 {
 	uint64_t k = x->op < LOG_LINES ? 1 : x->op - LOG_LINES + 1;
 	va_list ap;
@@ -87,7 +51,7 @@ static uint64_t rnd(struct treexer *x, uint64_t below)
 static bool want(struct treexer *x, const char *what, int got, int wanted)
 {
 	if (got != wanted)
-		fail(x, "%s gave %d, not %d", what, got, wanted);
+		treexer_fail(x, "%s gave %d, not %d", what, got, wanted);
 	return !got;
 }
 
@@ -257,6 +221,7 @@ static void do_make(struct treexer *x)
 	static const char *const what[] = { "create", "mkdir", "symlink" };
 	static const uint8_t types[] = { DT_REG, DT_DIR, DT_LNK };
 	unsigned int kind = (unsigned int)(rnd(x, 8) < 5 ? 0 : 1 + rnd(x, 2));
+	struct treexer_stat st;
 	struct at at;
 	int err, i;
 
@@ -278,6 +243,9 @@ static void do_make(struct treexer *x)
 	x->nodes[at.dir].ent[at.name] = i;
 	if (kind == 1)
 		x->nodes[at.dir].nlink++;
+	if (x->ops->cut && want(x, "stat", x->ops->stat(x->be, at.path, &st), 0))
+		x->nodes[i].ino = st.ino;
+	treepast_changed(x, at.dir, NONE);
 }
 
 static void do_remove(struct treexer *x)
@@ -301,6 +269,7 @@ static void do_remove(struct treexer *x)
 		return;
 	name_gone(x, &at);
 	drop(x, i);
+	treepast_changed(x, at.dir, NONE);
 }
 
 static void do_link(struct treexer *x)
@@ -319,6 +288,7 @@ static void do_link(struct treexer *x)
 		return;
 	x->nodes[to.dir].ent[to.name] = i;
 	x->nodes[i].nlink++;
+	treepast_changed(x, to.dir, NONE);
 }
 
 enum { NOREPLACE = 1, EXCHANGE = 2 };
@@ -386,12 +356,13 @@ static void do_rename(struct treexer *x)
 	if (flags & EXCHANGE) {
 		moved(x, a, &from, &to);
 		moved(x, b, &to, &from);
-		return;
+	} else {
+		name_gone(x, &from);
+		if (b != NONE)
+			drop(x, b);
+		moved(x, a, &from, &to);
 	}
-	name_gone(x, &from);
-	if (b != NONE)
-		drop(x, b);
-	moved(x, a, &from, &to);
+	treepast_changed(x, from.dir, to.dir);
 }
 
 static void do_stat(struct treexer *x)
@@ -411,8 +382,8 @@ static void do_stat(struct treexer *x)
 	if (!n->ino)
 		n->ino = st.ino;
 	if (st.type != n->type || st.nlink != n->nlink || st.ino != n->ino)
-		fail(x, "stat of node %d: type %u links %u inode %llu, not %u %u %llu", i, st.type, st.nlink,
-		     (unsigned long long)st.ino, n->type, n->nlink, (unsigned long long)n->ino);
+		treexer_fail(x, "stat of node %d: type %u links %u inode %llu, not %u %u %llu", i, st.type, st.nlink,
+			     (unsigned long long)st.ino, n->type, n->nlink, (unsigned long long)n->ino);
 }
 
 /* ---- listings ---- */
@@ -437,7 +408,7 @@ static void fill_one(void *arg, const char *name, uint64_t ino, uint8_t type)
 	for (k = 0; k < NAMES && strcmp(name, x->names[k]); k++)
 		;
 	if (k == NAMES) {
-		fail(x, "the listing of %d has the name '%s'", f->l->dir, name);
+		treexer_fail(x, "the listing of %d has the name '%s'", f->l->dir, name);
 		return;
 	}
 	f->l->seen[k]++;
@@ -446,10 +417,10 @@ static void fill_one(void *arg, const char *name, uint64_t ino, uint8_t type)
 	i = x->nodes[f->l->dir].ent[k];
 	n = &x->nodes[i == NONE ? 0 : i];
 	if (i == NONE)
-		fail(x, "the listing of %d has %d, which is not there", f->l->dir, k);
+		treexer_fail(x, "the listing of %d has %d, which is not there", f->l->dir, k);
 	else if (type != n->type || (n->ino && ino != n->ino))
-		fail(x, "the listing of %d: %d is type %u inode %llu, not %u %llu", f->l->dir, k, type,
-		     (unsigned long long)ino, n->type, (unsigned long long)n->ino);
+		treexer_fail(x, "the listing of %d: %d is type %u inode %llu, not %u %llu", f->l->dir, k, type,
+			     (unsigned long long)ino, n->type, (unsigned long long)n->ino);
 }
 
 static bool start_list(struct treexer *x, struct listing *l)
@@ -473,10 +444,10 @@ static void end_list(struct treexer *x, struct listing *l)
 
 	for (k = 0; k < NAMES; k++)
 		if (l->stayed[k] && l->seen[k] != 1)
-			fail(x, "the listing of %d has %d, which was there all the time, %u times", l->dir, k,
-			     l->seen[k]);
+			treexer_fail(x, "the listing of %d has %d, which was there all the time, %u times", l->dir, k,
+				     l->seen[k]);
 	if (l->dots != 2)
-		fail(x, "the listing of %d has %u dots", l->dir, l->dots);
+		treexer_fail(x, "the listing of %d has %u dots", l->dir, l->dots);
 	close_list(x, l);
 }
 
@@ -525,15 +496,37 @@ static void close_all(struct treexer *x)
 			close_list(x, &x->lists[i]);
 }
 
+static void make_durable(struct treexer *x, uint64_t how)
+{
+	int dir;
+
+	if (how < 1) {
+		note(x, "sync");
+		want(x, "sync", x->ops->sync(x->be), 0);
+		treepast_synced(x, NONE);
+	} else if (how < 3) {
+		dir = any_dir(x);
+		note(x, "fsync directory %d", dir);
+		if (path_of(x, dir, NONE, x->path[0]) && want(x, "fsync_dir", x->ops->fsync_dir(x->be, x->path[0]), 0))
+			treepast_synced(x, dir);
+	} else if (x->ops->background) {
+		note(x, "background %u", (unsigned int)how % 3);
+		want(x, "background", x->ops->background(x->be, (unsigned int)rnd(x, 3)), 0);
+	}
+}
+
 static void step(struct treexer *x)
 {
-	uint64_t what = rnd(x, 100);
+	uint64_t what = rnd(x, 105);
 
 	note(x, "-");
+	if (x->ops->begin)
+		x->ops->begin(x->be);
 	if (x->o->remount_every && !rnd(x, x->o->remount_every)) {
 		note(x, "remount");
 		close_all(x);
 		want(x, "remount", x->ops->remount(x->be), 0);
+		treepast_synced(x, NONE);
 	} else if (what < 27) {
 		do_make(x);
 	} else if (what < 44) {
@@ -546,9 +539,12 @@ static void step(struct treexer *x)
 		do_stat(x);
 	} else if (what < 82) {
 		list_now(x);
-	} else {
+	} else if (what < 100) {
 		list_slowly(x);
+	} else {
+		make_durable(x, what - 100);
 	}
+	treepast_maybe_cut(x);
 }
 
 int treexer_run(const struct treexer_opts *o, const struct treexer_ops *ops, void *be)
@@ -568,10 +564,13 @@ int treexer_run(const struct treexer_opts *o, const struct treexer_ops *ops, voi
 		x->nodes[0].ent[i] = NONE;
 	for (i = 0; i < LISTS; i++)
 		x->lists[i].dir = NONE;
+	treepast_changed(x, 0, NONE);
+	treepast_synced(x, NONE);
 	for (x->op = 1; x->op <= o->ops && !x->failed; x->op++)
 		step(x);
 	close_all(x);
 	ret = x->failed ? -1 : 0;
+	treepast_free(x);
 	free(x);
 	return ret;
 }

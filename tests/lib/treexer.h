@@ -35,12 +35,18 @@ struct treexer_ops {
 	int (*list_open)(void *be, const char *path, void **list);
 	int (*list)(void *be, void *list, unsigned int max, treexer_fill_fn *fill, void *arg);
 	void (*list_close)(void *be, void *list);
+	int (*fsync_dir)(void *be, const char *path);
+	int (*sync)(void *be);
+	int (*background)(void *be, unsigned int which); /* as in fsxer.h, like begin() and cut() */
 	int (*remount)(void *be);
+	void (*begin)(void *be);
+	int (*cut)(void *be, int (*check)(void *arg, void *image), void *arg);
 };
 
 struct treexer_opts {
 	uint64_t seed, ops;
 	unsigned int remount_every; /* operations, on average; 0: never */
+	unsigned int cut_every;	    /* likewise, with cut() */
 };
 
 /* The tree must be empty.  0, or -1 after a line on stderr that says what differed, with the last operations. */

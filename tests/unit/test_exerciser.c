@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The exercisers on the library: file contents and the name space against models.  TALLYFS_SEED replays a run,
- * TALLYFS_OPS makes it longer.
+ * The exercisers on the library: file contents and the name space against models, with power cuts too.  TALLYFS_SEED
+ * replays a run, TALLYFS_OPS makes it longer.
  */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include "tests/lib/crashdev.h"
+#include "tests/lib/crashexer.h"
 #include "tests/lib/libexer.h"
 
 static struct fsfix fx;
@@ -64,4 +66,87 @@ Test(exerciser, names_4k)
 Test(exerciser, names_1k)
 {
 	names(FX_SMALL1K, 42002);
+}
+
+/* ---- under the crash simulator ---- */
+
+static void cuts(int (*run)(const struct crashexer_opts *o, unsigned int *images), struct crashexer_opts o)
+{
+	unsigned int images = 0;
+
+	fx_init();
+	o.seed = test_seed(o.seed);
+	o.ops = test_ops(o.ops);
+	cr_assert_eq(run(&o, &images), 0);
+	fprintf(stderr, "%u images of power cuts, no difference\n", images);
+	fx_exit();
+}
+
+Test(exerciser, content_cuts_4k)
+{
+	cuts(crashexer_content,
+	     (struct crashexer_opts){
+		     .size = FX_SMALL, .seed = 44001, .ops = 1000, .cut_every = 8, .remount_every = 300 });
+}
+
+Test(exerciser, content_cuts_1k)
+{
+	cuts(crashexer_content,
+	     (struct crashexer_opts){
+		     .size = FX_SMALL1K, .seed = 44002, .ops = 1000, .cut_every = 8, .remount_every = 300 });
+}
+
+Test(exerciser, names_cuts_4k)
+{
+	cuts(crashexer_names,
+	     (struct crashexer_opts){
+		     .size = FX_SMALL, .seed = 45001, .ops = 1500, .cut_every = 10, .remount_every = 400 });
+}
+
+Test(exerciser, names_cuts_1k)
+{
+	cuts(crashexer_names,
+	     (struct crashexer_opts){
+		     .size = FX_SMALL1K, .seed = 45002, .ops = 1500, .cut_every = 10, .remount_every = 400 });
+}
+
+/* They must notice what they are there to notice. */
+static void noticed(int (*run)(const struct crashexer_opts *o, unsigned int *images), struct crashexer_opts o)
+{
+	unsigned int images = 0;
+	int err = 0;
+
+	fx_init();
+	for (o.seed = 1; o.seed <= 8 && !err; o.seed++)
+		err = run(&o, &images);
+	cr_assert_neq(err, 0, "nothing seen in %u images", images);
+	fx_exit();
+}
+
+Test(exerciser, content_notices_lost_flushes)
+{
+	noticed(crashexer_content, (struct crashexer_opts){ .ops = 500, .cut_every = 8, .lose_nth_flush = 1 });
+}
+
+Test(exerciser, names_notice_lost_flushes)
+{
+	noticed(crashexer_names, (struct crashexer_opts){ .ops = 500, .cut_every = 8, .lose_nth_flush = 1 });
+}
+
+Test(exerciser, content_notices_missing_commit_flush)
+{
+	noticed(crashexer_content,
+		(struct crashexer_opts){ .ops = 1000, .cut_every = 4, .break_rules = TFS_BREAK_COMMIT_FLUSH });
+}
+
+Test(exerciser, names_notice_missing_commit_flush)
+{
+	noticed(crashexer_names,
+		(struct crashexer_opts){ .ops = 1000, .cut_every = 4, .break_rules = TFS_BREAK_COMMIT_FLUSH });
+}
+
+Test(exerciser, content_notices_early_reuse)
+{
+	noticed(crashexer_content,
+		(struct crashexer_opts){ .ops = 2000, .cut_every = 4, .break_rules = TFS_BREAK_EARLY_REUSE });
 }

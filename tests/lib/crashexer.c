@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <stdio.h>
+#include <string.h>
+#include "fsck/check.h"
+#include "tests/lib/crashdev.h"
+#include "tests/lib/crashexer.h"
+#include "tests/lib/libexer.h"
+
+struct crashexer {
+	struct libexer e; /* first: what the exercisers' operations get */
+	struct fsfix fx;
+	struct crashdev *cd;
+	struct bdev *image;
+	uint64_t rng, began; /* events when the operation began */
+	unsigned int images;
+	bool content;
+};
+
+static void print_problem(void *arg, const struct check_problem *p)
+{
+	if (p->severity != CHECK_NOTE)
+		fprintf(stderr, "check: %s: %s\n", p->code, p->text);
+}
+
+static int check_clean(struct bdev *b, const char *when)
+{
+	struct check_opts co = { .verify_data = true, .report = print_problem };
+	struct check_result r;
+	char why[300] = "";
+
+	if (!tfs_check_device(b, &co, &r, why, sizeof(why)) && !r.errors && !r.leaks)
+		return 0;
+	fprintf(stderr, "an image of a power cut is not clean %s: %s\n", when, why);
+	return -1;
+}
+
+static void begin(void *be)
+{
+	struct crashexer *c = be;
+
+	c->began = crashdev_events(c->cd);
+	crashdev_settle(c->cd, c->began);
+}
+
+static int compare(struct crashexer *c, struct fsfix *fx, int (*check)(void *arg, void *image), void *arg)
+{
+	struct libexer e = { .fx = fx, .top = TFS_INO_ROOT };
+	int err = c->content ? libexer_reopen(&e) : 0;
+
+	if (err) {
+		fprintf(stderr, "the files of an image of a power cut cannot be opened: %s\n", strerror(-err));
+		return err;
+	}
+	err = check(arg, &e);
+	if (c->content)
+		libexer_close(&e);
+	return err;
+}
+
+static int cut(void *be, int (*check)(void *arg, void *image), void *arg)
+{
+	struct tfs_mount_opts mo = { .no_threads = true, .cache_size = 4u << 20 };
+	struct crashexer *c = be;
+	struct fsfix fx = { .dev = c->image };
+	uint64_t at = c->began + test_rand(&c->rng) % (crashdev_events(c->cd) - c->began + 1);
+	enum crash_mode mode = c->images++ % CRASH_MODES;
+	char why[300] = "";
+	int err, err2;
+
+	crashdev_image(c->cd, at, mode, &c->rng, bdev_mem_data(c->image));
+	/* later cuts of the same operation come after this one */
+	c->began = at;
+	/* a copy of superblock or log header may be rubbish until the next mount */
+	if (mode != CRASH_RUINED && check_clean(c->image, "as found"))
+		return -1;
+	err = vfs_mount(c->image, &mo, &fx.fs, why, sizeof(why));
+	if (err) {
+		fprintf(stderr, "an image of a power cut cannot be mounted: %s\n", why);
+		return err;
+	}
+	err = compare(c, &fx, check, arg);
+	err2 = vfs_unmount(fx.fs);
+	if (err2)
+		fprintf(stderr, "an image of a power cut cannot be unmounted: %s\n", strerror(-err2));
+	err = err ? err : err2;
+	return err ? err : check_clean(c->image, "after mount and unmount");
+}
+
+static void make(struct crashexer *c, const struct crashexer_opts *o, bool content)
+{
+	struct tfs_mount_opts mo = { .no_threads = true, .cache_size = 4u << 20, .break_rules = o->break_rules };
+	uint64_t bytes = fx_bytes(o->size);
+
+	*c = (struct crashexer){ .rng = o->seed | 1, .content = content };
+	c->image = bdev_mem_create(bytes);
+	FX_CHECK(c->image);
+	fx_format(c->image, o->size, o->seed | 1);
+	c->cd = crashdev_create(bdev_mem_data(c->image), bytes);
+	crashdev_lose_flushes(c->cd, o->lose_nth_flush);
+	fx_mount(&c->fx, crashdev_bdev(c->cd), &mo);
+}
+
+static void finish(struct crashexer *c, unsigned int *images)
+{
+	fx_destroy(&c->fx);
+	crashdev_destroy(c->cd);
+	bdev_close(c->image);
+	*images += c->images;
+}
+
+int crashexer_content(const struct crashexer_opts *o, unsigned int *images)
+{
+	struct fsxer_opts fo = { .seed = o->seed,
+				 .ops = o->ops,
+				 .nr_files = LIBEXER_FILES,
+				 .max_size = 400000,
+				 .remount_every = o->remount_every,
+				 .cut_every = o->cut_every,
+				 .block_size = o->size == FX_SMALL1K ? 1024 : 4096 };
+	struct fsxer_ops ops = libexer_file_ops;
+	struct crashexer c;
+	int err;
+
+	ops.begin = begin;
+	ops.cut = cut;
+	make(&c, o, true);
+	libexer_start(&c.e, &c.fx, TFS_INO_ROOT);
+	FX_OK(vfs_sync(c.fx.fs));
+	err = fsxer_run(&fo, &ops, &c);
+	libexer_close(&c.e);
+	finish(&c, images);
+	return err;
+}
+
+int crashexer_names(const struct crashexer_opts *o, unsigned int *images)
+{
+	struct treexer_opts to = {
+		.seed = o->seed, .ops = o->ops, .remount_every = o->remount_every, .cut_every = o->cut_every
+	};
+	struct treexer_ops ops = libexer_tree_ops;
+	struct crashexer c;
+	int err;
+
+	ops.begin = begin;
+	ops.cut = cut;
+	make(&c, o, false);
+	c.e = (struct libexer){ .fx = &c.fx, .top = TFS_INO_ROOT };
+	err = treexer_run(&to, &ops, &c);
+	finish(&c, images);
+	return err;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the parts of the tree exerciser share: treexer.c (the operations), treepast.c (what a power cut may leave). */
+#ifndef TESTS_TREEXER_PRIV_H
+#define TESTS_TREEXER_PRIV_H
+
+#include "tests/lib/treexer.h"
+
+#define NODES 400
+#define NAMES 96 /* in one directory */
+#define LISTS 4
+#define DEPTH 8
+#define LOG_LINES 16
+#define LOG_LEN 160
+#define NONE (-1)
+
+struct node {
+	unsigned int touched; /* how many states there were when its entries changed last; see treepast */
+	uint8_t type;	      /* DT_*; 0: unused */
+	unsigned int nlink;
+	uint64_t ino; /* 0: not seen yet */
+	int parent;   /* of a directory */
+	int ent[NAMES];
+};
+
+/* A listing under way: what was there at its start and has been all the time is found once. */
+struct listing {
+	int dir; /* NONE: not in use */
+	void *handle;
+	bool stayed[NAMES];
+	unsigned int seen[NAMES], dots;
+};
+
+/*
+ * With power cuts: the trees, as numbers, that there have been since the last one that is surely durable, which is the
+ * first.  A journal keeps everything in order, so after a cut there is one of them, whole.
+ */
+struct treepast {
+	uint64_t *states;
+	unsigned int nr, room, before; /* @before: how many came earlier and are forgotten */
+};
+
+struct treexer {
+	const struct treexer_opts *o;
+	const struct treexer_ops *ops;
+	void *be;
+	uint64_t rng, op;
+	struct node nodes[NODES]; /* 0: the root */
+	struct listing lists[LISTS];
+	char names[NAMES][256], path[2][TREEXER_PATH_MAX];
+	char log[LOG_LINES][LOG_LEN];
+	bool failed;
+	struct treepast past;
+};
+
+/* A line on stderr, with the last operations; the first time only. */
+void treexer_fail(struct treexer *x, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- treepast.c; all of it nothing without ops->cut ---- */
+void treepast_free(struct treexer *x);
+/* The model has changed, or may have; entries of @dir and (NONE: none) @dir2. */
+void treepast_changed(struct treexer *x, int dir, int dir2);
+/* All there is (@dir NONE), or the entries of @dir, is durable. */
+void treepast_synced(struct treexer *x, int dir);
+/* Now and then: cut the power, and see what is left. */
+void treepast_maybe_cut(struct treexer *x);
+
+#endif
