@@ -118,10 +118,11 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 }
 
 /*
- * A FALLOCATE says nothing of set-id bits, and with KILLPRIV_V2 the kernel does not clear them itself.  Who may keep
- * them it does not say either: root does.  Its copy of the mode must go, for it does not look again on its own account.
+ * FALLOCATE and COPY_FILE_RANGE say nothing of set-id bits, and with KILLPRIV_V2 the kernel does not clear them itself.
+ * Who may keep them it does not say either: root does.  Its copy of the mode must go, for it does not look again on
+ * its own account.
  */
-static int kill_priv_at_fallocate(fuse_req_t req, struct front *fr, fuse_ino_t ino)
+static int kill_priv(fuse_req_t req, struct front *fr, fuse_ino_t ino)
 {
 	struct vfs_cred cred;
 	struct vfs_attr a;
@@ -141,7 +142,7 @@ static int kill_priv_at_fallocate(fuse_req_t req, struct front *fr, fuse_ino_t i
 
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi)
 {
-	int err = kill_priv_at_fallocate(req, front_of(req), ino);
+	int err = kill_priv(req, front_of(req), ino);
 
 	if (err) {
 		reply_err(req, err);
@@ -154,9 +155,11 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, struct fuse_file_info *fi_in,
 			fuse_ino_t ino_out, off_t off_out, struct fuse_file_info *fi_out, size_t len, int flags)
 {
-	int64_t n = vfs_copy_file_range(front_of(req)->fs, file_of(fi_in), (uint64_t)off_in, file_of(fi_out),
-					(uint64_t)off_out, len, (unsigned int)flags);
+	int64_t n = kill_priv(req, front_of(req), ino_out);
 
+	if (!n)
+		n = vfs_copy_file_range(front_of(req)->fs, file_of(fi_in), (uint64_t)off_in, file_of(fi_out),
+					(uint64_t)off_out, len, (unsigned int)flags);
 	if (n < 0)
 		reply_err(req, (int)n);
 	else
@@ -224,5 +227,27 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse
 	}
 	*s = (struct seek){ .fr = fr, .req = req, .of = of, .off = off, .whence = whence };
 	work_init(&s->work, seek_work);
-	queue_work(fr->seekers, &s->work);
+	pthread_mutex_lock(&fr->seek_lock);
+	if (fr->seekers) {
+		queue_work(fr->seekers, &s->work);
+		s = NULL;
+	}
+	pthread_mutex_unlock(&fr->seek_lock);
+	if (!s)
+		return;
+	/* We are about to go; what is dirty has been written at the unmount, or will fail. */
+	tl_free(s);
+	seek_answer(fr, req, of, off, whence);
+}
+
+void seekers_stop(struct front *fr)
+{
+	struct workqueue *wq;
+
+	pthread_mutex_lock(&fr->seek_lock);
+	wq = fr->seekers;
+	fr->seekers = NULL;
+	pthread_mutex_unlock(&fr->seek_lock);
+	if (wq)
+		workqueue_destroy(wq);
 }

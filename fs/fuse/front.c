@@ -109,12 +109,10 @@ void front_close_fs(struct front *fr)
 		return;
 	/* From here on, whoever wants the image waits for us instead of giving up. */
 	bdev_set_serving(bdev, false);
+	seekers_stop(fr);
 	/* The receive buffers are the page cache's. */
 	if (fr->tr)
 		transport_stop(fr->tr);
-	if (fr->seekers)
-		workqueue_destroy(fr->seekers);
-	fr->seekers = NULL;
 	if (fs) {
 		open_table_close_all(fr);
 		fr->fs = NULL;
@@ -130,6 +128,7 @@ int front_init(struct front *fr, struct options *opts)
 	fr->opts = opts;
 	open_table_init(&fr->open);
 	pthread_mutex_init(&fr->status_lock, NULL);
+	pthread_mutex_init(&fr->seek_lock, NULL);
 	fr->event_fd = eventfd(0, EFD_CLOEXEC);
 	return fr->event_fd < 0 ? -errno : 0;
 }
@@ -137,6 +136,7 @@ int front_init(struct front *fr, struct options *opts)
 void front_exit(struct front *fr)
 {
 	tl_free(fr->status_text);
+	pthread_mutex_destroy(&fr->seek_lock);
 	pthread_mutex_destroy(&fr->status_lock);
 	if (fr->event_fd >= 0)
 		close(fr->event_fd);

@@ -39,11 +39,13 @@ struct front {
 	struct fuse_session *se;
 	struct transport *tr;
 	struct open_table open;
-	struct workqueue *seekers; /* for what must not block a transport thread, see file.c */
-	int close_err;		   /* what closing the file system said; negative errno */
-	int event_fd;		   /* main waits here: FRONT_EVENT_* */
-	bool setxattr_ext;	   /* SETXATTR has the long header */
-	bool killpriv;		   /* the kernel leaves clearing set-id bits to us */
+	pthread_mutex_t seek_lock;
+	struct workqueue
+		*seekers;  /* seek_lock; for what must not block a transport thread, see file.c; NULL: no more */
+	int close_err;	   /* what closing the file system said; negative errno */
+	int event_fd;	   /* main waits here: FRONT_EVENT_* */
+	bool setxattr_ext; /* SETXATTR has the long header */
+	bool killpriv;	   /* the kernel leaves clearing set-id bits to us */
 	pthread_mutex_t status_lock;
 	char *status_text; /* status_lock: for paging through, see ioctl.c */
 	size_t status_len;
@@ -119,6 +121,8 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, struct fuse_file_info *fi_in,
 			fuse_ino_t ino_out, off_t off_out, struct fuse_file_info *fi_out, size_t len, int flags);
 void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi);
+/* Before the transport stops: waits for those seeks that wait for it, and lets no more do so. */
+void seekers_stop(struct front *fr);
 
 /* xattr.c */
 void raw_setxattr(struct front *fr, const struct raw_request *rq);

@@ -255,6 +255,7 @@ static int run(struct daemon *d)
 		fprintf(stderr, "tallyfs: %s: cannot serve: %s\n", d->opts.source, strerror(-err));
 	else
 		serve(d);
+	seekers_stop(fr);
 	/* Here, for when DESTROY has closed everything and its thread is still on its way out. */
 	if (fr->tr)
 		transport_stop(fr->tr);

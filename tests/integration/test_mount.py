@@ -166,6 +166,36 @@ def signals(work, image, mnt):
             assert f.read() == data, f'data lost at signal {sig}'
 
 
+def seek_forever(path):
+    """In a child: write, and ask for holes, which makes the daemon have the kernel write; until it fails."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT)
+        while True:
+            for pos in range(0, 16 * M, 2 * M):
+                os.pwrite(fd, b'z' * M, pos)
+            os.lseek(fd, 0, os.SEEK_HOLE)
+    except OSError:
+        pass
+    finally:
+        os._exit(0)
+
+
+def signal_among_seeks(image, mnt):
+    """SIGTERM while seeks wait for the kernel's writes: the daemon serves these before it goes, or it would hang for ever."""
+    m = Mount(image, mnt)
+    children = [seek_forever(m / f'seek{k}') for k in range(4)]
+    time.sleep(1)
+    m.daemon.send_signal(signal.SIGTERM)
+    m.wait(30)
+    for pid in children:
+        os.waitpid(pid, 0)
+    assert not tally.mounted(mnt)
+    tally.fsck(image)
+
+
 def start_errors(work, image, mnt):
     with Mount(image, mnt):
         os.makedirs(f'{work}/other', exist_ok=True)
@@ -223,6 +253,7 @@ def test(work):
     tally.fsck(image)
     start_errors(work, image, mnt)
     signals(work, image, mnt)
+    signal_among_seeks(image, mnt)
     os.unlink(image)
     tally.mkfs(image, 256 * M)
     variants(image, mnt)
