@@ -167,6 +167,8 @@ int inode_finish_truncate(struct tfs_inode *i)
 	int err = 0;
 
 	if (atomic_load(&i->trunc_pending)) {
+		/* an attempt that failed may have left what was behind in memory, as good as new */
+		truncate_inode_pages(m, round_up_to(i->trunc_size, bs));
 		/* a copy of the EOF block with its tail zeroed goes first, if there is one to write */
 		if (filemap_range_busy(m, from, from + bs))
 			err = filemap_write_and_wait_range(m, from, from + bs);
@@ -217,14 +219,16 @@ static int shrink(struct tfs_inode *i, uint64_t size)
 		return err;
 	set_shrunk_size(i, size);
 	err = iomap_truncate_page(m, size, NULL, &tfs_iomap_ops);
-	if (err) {
-		/* nothing has changed, or the block is dirty with zeros and goes with the next attempt */
-		if (!filemap_range_busy(m, round_down_to(size, bs), round_up_to(size, bs))) {
-			atomic_store(&i->trunc_pending, false);
-			i_size_write(m, old);
-		}
+	/* the block is dirty, and goes with the next attempt */
+	if (err && filemap_range_busy(m, round_down_to(size, bs), round_up_to(size, bs)))
+		return err;
+	if (err && atomic_load(&i->trunc_pending)) {
+		/* nothing has changed */
+		atomic_store(&i->trunc_pending, false);
+		i_size_write(m, old);
 		return err;
 	}
+	/* all is well; or else the block has been written meanwhile, with a zeroed tail, and the truncation is done */
 	truncate_inode_pages(m, round_up_to(size, bs));
 	return inode_finish_truncate(i);
 }
