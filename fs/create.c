@@ -196,6 +196,7 @@ static int create(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode
 		  const struct vfs_cred *cred, int flags, struct vfs_attr *attr, struct vfs_file **f)
 {
 	struct inherited_acls acls;
+	struct vfs_file *file = NULL;
 	struct new_inode n = { .target = target, .target_len = target ? strlen(target) : 0, .acls = &acls };
 	bool inserted = false;
 	struct tfs_trans t;
@@ -211,8 +212,11 @@ static int create(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode
 		err = space_check_meta(fs);
 	if (err)
 		goto out;
+	/* all that can fail for want of memory comes first: what has a name is told of */
 	n.i = inode_alloc(fs);
-	if (!n.i) {
+	if (f)
+		file = tl_alloc(sizeof(*file));
+	if (!n.i || (f && !file)) {
 		err = -ENOMEM;
 		goto out;
 	}
@@ -225,13 +229,17 @@ static int create(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode
 	if (err)
 		goto out;
 	inserted = true;
-	if (f)
-		err = file_new(n.i, flags, f);
-	if (!err)
-		err = lookup_ref(fs, n.i->ino, 1);
-	if (!err)
-		inode_attr(n.i, attr);
+	err = lookup_ref(fs, n.i->ino, 1);
+	if (err)
+		goto out;
+	inode_attr(n.i, attr);
+	if (f) {
+		file_init(file, n.i, flags);
+		*f = file;
+		file = NULL;
+	}
 out:
+	tl_free(file);
 	if (inserted)
 		inode_put(n.i);
 	else if (n.i)

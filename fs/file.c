@@ -8,19 +8,12 @@
 #include "fs/inode.h"
 #include "fs/journal.h"
 
-int file_new(struct tfs_inode *i, int flags, struct vfs_file **out)
+void file_init(struct vfs_file *f, struct tfs_inode *i, int flags)
 {
-	struct vfs_file *f = tl_zalloc(sizeof(*f));
-
-	if (!f)
-		return -ENOMEM;
 	inode_hold(i);
-	f->inode = i;
-	f->flags = flags;
+	*f = (struct vfs_file){ .inode = i, .flags = flags };
 	if (inode_is_reg(i))
 		f->wb_err = mapping_sample_error(&i->mapping);
-	*out = f;
-	return 0;
 }
 
 int vfs_open(struct tfs_fs *fs, uint64_t ino, int flags, struct vfs_file **f)
@@ -34,8 +27,11 @@ int vfs_open(struct tfs_fs *fs, uint64_t ino, int flags, struct vfs_file **f)
 		err = -EISDIR;
 	else if ((flags & O_ACCMODE) != O_RDONLY)
 		err = vfs_writable(fs);
-	if (!err)
-		err = file_new(i, flags, f);
+	*f = err ? NULL : tl_alloc(sizeof(**f));
+	if (*f)
+		file_init(*f, i, flags);
+	else if (!err)
+		err = -ENOMEM;
 	inode_put(i);
 	return err;
 }

@@ -197,7 +197,8 @@ int inode_remove_extents(struct tfs_inode *i, uint64_t from, uint64_t to);
 int inode_finish_intent(struct tfs_inode *i, uint64_t from);
 
 /* ---- fs/file.c ---- */
-int file_new(struct tfs_inode *i, int flags, struct vfs_file **out);
+/* An open file, in memory the caller has (tl_alloc); takes a reference on @i. */
+void file_init(struct vfs_file *f, struct tfs_inode *i, int flags);
 
 /* ---- fs/attr.c ---- */
 /* 0, -EROFS, or what shut the file system down. */

@@ -21,20 +21,17 @@ void open_table_init(struct open_table *t)
 	}
 }
 
-static struct open_file *table_add(struct front *fr, uint64_t ino, int flags, struct vfs_file *f)
+/* @of: memory, got before anything happened that an open that fails could not take back. */
+static void table_add(struct front *fr, struct open_file *of, uint64_t ino, int flags, struct vfs_file *f)
 {
 	struct open_bucket *b = bucket_of(fr, ino);
-	struct open_file *of = tl_alloc(sizeof(*of));
 
-	if (!of)
-		return NULL;
 	of->ino = ino;
 	of->writable = (flags & O_ACCMODE) != O_RDONLY;
 	of->f = f;
 	pthread_mutex_lock(&b->lock);
 	list_add_tail(&of->link, &b->files);
 	pthread_mutex_unlock(&b->lock);
-	return of;
 }
 
 static void table_release(struct front *fr, struct open_file *of)
@@ -119,12 +116,13 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct front *fr = front_of(req);
 	const struct fuse_open_in *in = transport_current()->arg;
 	bool kill = fr->killpriv && (in->open_flags & FUSE_OPEN_KILL_SUIDGID);
+	struct open_file *of = tl_alloc(sizeof(*of));
 	struct fuse_open_out out;
-	struct open_file *of;
 	struct vfs_file *f;
-	int err;
+	int err = of ? 0 : -ENOMEM;
 
-	err = vfs_open(fr->fs, ino, flags_for_vfs(fr, fi->flags) & ~O_TRUNC, &f);
+	if (!err)
+		err = vfs_open(fr->fs, ino, flags_for_vfs(fr, fi->flags) & ~O_TRUNC, &f);
 	if (err)
 		goto fail;
 	if (fi->flags & O_TRUNC) {
@@ -132,11 +130,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		if (err)
 			goto fail_release;
 	}
-	of = table_add(fr, ino, fi->flags, f);
-	if (!of) {
-		err = -ENOMEM;
-		goto fail_release;
-	}
+	table_add(fr, of, ino, fi->flags, f);
 	fill_open(fr, of, &out);
 	if (transport_reply_data(req, &out, sizeof(out)) == -ENOENT)
 		table_release(fr, of);
@@ -144,6 +138,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 fail_release:
 	vfs_release(fr->fs, f);
 fail:
+	tl_free(of);
 	reply_err(req, err);
 }
 
@@ -152,19 +147,13 @@ struct created {
 	struct fuse_open_out open;
 };
 
-/* An inode just made (or found) and opened becomes an open file and its answer. */
-static int finish_create(struct front *fr, const struct vfs_attr *a, struct vfs_file *f, int flags, struct created *out,
-			 struct open_file **of)
+/* An inode just made and opened becomes an open file and its answer. */
+static void finish_create(struct front *fr, const struct vfs_attr *a, struct vfs_file *f, int flags,
+			  struct created *out, struct open_file *of)
 {
-	*of = table_add(fr, a->ino, flags, f);
-	if (!*of) {
-		vfs_release(fr->fs, f);
-		vfs_forget(fr->fs, a->ino, 1);
-		return -ENOMEM;
-	}
+	table_add(fr, of, a->ino, flags, f);
 	fill_entry(fr, a, &out->entry);
-	fill_open(fr, *of, &out->open);
-	return 0;
+	fill_open(fr, of, &out->open);
 }
 
 static void undo_create(struct front *fr, struct open_file *of)
@@ -175,53 +164,30 @@ static void undo_create(struct front *fr, struct open_file *of)
 	vfs_forget(fr->fs, ino, 1);
 }
 
-/* The name came into being between the kernel's look and our making it. */
-static int open_existing(fuse_req_t req, struct front *fr, uint64_t dir, const char *name, int flags,
-			 struct vfs_attr *a, struct vfs_file **f)
-{
-	int err = vfs_lookup(fr->fs, dir, name, a);
-
-	if (err)
-		return err;
-	if ((a->mode & S_IFMT) != S_IFREG) {
-		err = -EEXIST;
-		goto out;
-	}
-	err = vfs_open(fr->fs, a->ino, flags_for_vfs(fr, flags) & ~O_TRUNC, f);
-	if (err)
-		goto out;
-	if (flags & O_TRUNC) {
-		err = truncate_at_open(req, fr, a->ino, true);
-		if (!err)
-			err = vfs_getattr(fr->fs, a->ino, a);
-		if (err)
-			vfs_release(fr->fs, *f);
-	}
-out:
-	if (err)
-		vfs_forget(fr->fs, a->ino, 1);
-	return err;
-}
-
 void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
 	struct front *fr = front_of(req);
+	struct open_file *of = tl_alloc(sizeof(*of));
 	struct created out;
-	struct open_file *of;
 	struct vfs_cred cred;
 	struct vfs_attr a;
 	struct vfs_file *f;
-	int err;
+	int err = of ? 0 : -ENOMEM;
 
 	fill_cred(req, &cred);
-	err = vfs_create(fr->fs, dir, name, mode, &cred, flags_for_vfs(fr, fi->flags) & ~O_TRUNC, &a, &f);
-	if (err == -EEXIST && !(fi->flags & O_EXCL))
-		err = open_existing(req, fr, dir, name, fi->flags, &a, &f);
 	if (!err)
-		err = finish_create(fr, &a, f, fi->flags, &out, &of);
-	if (err)
-		reply_err(req, err);
-	else if (transport_reply_data(req, &out, sizeof(out)) == -ENOENT)
+		err = vfs_create(fr->fs, dir, name, mode, &cred, flags_for_vfs(fr, fi->flags) & ~O_TRUNC, &a, &f);
+	if (err) {
+		tl_free(of);
+		/*
+		 * The kernel believes that there is no such name.  Opening what there is would be without its leave
+		 * (default_permissions): it is to look again, and to ask for an open.
+		 */
+		reply_err(req, err == -EEXIST && !(fi->flags & O_EXCL) ? -ESTALE : err);
+		return;
+	}
+	finish_create(fr, &a, f, fi->flags, &out, of);
+	if (transport_reply_data(req, &out, sizeof(out)) == -ENOENT)
 		undo_create(fr, of);
 }
 
@@ -229,21 +195,25 @@ void raw_tmpfile(struct front *fr, const struct raw_request *rq)
 {
 	const struct fuse_create_in *in = rq->arg;
 	struct vfs_cred cred = { .uid = rq->hdr->uid, .gid = rq->hdr->gid };
+	struct open_file *of = tl_alloc(sizeof(*of));
 	struct created out;
-	struct open_file *of;
 	struct vfs_attr a;
 	struct vfs_file *f;
-	int err = -EINVAL;
+	int err = of ? 0 : -ENOMEM;
 
-	if (rq->arg_len >= sizeof(*in)) {
+	if (!err && rq->arg_len < sizeof(*in))
+		err = -EINVAL;
+	if (!err) {
 		cred.umask = in->umask;
 		err = vfs_tmpfile(fr->fs, rq->hdr->nodeid, in->mode, &cred, flags_for_vfs(fr, (int)in->flags), &a, &f);
 	}
-	if (!err)
-		err = finish_create(fr, &a, f, (int)in->flags, &out, &of);
-	if (err)
+	if (err) {
+		tl_free(of);
 		transport_reply(-err, NULL, 0);
-	else if (transport_reply(0, &out, sizeof(out)) == -ENOENT)
+		return;
+	}
+	finish_create(fr, &a, f, (int)in->flags, &out, of);
+	if (transport_reply(0, &out, sizeof(out)) == -ENOENT)
 		undo_create(fr, of);
 }
 

@@ -170,6 +170,12 @@ def privileges(m):
         os.posix_fallocate(fd, 0, 100)
         os.close(fd)
 
+    def copy_range():
+        fd, source = os.open(path, os.O_WRONLY), os.open(m / 'source', os.O_RDONLY)
+        assert os.copy_file_range(source, fd, 5000) == 5000
+        os.close(fd)
+        os.close(source)
+
     def check(what, who, before, after, keeps_cap=False):
         if os.path.exists(path):
             os.unlink(path)
@@ -183,7 +189,8 @@ def privileges(m):
         assert mode(path) == after, f'{name}: {mode(path):o}, not {after:o}'
         assert ('security.capability' in os.listxattr(path)) == keeps_cap, f'{name}: capabilities'
 
-    for what in (write, lambda: write(os.O_APPEND), lambda: write(os.O_TRUNC), cut, fallocate):
+    touch(m / 'source', b's' * 5000)
+    for what in (write, lambda: write(os.O_APPEND), lambda: write(os.O_TRUNC), cut, fallocate, copy_range):
         check(what, USER, 0o6777, 0o777)
         check(what, USER, 0o2767, 0o2767)            # without group execution it is no privilege
         check(what, 0, 0o6777, 0o6777)
