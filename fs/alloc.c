@@ -31,6 +31,7 @@ int alloc_init(struct tfs_fs *fs)
 	pthread_cond_init(&a->freed, NULL);
 	INIT_LIST_HEAD(&a->lru);
 	a->open_groups = fs->cnt.groups_init;
+	a->init_groups = fs->cnt.groups_init;
 	a->free = fs->cnt.free_blocks;
 	a->slots = fs->cnt.free_slots;
 	fs->alloc = a;

@@ -15,14 +15,19 @@
 #include "fs/buffer.h"
 
 /* ---- promises (rule 6).  No meta_lock held; may wait for commits. ---- */
+enum space_use {
+	SPACE_NEW,	 /* blocks that the file has not got: the users' part */
+	SPACE_OVERWRITE, /* they replace mapped, unshared ones: all of the hidden pool, waits instead of failing */
+	SPACE_TRUNCATE,	 /* the new EOF block of a file that shrinks, where none goes free for it: half of the pool */
+};
+
 /*
  * Promise space for @blocks blocks of file data, each to be given back
  * (space_unreserve), or used up by the extent written (alloc_data's claim takes
- * over).  @overwrite: the blocks replace mapped, unshared ones: served from the hidden
- * pool, waits for commits instead of failing; many blocks at once may be refused where
- * one would be waited for.  -ENOSPC only after a forced commit freed nothing.
+ * over).  From the pool many blocks at once may be refused where one would be
+ * waited for.  -ENOSPC only after a forced commit freed nothing.
  */
-int space_reserve(struct tfs_fs *fs, uint64_t blocks, bool overwrite);
+int space_reserve(struct tfs_fs *fs, uint64_t blocks, enum space_use use);
 void space_unreserve(struct tfs_fs *fs, uint64_t blocks);
 /*
  * The same for blocks that are dirty already, because writing them has failed: never refused, never waits.
@@ -98,6 +103,11 @@ int group_seal(struct tfs_trans *t, struct list_head *tx_bufs);
 
 /* Make sure @group has a header (first use of an uninitialised group).  Write section. */
 int group_init(struct tfs_trans *t, uint64_t group);
+/*
+ * Headers for all groups up to @group, in as many sections of its own as it takes: claims may be far ahead of what is
+ * in use, and whichever of them is committed first would have to make all headers at once.  No meta_lock held.
+ */
+int group_open(struct tfs_fs *fs, uint64_t group);
 
 struct tfs_space_stats {
 	uint64_t free_blocks, claimed, reserved, pending_free, hidden_pool, enospc_commits;

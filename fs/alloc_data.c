@@ -266,6 +266,7 @@ int alloc_data(struct tfs_fs *fs, uint64_t goal, uint64_t want, uint64_t *start,
 	struct search s = { .fs = fs, .a = fs->alloc };
 	uint64_t seq = alloc_trim_seq(fs);
 	bool found = false;
+	int err;
 
 	if (!want)
 		return -EINVAL;
@@ -278,6 +279,11 @@ int alloc_data(struct tfs_fs *fs, uint64_t goal, uint64_t want, uint64_t *start,
 		} while (!found && alloc_trim_wait(fs, &seq));
 	if (!found)
 		return s.err ? s.err : -ENOSPC;
+	err = group_open(fs, tfs_group_of(&fs->geom, s.start));
+	if (err) {
+		alloc_cancel(fs, s.start, s.got, true);
+		return err;
+	}
 	*start = s.start;
 	*got = s.got;
 	return 0;

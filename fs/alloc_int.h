@@ -33,6 +33,7 @@ struct tfs_alloc {
 	struct list_head lru;
 	unsigned int nr_loaded;
 	_Atomic uint64_t open_groups; /* groups below this are in use or about to be */
+	_Atomic uint64_t init_groups; /* cnt.groups_init, for a look without meta_lock */
 	uint64_t stream;	      /* block: where data without a goal goes next */
 	uint64_t node_group;	      /* where the last node was put */
 	/* totals of the claim view, in blocks (slots: in nodes) */

@@ -146,7 +146,7 @@ static int fill_hole(struct tfs_inode *i, uint64_t fblk, uint64_t n, uint64_t go
 
 	if (n > fs->geom.blocks_per_group)
 		n = fs->geom.blocks_per_group;
-	err = space_reserve(fs, n, false);
+	err = space_reserve(fs, n, SPACE_NEW);
 	if (err)
 		return err;
 	err = alloc_data(fs, goal, n, &start, got);

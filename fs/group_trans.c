@@ -16,6 +16,7 @@ static int new_header(struct tfs_trans *t, uint64_t group)
 	group_fresh_header(&fs->geom, fs->seed, group, buf_data(b));
 	buf_put(b);
 	fs->cnt.groups_init = group + 1;
+	atomic_store(&fs->alloc->init_groups, group + 1);
 	fs->super_dirty = true;
 	return 0;
 }
@@ -41,6 +42,34 @@ int group_init(struct tfs_trans *t, uint64_t group)
 	group_fresh_bitmap(&fs->geom, group, buf_data(b));
 	buf_put(b);
 	return 0;
+}
+
+#define HEADERS_AT_ONCE 8u
+#define HEADER_CREDITS (sizeof(struct tfs_group) + 512) /* its image in the log, and what goes with it */
+
+static int open_some(struct tfs_trans *t, uint64_t group)
+{
+	unsigned int n;
+	int err = 0;
+
+	for (n = 0; !err && n < HEADERS_AT_ONCE && t->fs->cnt.groups_init <= group; n++)
+		err = new_header(t, t->fs->cnt.groups_init);
+	return err;
+}
+
+int group_open(struct tfs_fs *fs, uint64_t group)
+{
+	struct tfs_trans t;
+	int err = 0;
+
+	while (!err && atomic_load(&fs->alloc->init_groups) <= group) {
+		do {
+			err = trans_begin(&t, fs, HEADERS_AT_ONCE * HEADER_CREDITS);
+			if (!err)
+				err = open_some(&t, group);
+		} while (trans_again(&t, &err));
+	}
+	return err;
 }
 
 /* Which vouch of its group's header speaks for @b. */

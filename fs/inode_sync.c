@@ -103,21 +103,31 @@ static bool item_lags(struct tfs_inode *i, bool size_only)
 	       (inode_is_reg(i) && atomic_load(&i->d_size) != i_size_read(&i->mapping));
 }
 
-int inode_flush(struct tfs_inode *i, bool size_only)
+/*
+ * Off the list of dirty ones, unless something has changed again.  Not before it is written: whoever syncs everything
+ * goes by the list, and would not wait for a thread that is just about to write this one.
+ */
+static void unlist(struct tfs_inode *i)
 {
 	struct tfs_icache *ic = i->fs->icache;
+
+	pthread_mutex_lock(&ic->lock);
+	if (!atomic_load(&i->stale))
+		list_del_init(&i->dirty);
+	pthread_mutex_unlock(&ic->lock);
+}
+
+int inode_flush(struct tfs_inode *i, bool size_only)
+{
 	struct tfs_trans t;
 	uint64_t size = 0;
 	int err;
 
-	if (!size_only) {
-		pthread_mutex_lock(&ic->lock);
-		list_del_init(&i->dirty);
-		pthread_mutex_unlock(&ic->lock);
-	}
-	/* not on the list only means that somebody is about to write it, or has */
-	if (!item_lags(i, size_only))
+	if (!item_lags(i, size_only)) {
+		if (!size_only)
+			unlist(i);
 		return 0;
+	}
 	if (inode_is_reg(i)) {
 		/* a writer dirties first and moves the size after: size read first, then nothing dirty, means all of it
 		 * is written */
@@ -132,6 +142,8 @@ int inode_flush(struct tfs_inode *i, bool size_only)
 	} while (trans_again(&t, &err));
 	if (err)
 		inode_mark_dirty(i);
+	else if (!size_only)
+		unlist(i);
 	return err;
 }
 

@@ -199,27 +199,38 @@ static bool stays_inline(struct tfs_inode *i, uint64_t end)
  * @n promises.  Where shared blocks get their own, each may cut an extent in three and its reference
  * count too, which no other promise has room for: more than the blocks must be free.
  */
-static int promise_blocks(struct tfs_fs *fs, uint64_t n, bool overwrite, bool shared)
+static int promise_blocks(struct tfs_fs *fs, uint64_t n, enum space_use use, bool shared)
 {
-	int err = space_reserve(fs, shared ? 2 * n : n, overwrite);
+	int err = space_reserve(fs, shared ? 2 * n : n, use);
 
 	if (!err && shared)
 		space_unreserve(fs, n);
 	return err;
 }
 
+/* What the blocks of a mapping for writing are to the space.  @end: bytes, where the file may end then. */
+static enum space_use use_of(struct tfs_inode *i, uint64_t end, unsigned int flags, const struct iomap *iomap)
+{
+	bool shared = iomap->flags & IOMAP_F_SHARED;
+
+	if ((iomap->type == IOMAP_MAPPED && !shared) || iomap->type == IOMAP_UNWRITTEN ||
+	    (iomap->type == IOMAP_INLINE && stays_inline(i, flags & IOMAP_ZERO ? 0 : end)))
+		return SPACE_OVERWRITE;
+	/* who shrinks a file is about to make room: the block of the new end may take some */
+	return flags & IOMAP_ZERO && atomic_load(&i->trunc_pending) ? SPACE_TRUNCATE : SPACE_NEW;
+}
+
 /* Promise space for every block of the mapping; a shorter mapping when not all can be had. */
-static int promise(struct tfs_inode *i, uint64_t pos, uint64_t length, struct iomap *iomap)
+static int promise(struct tfs_inode *i, uint64_t end, unsigned int flags, struct iomap *iomap)
 {
 	unsigned int bits = i->fs->geom.blkbits;
 	uint64_t n = iomap->length >> bits;
 	bool shared = iomap->flags & IOMAP_F_SHARED;
-	bool overwrite = (iomap->type == IOMAP_MAPPED && !shared) || iomap->type == IOMAP_UNWRITTEN ||
-			 (iomap->type == IOMAP_INLINE && stays_inline(i, pos + length));
+	enum space_use use = use_of(i, end, flags, iomap);
 	int err;
 
 	for (;;) {
-		err = promise_blocks(i->fs, n, overwrite, shared);
+		err = promise_blocks(i->fs, n, use, shared);
 		if (err != -ENOSPC || n == 1)
 			break;
 		n = (n + 1) / 2;
@@ -252,7 +263,7 @@ static int map_for_write(struct tfs_inode *i, uint64_t pos, uint64_t length, uns
 		return 0;
 	if (iomap->length >> m->blkbits > MAP_MAX_BLOCKS)
 		iomap->length = (uint64_t)MAP_MAX_BLOCKS << m->blkbits;
-	return promise(i, pos, length, iomap);
+	return promise(i, pos + length, flags, iomap);
 }
 
 static int tfs_iomap_begin(struct address_space *m, uint64_t pos, uint64_t length, unsigned int flags,

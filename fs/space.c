@@ -47,11 +47,15 @@ uint64_t space_slot_reserve(const struct tfs_fs *fs)
 	return tree_need(fs, 0) / fs->geom.node_blocks;
 }
 
-/* Would @blocks more be covered?  alloc->lock held. */
-static bool fits(const struct tfs_fs *fs, uint64_t blocks, bool overwrite)
+/*
+ * Would @blocks more be covered?  alloc->lock held.  Truncation leaves a part of the pool: overwriting gives back
+ * what it takes, a truncation of shared blocks does not.
+ */
+static bool fits(const struct tfs_fs *fs, uint64_t blocks, enum space_use use)
 {
 	const struct tfs_alloc *a = fs->alloc;
-	uint64_t need = a->reserved + tree_need(fs, blocks) + (overwrite ? 0 : a->dirty_pool);
+	uint64_t keep = use == SPACE_NEW ? a->dirty_pool : use == SPACE_TRUNCATE ? a->dirty_pool / 2 : 0;
+	uint64_t need = a->reserved + tree_need(fs, blocks) + keep;
 
 	return alloc_total_free(a) >= need && alloc_total_free(a) - need >= blocks;
 }
@@ -102,7 +106,7 @@ static unsigned int max_waits(uint64_t blocks)
 	return blocks == 1 ? OVERWRITE_WAITS : 1;
 }
 
-int space_reserve(struct tfs_fs *fs, uint64_t blocks, bool overwrite)
+int space_reserve(struct tfs_fs *fs, uint64_t blocks, enum space_use use)
 {
 	struct tfs_alloc *a = fs->alloc;
 	unsigned int waits = 0;
@@ -110,15 +114,15 @@ int space_reserve(struct tfs_fs *fs, uint64_t blocks, bool overwrite)
 	int err = 0;
 
 	pthread_mutex_lock(&a->lock);
-	while (!fits(fs, blocks, overwrite)) {
+	while (!fits(fs, blocks, use)) {
 		err = force_commit(fs, &freed);
-		if (err || fits(fs, blocks, overwrite))
+		if (err || fits(fs, blocks, use))
 			break;
 		if (freed) {
 			waits = 0;
 			continue;
 		}
-		if (!overwrite || !more_to_come(fs) || ++waits > max_waits(blocks)) {
+		if (use == SPACE_NEW || !more_to_come(fs) || ++waits > max_waits(blocks)) {
 			err = -ENOSPC;
 			break;
 		}
@@ -160,7 +164,7 @@ int space_check_meta(struct tfs_fs *fs)
 
 	pthread_mutex_lock(&a->lock);
 	for (;;) {
-		ok = fits(fs, META_NODES * fs->geom.node_blocks, false) &&
+		ok = fits(fs, META_NODES * fs->geom.node_blocks, SPACE_NEW) &&
 		     alloc_total_slots(a) >= space_slot_reserve(fs) + META_NODES;
 		if (ok || err || !freed)
 			break;

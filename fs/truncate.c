@@ -209,6 +209,32 @@ static void set_shrunk_size(struct tfs_inode *i, uint64_t size)
 	}
 }
 
+/*
+ * The tail could not be zeroed.  If the EOF block is clean, nothing has changed and the file gets its size @old back.
+ * If it is dirty, writing it back zeroes the tail as well, in the cache too; and the flusher may have done so already,
+ * and with that truncated the file: then there is no way back, and none is needed.
+ */
+static bool take_back_size(struct tfs_inode *i, uint64_t size, uint64_t old)
+{
+	struct address_space *m = &i->mapping;
+	uint64_t from = round_down_to(size, i->fs->geom.block_size);
+	struct folio *f = filemap_lock_folio(m, size >> m->folio_shift);
+	bool back;
+
+	if (f)
+		folio_wait_writeback(f);
+	back = atomic_load(&i->trunc_pending) && !filemap_range_busy(m, from, from + i->fs->geom.block_size);
+	if (back) {
+		atomic_store(&i->trunc_pending, false);
+		i_size_write(m, old);
+	}
+	if (f) {
+		folio_unlock(f);
+		folio_put(f);
+	}
+	return back;
+}
+
 static int shrink(struct tfs_inode *i, uint64_t size)
 {
 	struct address_space *m = &i->mapping;
@@ -219,16 +245,8 @@ static int shrink(struct tfs_inode *i, uint64_t size)
 		return err;
 	set_shrunk_size(i, size);
 	err = iomap_truncate_page(m, size, NULL, &tfs_iomap_ops);
-	/* the block is dirty, and goes with the next attempt */
-	if (err && filemap_range_busy(m, round_down_to(size, bs), round_up_to(size, bs)))
+	if (err && take_back_size(i, size, old))
 		return err;
-	if (err && atomic_load(&i->trunc_pending)) {
-		/* nothing has changed */
-		atomic_store(&i->trunc_pending, false);
-		i_size_write(m, old);
-		return err;
-	}
-	/* all is well; or else the block has been written meanwhile, with a zeroed tail, and the truncation is done */
 	truncate_inode_pages(m, round_up_to(size, bs));
 	return inode_finish_truncate(i);
 }

@@ -334,7 +334,7 @@ static void try_to_get_it(uint64_t off, uint64_t len)
 	uint64_t start, got, first = off / bs, end = first + len / bs;
 
 	FX_IS(fx_stat(&fx, "space", "free_blocks"), free_before);
-	FX_OK(space_reserve(fx.fs, 200, false));
+	FX_OK(space_reserve(fx.fs, 200, SPACE_NEW));
 	FX_OK(alloc_data(fx.fs, first, 200, &start, &got));
 	cr_assert(start >= end || start + got <= first, "held blocks were handed out");
 	alloc_cancel(fx.fs, start, got, true);

@@ -147,3 +147,34 @@ Test(inode, fsync_beside_a_flush)
 	cr_assert_geq(journal_durable_txid(fx.fs), atomic_load(&f->inode->txid));
 	fx_close(&fx, f);
 }
+
+static void *second_flush_thread(void *arg)
+{
+	flush_thread(arg);
+	atomic_store(&synced, true);
+	return NULL;
+}
+
+/* Nor does whoever syncs everything. */
+Test(inode, sync_beside_a_flush)
+{
+	pthread_t first, second;
+	struct tfs_trans t;
+	struct vfs_file *f;
+	int err = 0;
+
+	fx_file(&fx, "a", &f);
+	FX_OK(vfs_sync(fx.fs));
+	inode_mark_dirty(f->inode);
+	FX_OK(trans_begin(&t, fx.fs, TRANS_CREDITS(fx.fs)));
+	FX_OK(pthread_create(&first, NULL, flush_thread, NULL));
+	usleep(100000);
+	FX_OK(pthread_create(&second, NULL, second_flush_thread, NULL));
+	usleep(100000);
+	cr_assert(!atomic_load(&synced));
+	cr_assert(!trans_again(&t, &err));
+	pthread_join(first, NULL);
+	pthread_join(second, NULL);
+	cr_assert(list_empty(&f->inode->dirty));
+	fx_close(&fx, f);
+}

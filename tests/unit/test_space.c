@@ -47,7 +47,7 @@ static int write_some(struct filler *f, uint64_t n)
 {
 	struct change c = { 0 };
 	uint64_t left = n;
-	int err = space_reserve(f->fs, n, false);
+	int err = space_reserve(f->fs, n, SPACE_NEW);
 
 	if (err)
 		return err;
@@ -67,7 +67,7 @@ static int rewrite(struct filler *f, unsigned int i)
 {
 	struct change c = { .del = f->run[i].start, .del_n = f->run[i].n };
 	uint64_t n = f->run[i].n;
-	int err = space_reserve(f->fs, n, true);
+	int err = space_reserve(f->fs, n, SPACE_OVERWRITE);
 
 	if (err)
 		return err;
@@ -116,7 +116,7 @@ static void check_full(const struct tfs_format_opts *o, uint64_t bytes)
 		      (unsigned long)total);
 	cr_assert_leq(avail, 1);
 	cr_assert_gt(free_blocks, 0);
-	cr_assert_eq(space_reserve(f->fs, 1, false), -ENOSPC);
+	cr_assert_eq(space_reserve(f->fs, 1, SPACE_NEW), -ENOSPC);
 	/* full, but overwriting goes on for as long as one likes */
 	for (i = 0; i < 1500; i++)
 		cr_assert_eq(rewrite(f, (unsigned int)(test_rand(&rng) % f->nr)), 0, "overwrite %u", i);
@@ -183,7 +183,7 @@ Test(space, namespace_operations_stop_early)
 	}
 	/* the blocks are not free before the commit that the check forces */
 	cr_assert_eq(space_check_meta(f->fs), 0);
-	cr_assert_eq(space_reserve(f->fs, 10, false), 0);
+	cr_assert_eq(space_reserve(f->fs, 10, SPACE_NEW), 0);
 	space_unreserve(f->fs, 10);
 	drop(f);
 }
@@ -212,7 +212,7 @@ Test(space, cancel_gives_back)
 	uint64_t start, got;
 
 	space_get_stats(fs, &a);
-	cr_assert_eq(space_reserve(fs, 20, false), 0);
+	cr_assert_eq(space_reserve(fs, 20, SPACE_NEW), 0);
 	cr_assert_eq(alloc_data(fs, 0, 20, &start, &got), 0);
 	alloc_cancel(fs, start, got, true);
 	space_get_stats(fs, &b);

@@ -3,6 +3,8 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/falloc.h>
+#include <string.h>
+#include "fs/inode.h"
 #include "tests/lib/fsfix.h"
 
 static struct fsfix fx;
@@ -128,6 +130,123 @@ Test(truncate, errors)
 	a.size = 0;
 	cr_assert_eq(vfs_setattr(fx.fs, d.ino, VFS_SET_SIZE, &a, &fx_root, &a), -EISDIR);
 	vfs_forget(fx.fs, d.ino, 1);
+}
+
+/* All the space that there is for users, in the file "fill". */
+static void fill_up(void)
+{
+	static char junk[65536];
+	struct vfs_file *f;
+	uint64_t pos = 0, before;
+
+	fx_file(&fx, "fill", &f);
+	memset(junk, 0x5a, sizeof(junk));
+	do {
+		before = pos;
+		for (size_t chunk = sizeof(junk); chunk >= fx.fs->geom.block_size;) {
+			int64_t n = vfs_pwrite(fx.fs, f, junk, chunk, pos);
+
+			if (n == -ENOSPC)
+				chunk /= 2;
+			else
+				pos += (uint64_t)n;
+		}
+		/* what is written needs less than what has been promised */
+		FX_OK(vfs_fsync(fx.fs, f, false));
+	} while (pos > before);
+	fx_close(&fx, f);
+}
+
+Test(truncate, needs_no_space)
+{
+	struct vfs_file *a, *b, *in, *fresh;
+
+	fx_file(&fx, "a", &a);
+	fx_file(&fx, "b", &b);
+	fx_file(&fx, "inline", &in);
+	fx_file(&fx, "fresh", &fresh);
+	fx_write(&fx, a, 0, 100000, 1);
+	FX_IS(vfs_copy_file_range(fx.fs, a, 0, b, 0, 100000, 0), 100000);
+	fx_write(&fx, in, 0, 400, 2);
+	FX_OK(vfs_fsync(fx.fs, in, false));
+	fx_write(&fx, fresh, 0, 400, 3);
+	fill_up();
+	FX_IS(vfs_pwrite(fx.fs, b, "x", 1, 0), -ENOSPC);
+	/* each takes a new block for its end, and none goes free */
+	for (uint64_t size = 99999; size > 50000; size -= 5000)
+		fx_set_size(&fx, b, size);
+	fx_set_size(&fx, in, 399);
+	fx_set_size(&fx, fresh, 399);
+	fx_expect(&fx, a, 0, 100000, 1);
+	fx_expect(&fx, b, 0, 54999, 1);
+	fx_close(&fx, b);
+	fx_close(&fx, fresh);
+	fx_close(&fx, in);
+	a = reopen(a, true);
+	fx_expect(&fx, a, 0, 100000, 1);
+	b = fx_open(&fx, "b");
+	in = fx_open(&fx, "inline");
+	FX_IS(fx_size_of(&fx, in), 399);
+	fx_expect(&fx, in, 0, 399, 2);
+	/* and what was hidden for overwriting is there still */
+	fx_write(&fx, a, 60000, 40000, 4);
+	FX_OK(vfs_fsync(fx.fs, a, false));
+	fx_close(&fx, a);
+	fx_close(&fx, b);
+	fx_close(&fx, in);
+}
+
+/*
+ * Memory runs out somewhere in a truncation of dirty or clean data: the file has the old size or the new one, and
+ * never old bytes behind it.
+ */
+static void without_memory(bool dirty)
+{
+	struct vfs_attr a = { .size = 50001 }, got;
+	bool failed = true;
+	struct vfs_file *f;
+	int err;
+
+	fx_file(&fx, "a", &f);
+	for (uint64_t n = 1; failed; n++) {
+		fx_write(&fx, f, 0, 100000, n);
+		if (!dirty)
+			FX_OK(vfs_fsync(fx.fs, f, false));
+		if (!dirty && n % 2)
+			FX_OK(invalidate_inode_pages_range(&f->inode->mapping, 0, UINT64_MAX));
+		tl_alloc_fail_nth(n);
+		err = vfs_setattr(fx.fs, f->inode->ino, VFS_SET_SIZE, &a, &fx_root, &got);
+		failed = tl_alloc_count() >= n;
+		tl_alloc_fail_nth(0);
+		FX_CHECK(!err || err == -ENOMEM);
+		if (vfs_writable(fx.fs)) { /* a commit could not be made */
+			f = reopen(f, true);
+			continue;
+		}
+		fx_expect(&fx, f, 0, fx_size_of(&fx, f), n);
+		fx_check_live(&fx);
+		if (err && fx_size_of(&fx, f) == 100000)
+			continue;
+		FX_IS(fx_size_of(&fx, f), 50001);
+		fx_set_size(&fx, f, 100000);
+		fx_expect(&fx, f, 0, 50001, n);
+		fx_expect_zero(&fx, f, 50001, 49999);
+		vfs_fsync(fx.fs, f, false); /* hears of writeback that has failed; once */
+	}
+	f = reopen(f, false);
+	fx_expect_zero(&fx, f, 50001, 49999);
+	cr_assert_eq(fx_stat(&fx, "space", "reserved"), 0);
+	fx_close(&fx, f);
+}
+
+Test(truncate, of_dirty_data_without_memory)
+{
+	without_memory(true);
+}
+
+Test(truncate, of_clean_data_without_memory)
+{
+	without_memory(false);
 }
 
 /* ---- fallocate ---- */
