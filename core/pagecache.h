@@ -146,6 +146,11 @@ void pagecache_stop(struct pagecache *pc);
 struct seg_pool *pagecache_segs(struct pagecache *pc);
 /* Drop clean folios until at most @target bytes are held (0: all that can go).  Returns bytes freed. */
 uint64_t pagecache_shrink(struct pagecache *pc, uint64_t target);
+/*
+ * Drop the clean folios that lie in bytes [start, end) up to the last whole one: their reader has them, and keeps a
+ * copy of its own.  Does not wait: what is in use stays.
+ */
+void pagecache_drop_behind(struct address_space *m, uint64_t start, uint64_t end);
 /* Change the bounds at run time. */
 void pagecache_set_limits(struct pagecache *pc, uint64_t cache_bytes, uint64_t dirty_bytes);
 /*

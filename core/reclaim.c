@@ -76,6 +76,24 @@ uint64_t pagecache_shrink(struct pagecache *pc, uint64_t target)
 	return reclaim_to(pc, target);
 }
 
+void pagecache_drop_behind(struct address_space *m, uint64_t start, uint64_t end)
+{
+	uint64_t index = start >> m->folio_shift, stop = end >> m->folio_shift;
+
+	for (; index < stop; index++) {
+		struct folio *f = filemap_get_folio(m, index);
+
+		if (!f)
+			continue;
+		if (!folio_test(f, FOLIO_DIRTY | FOLIO_WRITEBACK) && folio_trylock(f)) {
+			if (f->mapping == m)
+				filemap_remove_folio(m, f, false);
+			folio_unlock(f);
+		}
+		folio_put(f);
+	}
+}
+
 /* What to shrink to so that @bytes and a little more fit. */
 static uint64_t room_target(struct pagecache *pc, uint64_t bytes)
 {

@@ -84,6 +84,7 @@ static int read_cached(struct tfs_inode *i, uint64_t pos, size_t len,
 {
 	struct iomap_read_result res = { 0 };
 	int ret = iomap_file_buffered_read(&i->mapping, pos, len, &tfs_iomap_ops, &res);
+	uint64_t end = pos + res.bytes;
 
 	if (ret)
 		return ret;
@@ -96,6 +97,9 @@ static int read_cached(struct tfs_inode *i, uint64_t pos, size_t len,
 	else
 		ret = use(arg, res.iov, (int)res.nr_iov, res.bytes);
 	iomap_read_result_release(&res);
+	/* only now: the reader need not wait for what it has not asked for */
+	if (!ret)
+		iomap_read_done(&i->mapping, pos, end, &tfs_iomap_ops);
 	return ret;
 }
 

@@ -6,6 +6,9 @@
 #include "core/iomap/iomap.h"
 #include "core/pagecache_internal.h"
 
+/* Folios looked up at once, and locked at once to be read into. */
+#define READ_BATCH 64
+
 static inline uint64_t block_bytes(const struct address_space *m)
 {
 	return 1ULL << m->blkbits;

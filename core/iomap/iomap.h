@@ -120,6 +120,12 @@ int iomap_read_folio(struct folio *f, const struct iomap_ops *ops);
  * waits for nothing; errors show on re-read.
  */
 void iomap_readahead(struct address_space *m, uint64_t pos, uint64_t len, const struct iomap_ops *ops);
+/*
+ * To be told after each buffered read of bytes [pos, end) whose content has been handed on.  If that is how a
+ * sequential reader goes on, what comes next is fetched; and what lies some MiB behind is dropped, since the
+ * reader has its copy (the kernel caches what it reads from us).  The caller holds the inode lock shared.
+ */
+void iomap_read_done(struct address_space *m, uint64_t pos, uint64_t end, const struct iomap_ops *ops);
 
 /*
  * Buffered read, zero copy: pins the memory of [pos, pos+len) and describes it.

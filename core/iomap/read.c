@@ -2,19 +2,11 @@
 /*
  * Buffered reads: what is cached is described without a copy and without a
  * question to the file system; what is missing is read in bios that run
- * across folios (SEEDS B3, B4), and sequential readers find it there already.
+ * across folios (SEEDS B3, B4).
  */
 #include <errno.h>
 #include <string.h>
 #include "core/iomap/internal.h"
-
-/* Folios looked up at once, and locked at once to be read into. */
-#define READ_BATCH 64
-/* Sequential readahead grows from the one to the other. */
-#define RA_MIN (128u << 10)
-#define RA_MAX (2u << 20)
-/* Requests of one reader may arrive a little out of order: several threads serve them. */
-#define RA_SLACK (256u << 10)
 
 /* Read the missing blocks inside the current mapping. */
 static int fill_mapping(struct read_op *op, const struct iomap_iter *it, const struct iomap *map)
@@ -111,95 +103,6 @@ int iomap_read_folio(struct folio *f, const struct iomap_ops *ops)
 out:
 	folio_unlock(f);
 	return err;
-}
-
-/* ---- readahead ---- */
-
-/* Folios from @index on (at most @max) that can be locked at once and miss something; each keeps a byte pending. */
-static unsigned int ra_collect(struct address_space *m, uint64_t index, unsigned int max, struct folio **folios)
-{
-	unsigned int n;
-
-	for (n = 0; n < max; n++) {
-		struct folio *f = filemap_try_grab_folio(m, index + n);
-		struct folio_state *fs;
-
-		if (!f)
-			break;
-		fs = folio_state_create(f);
-		if (!fs || folio_test(f, FOLIO_UPTODATE)) {
-			folio_unlock(f);
-			folio_put(f);
-			break;
-		}
-		pthread_mutex_lock(&fs->lock);
-		fs->read_bytes_pending = 1;
-		pthread_mutex_unlock(&fs->lock);
-		folios[n] = f;
-	}
-	return n;
-}
-
-void iomap_readahead(struct address_space *m, uint64_t pos, uint64_t len, const struct iomap_ops *ops)
-{
-	uint64_t bs = block_bytes(m), isize = i_size_read(m), end, index, last;
-	struct folio *folios[READ_BATCH];
-	struct read_op op;
-	unsigned int n;
-
-	end = pos + len < pos ? isize : min_t(uint64_t, pos + len, isize);
-	pos = round_down_to(pos, bs);
-	end = round_up_to(end, bs);
-	while (pos < end) {
-		/* never at the price of what is dirty, or of waiting */
-		if (!pagecache_make_room(m->cache, min_t(uint64_t, end - pos, READ_MAX_BYTES), false))
-			return;
-		index = pos >> m->folio_shift;
-		last = (end - 1) >> m->folio_shift;
-		n = ra_collect(m, index, (unsigned int)min_t(uint64_t, last - index + 1, READ_BATCH), folios);
-		if (n) {
-			uint64_t stop = min_t(uint64_t, end, (index + n) << m->folio_shift);
-
-			read_op_init(&op, m, ops, folios, n, false);
-			op.flags = IOMAP_READAHEAD;
-			read_op_fill(&op, pos, stop);
-			if (read_op_finish(&op))
-				return;
-		}
-		pos = (index + max_t(unsigned int, n, 1)) << m->folio_shift;
-	}
-}
-
-/* [pos, end) has been read: if that is how a sequential reader goes on, fetch what comes next. */
-static void ra_update(struct address_space *m, uint64_t pos, uint64_t end, const struct iomap_ops *ops)
-{
-	uint64_t prev = atomic_load_explicit(&m->ra_prev, memory_order_relaxed);
-	uint64_t ahead = atomic_load_explicit(&m->ra_end, memory_order_relaxed);
-	uint64_t window = atomic_load_explicit(&m->ra_window, memory_order_relaxed);
-	uint64_t isize = i_size_read(m), bound = atomic_load(&m->cache->cache_bytes) / 8;
-
-	if (pos && (pos + RA_SLACK < prev || pos > prev + RA_SLACK)) {
-		atomic_store_explicit(&m->ra_prev, end, memory_order_relaxed);
-		atomic_store_explicit(&m->ra_end, 0, memory_order_relaxed);
-		atomic_store_explicit(&m->ra_window, 0, memory_order_relaxed);
-		return;
-	}
-	atomic_store_explicit(&m->ra_prev, pos ? max_t(uint64_t, prev, end) : end, memory_order_relaxed);
-	if (end >= isize)
-		return;
-	if (ahead < end || ahead > end + 2 * (uint64_t)RA_MAX)
-		ahead = end;
-	if (ahead - end > window / 2)
-		return;
-	window = window ? min_t(uint64_t, window * 2, RA_MAX) : RA_MIN;
-	if (bound)
-		window = min_t(uint64_t, window, bound);
-	atomic_store_explicit(&m->ra_window, window, memory_order_relaxed);
-	end = min_t(uint64_t, end + window, isize);
-	if (end <= ahead)
-		return;
-	atomic_store_explicit(&m->ra_end, end, memory_order_relaxed);
-	iomap_readahead(m, ahead, end - ahead, ops);
 }
 
 /* ---- buffered read ---- */
@@ -393,10 +296,8 @@ int iomap_file_buffered_read(struct address_space *m, uint64_t pos, size_t len, 
 	atomic_fetch_add(&m->cache->read_misses, r.missed);
 	if (blocks > r.missed)
 		atomic_fetch_add(&m->cache->read_hits, blocks - r.missed);
-	if (res->bytes) {
-		ra_update(m, pos, r.pos, ops);
+	if (res->bytes)
 		return 0;
-	}
 	iomap_read_result_release(res);
 	return ret;
 }

@@ -464,6 +464,7 @@ int64_t toymap_read(struct toymap *t, uint64_t pos, void *buf, size_t len)
 	}
 	CHECK(done == res.bytes);
 	iomap_read_result_release(&res);
+	iomap_read_done(&t->mapping, pos, pos + done, &toy_ops);
 	return (int64_t)done;
 }
 

@@ -210,30 +210,6 @@ Test(iomap_read, block_moved_meanwhile)
 	cr_assert_eq(t.mismatches, 0);
 }
 
-Test(iomap_read, sequential_reader_is_read_ahead)
-{
-	uint64_t missed;
-	struct pagecache_stats st;
-
-	place(1024);
-	for (uint64_t pos = 0; pos < 1 << 20; pos += 128 << 10)
-		cr_assert_eq(toymap_read(&t, pos, buf, 128 << 10), 128 << 10);
-	pagecache_get_stats(t.cache, &st);
-	missed = st.read_misses;
-	/* only the first request had to wait; the rest came from readahead */
-	cr_assert_leq(missed, 64);
-	cr_assert_gt(atomic_load(&t.mapping.ra_end), 1 << 20);
-}
-
-Test(iomap_read, readahead_of_a_bad_block_shows_on_reading)
-{
-	place(32);
-	faultdev_add(t.bdev, FAULT_READ_FLIP, t.blocks[3].addr, 1, -1, 0);
-	iomap_readahead(&t.mapping, 0, 32 * BS, &toy_ops);
-	cr_assert_eq(read_at(3 * BS, BS), -EIO);
-	cr_assert_eq(read_at(4 * BS, BS), BS);
-}
-
 Test(iomap_read, out_of_memory)
 {
 	place(64);
