@@ -12,7 +12,6 @@
 #include "fs/inode.h"
 
 #define QUEUE_LEN 256u
-#define DAMAGE_LOST 0x100u /* kind of item: lost dirty data */
 
 struct damage {
 	uint64_t ino, pos, block, expected, found;
@@ -149,9 +148,9 @@ static void tell(struct tfs_damage *d, const struct damage *x)
 }
 
 /* Add to the list, or count it once more. */
-static int put_item(struct tfs_trans *t, uint64_t off, const struct tfs_damage_item *new)
+static int put_damage(struct tfs_trans *t, uint64_t block, const struct tfs_damage_item *new)
 {
-	struct tkey key = TKEY(TFS_INO_META, TFS_KEY_DAMAGE, off);
+	struct tkey key = TKEY(TFS_INO_META, TFS_KEY_DAMAGE, block);
 	struct tfs_damage_item it;
 	uint32_t count = 0;
 	int err = btree_prefault(t, TFS_TREE_FS, &key);
@@ -184,7 +183,7 @@ static void store(struct tfs_fs *fs, const struct damage *x)
 	do {
 		err = trans_begin(&t, fs, TRANS_CREDITS(fs));
 		if (!err)
-			err = put_item(&t, x->block, &it);
+			err = put_damage(&t, x->block, &it);
 	} while (trans_again(&t, &err));
 	if (err && err != -EROFS)
 		log_warn("%s: block %llu could not be put on the damage list (error %d)", fs->bdev->name,
@@ -204,16 +203,22 @@ void damage_run(struct tfs_fs *fs)
 
 static int lost_in_section(struct tfs_trans *t, struct tfs_inode *i, uint64_t bytes)
 {
-	struct tfs_damage_item it = {
-		.ino = le64_of(i->ino),
-		.time = le64_of((uint64_t)time(NULL)),
-		.found = le64_of(bytes),
-		.kind = le32_of(DAMAGE_LOST),
-	};
+	struct tkey key = TKEY(TFS_INO_META, TFS_KEY_LOST, i->ino);
+	struct tfs_lost_item it = { 0 };
+	uint32_t count;
 	int err = inode_prefault(t, i->ino);
 
 	if (!err)
-		err = put_item(t, i->ino, &it);
+		err = btree_prefault(t, TFS_TREE_FS, &key);
+	if (!err)
+		err = btree_lookup(t, TFS_TREE_FS, &key, &it, sizeof(it));
+	if (err && err != -ENOENT)
+		return err;
+	count = le32_get(it.count);
+	it.time = le64_of((uint64_t)time(NULL));
+	it.bytes = le64_of(le64_get(it.bytes) + bytes);
+	it.count = le32_of(count == UINT32_MAX ? count : count + 1);
+	err = btree_set(t, TFS_TREE_FS, &key, &it, sizeof(it));
 	if (err)
 		return err;
 	pthread_mutex_lock(&i->attr_lock);

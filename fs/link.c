@@ -68,7 +68,8 @@ static int link_write(struct tfs_trans *t, uint64_t ino, uint64_t cookie, const 
 	return btree_set(t, TFS_TREE_FS, &key, dirs, n * (uint32_t)sizeof(le64));
 }
 
-int link_can_add(struct tfs_trans *t, uint64_t ino, uint64_t cookie, uint64_t dir)
+/* May @dir be put into the item (@add), or taken out?  If so, all that this needs is in memory. */
+static int can_change(struct tfs_trans *t, uint64_t ino, uint64_t cookie, uint64_t dir, bool add)
 {
 	struct tkey key = link_key(ino, cookie);
 	le64 dirs[LINK_MAX_DIRS];
@@ -78,26 +79,22 @@ int link_can_add(struct tfs_trans *t, uint64_t ino, uint64_t cookie, uint64_t di
 	err = link_read(t, ino, cookie, dirs, &n);
 	if (err)
 		return err;
-	if (n == LINK_MAX_DIRS)
+	if (add && n == LINK_MAX_DIRS)
 		return -EMLINK;
-	if (find_dir(dirs, n, dir) < n) /* a name that isn't there is pointed at */
+	/* a name that isn't there is pointed at, or one that is there is not */
+	if ((find_dir(dirs, n, dir) < n) == add)
 		return damaged(t, ino, cookie);
 	return names_prefault(t, &key);
 }
 
+int link_can_add(struct tfs_trans *t, uint64_t ino, uint64_t cookie, uint64_t dir)
+{
+	return can_change(t, ino, cookie, dir, true);
+}
+
 int link_can_del(struct tfs_trans *t, uint64_t ino, uint64_t cookie, uint64_t dir)
 {
-	struct tkey key = link_key(ino, cookie);
-	le64 dirs[LINK_MAX_DIRS];
-	unsigned int n;
-	int err;
-
-	err = link_read(t, ino, cookie, dirs, &n);
-	if (err)
-		return err;
-	if (find_dir(dirs, n, dir) == n)
-		return damaged(t, ino, cookie);
-	return names_prefault(t, &key);
+	return can_change(t, ino, cookie, dir, false);
 }
 
 int link_add(struct tfs_trans *t, uint64_t ino, uint64_t cookie, uint64_t dir)

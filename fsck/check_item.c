@@ -174,6 +174,10 @@ static void item_meta(struct check *c, const struct tkey *k, const void *data, u
 		if (len != sizeof(struct tfs_damage_item))
 			bad_item(c, k, "not a damage item");
 		break;
+	case TFS_KEY_LOST:
+		if (len != sizeof(struct tfs_lost_item))
+			bad_item(c, k, "not an item of lost data");
+		break;
 	default:
 		bad_item(c, k, "unknown type");
 	}

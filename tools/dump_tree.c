@@ -16,7 +16,8 @@ static const char *type_name(unsigned int type)
 		[TFS_KEY_SYMLINK] = "symlink", [TFS_KEY_INLINE] = "inline",
 		[TFS_KEY_EXTENT] = "extent",   [TFS_KEY_DIRENT] = "dirent",
 		[TFS_KEY_ORPHAN] = "orphan",   [TFS_KEY_INTENT] = "intent",
-		[TFS_KEY_DAMAGE] = "damage",   [TFS_KEY_REFS] = "refs",
+		[TFS_KEY_DAMAGE] = "damage",   [TFS_KEY_LOST] = "lost",
+		[TFS_KEY_REFS] = "refs",
 	};
 
 	return type < ARRAY_SIZE(names) && names[type] ? names[type] : "unknown";
@@ -82,6 +83,13 @@ static void damage_item(struct json_object *o, const struct tfs_damage_item *m)
 	dump_u64(o, "count", le32_get(m->count));
 }
 
+static void lost_item(struct json_object *o, const struct tfs_lost_item *l)
+{
+	dump_time(o, "time", le64_get(l->time), 0);
+	dump_u64(o, "bytes", le64_get(l->bytes));
+	dump_u64(o, "count", le32_get(l->count));
+}
+
 void dump_item(struct json_object *o, uint8_t type, const void *data, uint32_t len)
 {
 	const struct tfs_dirent_item *de = data;
@@ -107,6 +115,8 @@ void dump_item(struct json_object *o, uint8_t type, const void *data, uint32_t l
 		dump_u64(o, "arg", le64_get(in->arg));
 	} else if (type == TFS_KEY_DAMAGE && len == sizeof(struct tfs_damage_item)) {
 		damage_item(o, data);
+	} else if (type == TFS_KEY_LOST && len == sizeof(struct tfs_lost_item)) {
+		lost_item(o, data);
 	} else if (type == TFS_KEY_REFS && len == sizeof(*refs)) {
 		dump_u64(o, "blocks", le32_get(refs->len));
 		dump_u64(o, "references", le32_get(refs->count));

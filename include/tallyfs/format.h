@@ -192,6 +192,7 @@ enum tfs_key_type {
 	TFS_KEY_ORPHAN = 32, /* off = inode number: no value; unlinked, to be removed at mount */
 	TFS_KEY_INTENT = 33, /* off = inode number: struct tfs_intent_item */
 	TFS_KEY_DAMAGE = 34, /* off = block number: struct tfs_damage_item */
+	TFS_KEY_LOST = 35,   /* off = inode number: struct tfs_lost_item */
 	/* tree TFS_TREE_REFS, ino = TFS_INO_META */
 	TFS_KEY_REFS = 64, /* off = first block: struct tfs_refs_item */
 };
@@ -291,9 +292,20 @@ struct tfs_damage_item {
 	le64 offset;	      /* file bytes */
 	le64 time;	      /* seconds */
 	le64 expected, found; /* guards */
-	le32 kind;	      /* enum tfs_app_tag, or 0x100: lost dirty data (key offset is then the inode number) */
+	le32 kind;	      /* enum tfs_app_tag */
 	le32 count;
 } __attribute__((packed));
+
+_Static_assert(sizeof(struct tfs_damage_item) == 48, "on-disk size");
+
+/* Data that was written to a file but never reached the device. */
+struct tfs_lost_item {
+	le64 time;  /* seconds; of the last time */
+	le64 bytes; /* in all */
+	le32 count; /* times */
+	le32 zero;
+} __attribute__((packed));
+_Static_assert(sizeof(struct tfs_lost_item) == 24, "on-disk size");
 
 struct tfs_refs_item {
 	le32 len;   /* blocks */

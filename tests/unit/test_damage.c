@@ -7,6 +7,7 @@
 #include "fs/extent.h"
 #include "fs/inode.h"
 #include "tests/lib/fsfix.h"
+#include "tests/lib/section.h"
 
 static struct fsfix fx;
 static char last_line[1024];
@@ -114,4 +115,32 @@ Test(damage, partial_overwrite_of_a_bad_block_fails)
 	fx_close(&fx, f);
 	fx_destroy(&fx);
 	fx_exit();
+}
+
+/* An inode's number is some block's too: neither list may be taken for the other. */
+Test(damage, lost_data_and_bad_blocks_are_apart)
+{
+	struct tkey key = TKEY(TFS_INO_META, TFS_KEY_LOST, 0);
+	struct tfs_damage_item it;
+	struct tfs_lost_item lost;
+	struct tfs_inode *i;
+	struct vfs_file *f;
+	uint64_t ino = fx_file(&fx, "a", &f);
+
+	damage_record(fx.fs, ino, 8192, ino, 1, 2);
+	damage_run(fx.fs);
+	FX_OK(inode_get(fx.fs, ino, &i));
+	FX_OK(damage_lost(i));
+	FX_OK(damage_lost(i));
+	inode_put(i);
+	FX_OK(damage_item(ino, &it));
+	cr_assert_eq(le64_get(it.offset), 8192);
+	cr_assert_eq(le32_get(it.count), 1);
+	key.off = ino;
+	FX_OK(IN_READ(fx.fs, btree_lookup(t, TFS_TREE_FS, &key, &lost, sizeof(lost))));
+	cr_assert_eq(le32_get(lost.count), 2);
+	fx_close(&fx, f);
+	FX_OK(vfs_unmount(fx.fs));
+	fx_check_clean(&fx);
+	bdev_close(fx.dev);
 }
