@@ -128,11 +128,11 @@ int inode_kill_priv(struct tfs_inode *i)
 		do {
 			trans_read_begin(&t, i->fs);
 			err = look_caps(&t, i);
+			if (err == -ENODATA)
+				atomic_store(&i->no_caps, true);
 		} while (trans_again(&t, &err));
 		if (err && err != -ENODATA)
 			return err;
-		if (err == -ENODATA)
-			atomic_store(&i->no_caps, true);
 	}
 	if (a.mode == mode && atomic_load(&i->no_caps))
 		return 0;

@@ -50,6 +50,8 @@ static int set_in_section(struct tfs_trans *t, const struct setxattr *s)
 
 	if (err)
 		return err;
+	if (!strcmp(s->name, "security.capability"))
+		atomic_store(&i->no_caps, false);
 	inode_item_of(i, &it);
 	err = xattr_set(t, i->ino, &it, s->name, s->value, s->len, s->flags);
 	if (err)
@@ -67,8 +69,6 @@ static int set_value(struct setxattr *s)
 	struct tfs_trans t;
 	int err;
 
-	if (!strcmp(s->name, "security.capability"))
-		atomic_store(&s->i->no_caps, false);
 	do {
 		err = trans_begin(&t, fs, xattr_credits(fs, s->len));
 		if (!err)
