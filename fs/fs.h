@@ -89,6 +89,7 @@ struct tfs_fs {
 	pthread_rwlock_t meta_lock;
 	struct tfs_counters cnt;		  /* meta_lock */
 	struct tfs_tree_root roots[TFS_NR_TREES]; /* meta_lock */
+	uint64_t dir_moves;			  /* meta_lock: raised whenever a directory gets another parent */
 	bool super_dirty; /* meta_lock: cnt, roots or state changed in the running transaction */
 
 	struct tfs_overlay *overlay; /* ro: what the log says, over what the device says; or NULL */

@@ -56,10 +56,10 @@ struct tfs_inode {
 	/* icache lock */
 	unsigned int refs, state;
 	struct tfs_inode *hash_next;
-	struct list_head lru;	    /* unused, or waiting for the reaper */
-	struct list_head dirty;	    /* item on disk lags behind */
-	atomic_bool unlinked;	    /* nlink is 0 */
-	atomic_bool no_caps;	    /* known to have no security.capability */
+	struct list_head lru;	/* unused, or waiting for the reaper */
+	struct list_head dirty; /* item on disk lags behind */
+	atomic_bool unlinked;	/* nlink is 0 */
+	atomic_bool no_caps;	/* known to have no security.capability; set in a section, cleared in a write section */
 	atomic_bool no_default_acl; /* known to have none; cleared and set under meta_lock (exclusive) */
 
 	pthread_rwlock_t lock;

@@ -4,25 +4,91 @@
 #include "fs/alloc.h"
 #include "fs/namei.h"
 
-/* Directories a path may have at most: what a hostile image can make us walk. */
-#define MAX_DEPTH 1000000u
+/* Directories climbed over in one section: others have their turn in between. */
+#define CLIMB_STEPS 64u
 
-/* Would @dir, moved below @to, hold itself? */
-static int check_loop(struct tfs_trans *t, uint64_t dir, uint64_t to)
+/*
+ * Would a directory, moved, hold itself?  The way up may be long, and in a hostile image a circle, so it is climbed
+ * before the section that renames, in sections of a few steps.  What is found holds while no directory moves.
+ */
+struct climb {
+	uint64_t moves; /* tfs_fs.dir_moves when it began */
+	uint64_t at, steps, mark, next_mark;
+	bool top;
+	int verdict; /* 0 or -EINVAL */
+};
+
+static void climb_from(struct climb *c, const struct tfs_fs *fs, uint64_t dir)
+{
+	*c = (struct climb){ .moves = fs->dir_moves, .at = dir, .next_mark = 1 };
+}
+
+/* Up from @from: is @dir met?  In a circle one comes by the mark, which is set anew at twice the distance each time. */
+static int climb_some(struct tfs_trans *t, struct climb *c, uint64_t dir, uint64_t from)
 {
 	uint64_t cookie;
-	int err;
 
-	for (unsigned int depth = 0; depth < MAX_DEPTH; depth++) {
-		if (to == dir)
-			return -EINVAL;
-		if (to == TFS_INO_ROOT)
-			return 0;
-		err = link_first(t, to, &to, &cookie);
-		if (err)
-			return err == -ENOENT ? 0 : err;
+	if (c->moves != t->fs->dir_moves || !c->at)
+		climb_from(c, t->fs, from);
+	for (unsigned int k = 0; k < CLIMB_STEPS && !c->top; k++) {
+		int err = 0;
+
+		if (c->at == dir)
+			c->verdict = -EINVAL;
+		else if (c->at != TFS_INO_ROOT)
+			err = link_first(t, c->at, &c->at, &cookie);
+		c->top = c->verdict || c->at == TFS_INO_ROOT || err == -ENOENT;
+		if (err && err != -ENOENT)
+			return err;
+		if (!c->top && c->at == c->mark)
+			return tfs_fs_error(t->fs, -EUCLEAN, "directory %llu is above itself",
+					    (unsigned long long)c->at);
+		if (++c->steps == c->next_mark) {
+			c->mark = c->at;
+			c->next_mark *= 2;
+		}
 	}
-	return -ELOOP;
+	return 0;
+}
+
+static int climb(struct tfs_fs *fs, struct climb *c, uint64_t dir, uint64_t from)
+{
+	struct tfs_trans t;
+	int err = 0;
+
+	*c = (struct climb){ 0 };
+	while (!err && !c->top) {
+		do {
+			trans_read_begin(&t, fs);
+			err = climb_some(&t, c, dir, from);
+		} while (trans_again(&t, &err));
+	}
+	return err;
+}
+
+/* @there: up from where the first is to go.  @back: the other way, of an exchange. */
+struct climbs {
+	struct climb there, back;
+};
+
+static int climb_both(struct tfs_fs *fs, struct climbs *c, struct name_ref *src, struct name_ref *dst,
+		      unsigned int flags)
+{
+	int err = 0;
+
+	if (src->dir == dst->dir)
+		return 0;
+	if (inode_is_dir(src->inode))
+		err = climb(fs, &c->there, src->inode->ino, dst->dir->ino);
+	if (!err && flags & RENAME_EXCHANGE && dst->inode && inode_is_dir(dst->inode))
+		err = climb(fs, &c->back, dst->inode->ino, src->dir->ino);
+	return err;
+}
+
+/* -ESTALE: climb again. */
+static int climb_verdict(struct tfs_trans *t, const struct climb *c)
+{
+	return c->moves == t->fs->dir_moves ? c->verdict : -ESTALE;
 }
 
 static int check_replace(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst)
@@ -40,7 +106,8 @@ static int check_replace(struct tfs_trans *t, struct name_ref *src, struct name_
 	return err ? err : empty ? 0 : -ENOTEMPTY;
 }
 
-static int check_move(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst, unsigned int flags)
+static int check_move(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst, const struct climbs *c,
+		      unsigned int flags)
 {
 	bool cross = src->dir != dst->dir;
 	int err = 0;
@@ -48,12 +115,12 @@ static int check_move(struct tfs_trans *t, struct name_ref *src, struct name_ref
 	if (src->inode->ino == TFS_INO_ROOT)
 		return -EBUSY;
 	if (cross && inode_is_dir(src->inode)) {
-		err = check_loop(t, src->inode->ino, dst->dir->ino);
+		err = climb_verdict(t, &c->there);
 		if (!err && dst->dir->a.nlink >= TFS_LINK_MAX)
 			err = -EMLINK;
 	}
 	if (!err && cross && flags & RENAME_EXCHANGE && inode_is_dir(dst->inode))
-		err = check_loop(t, dst->inode->ino, src->dir->ino);
+		err = climb_verdict(t, &c->back);
 	else if (!err && dst->inode && !(flags & RENAME_EXCHANGE)) {
 		/* a directory above the one moved is never empty */
 		err = check_replace(t, src, dst);
@@ -140,7 +207,8 @@ static int move(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst)
 	return err ? err : write_dirs(t, src, dst);
 }
 
-static int rename_in_section(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst, unsigned int flags)
+static int rename_in_section(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst, const struct climbs *c,
+			     unsigned int flags)
 {
 	int err = name_recheck(t, src);
 
@@ -157,11 +225,13 @@ static int rename_in_section(struct tfs_trans *t, struct name_ref *src, struct n
 		return -ENOENT;
 	if (dst->inode == src->inode)
 		return 0; /* two names of one file: nothing to do, says POSIX */
-	err = check_move(t, src, dst, flags);
+	err = check_move(t, src, dst, c, flags);
 	if (!err)
 		err = rename_look(t, src, dst);
 	if (err)
 		return err;
+	if (src->dir != dst->dir && (inode_is_dir(src->inode) || (dst->inode && inode_is_dir(dst->inode))))
+		t->fs->dir_moves++;
 	return flags & RENAME_EXCHANGE ? exchange(t, src, dst) : move(t, src, dst);
 }
 
@@ -185,6 +255,7 @@ int vfs_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdi
 {
 	struct name_ref src, dst = { 0 };
 	uint64_t credits = 2 * TRANS_CREDITS(fs), max = trans_max_credits(fs);
+	struct climbs c;
 	struct tfs_trans t;
 	int err = name_init(fs, &src, dir, name);
 
@@ -199,12 +270,14 @@ int vfs_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdi
 		err = space_check_meta(fs);
 	while (!err) {
 		err = find_both(fs, &src, &dst);
+		if (!err)
+			err = climb_both(fs, &c, &src, &dst, flags);
 		if (err)
 			break;
 		do {
 			err = trans_begin(&t, fs, credits < max ? credits : max);
 			if (!err)
-				err = rename_in_section(&t, &src, &dst, flags);
+				err = rename_in_section(&t, &src, &dst, &c, flags);
 		} while (trans_again(&t, &err));
 		if (err != -ESTALE)
 			break;

@@ -7,7 +7,9 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 #include "fs/inode.h"
+#include "fs/names_priv.h"
 #include "tests/lib/fsfix.h"
+#include "tests/lib/section.h"
 
 #define ROOT TFS_INO_ROOT
 
@@ -329,6 +331,51 @@ Test(namei, read_only)
 	fx_expect(&fx, f, 0, 5000, 1);
 	fx_close(&fx, f);
 	FX_OK(vfs_sync(fx.fs));
+}
+
+/* Far deeper than what is climbed in one go. */
+Test(namei, rename_deep_down)
+{
+	uint64_t top = mkdir_in(ROOT, "top"), other = mkdir_in(ROOT, "other"), deep[300];
+
+	deep[0] = mkdir_in(top, "d");
+	for (unsigned int k = 1; k < ARRAY_SIZE(deep); k++)
+		deep[k] = mkdir_in(deep[k - 1], "d");
+	for (unsigned int k = 1; k < ARRAY_SIZE(deep); k += 7) {
+		cr_assert_eq(vfs_rename(fx.fs, ROOT, "top", deep[k], "top", 0), -EINVAL);
+		cr_assert_eq(vfs_rename(fx.fs, ROOT, "top", deep[k], "d", RENAME_EXCHANGE),
+			     k < 299 ? -EINVAL : -ENOENT);
+		FX_OK(vfs_rename(fx.fs, ROOT, "other", deep[k], "other", 0));
+		FX_OK(vfs_rename(fx.fs, deep[k], "other", ROOT, "other", 0));
+	}
+	FX_OK(vfs_rename(fx.fs, ROOT, "other", deep[299], "other", 0));
+	cr_assert_eq(attr_of(other).nlink, 2);
+}
+
+static int swap_link(struct tfs_trans *t, uint64_t ino, uint64_t cookie, uint64_t from, uint64_t to)
+{
+	int err = link_can_del(t, ino, cookie, from);
+
+	if (!err)
+		err = link_del(t, ino, cookie, from);
+	return err ? err : link_add(t, ino, cookie, to);
+}
+
+/* An image may say that two directories are each in the other. */
+Test(namei, directories_in_a_circle)
+{
+	uint64_t a = mkdir_in(ROOT, "a"), b = mkdir_in(ROOT, "b"), dir, ca, cb;
+
+	mkdir_in(ROOT, "c");
+	fx.fs->opts.errors = TFS_ERRORS_CONTINUE;
+	FX_OK(IN_READ(fx.fs, link_first(t, a, &dir, &ca)));
+	FX_OK(IN_READ(fx.fs, link_first(t, b, &dir, &cb)));
+	FX_OK(IN_WRITE(fx.fs, swap_link(t, a, ca, ROOT, b)));
+	FX_OK(IN_WRITE(fx.fs, swap_link(t, b, cb, ROOT, a)));
+	cr_assert_eq(vfs_rename(fx.fs, ROOT, "c", a, "c", 0), -EUCLEAN);
+	FX_OK(IN_WRITE(fx.fs, swap_link(t, a, ca, b, ROOT)));
+	FX_OK(IN_WRITE(fx.fs, swap_link(t, b, cb, a, ROOT)));
+	FX_OK(vfs_rename(fx.fs, ROOT, "c", a, "c", 0));
 }
 
 /* The number for the next inode comes from the image, which may say anything: no inode is made over another. */
