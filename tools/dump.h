@@ -15,15 +15,19 @@ struct dump {
 	struct tfs_fs *fs; /* read-only, journal replayed in memory; NULL for what needs less */
 	struct tfs_super super;
 	struct tfs_geom geom;
-	uint64_t n;    /* the command's number */
-	char why[300]; /* on failure, one line */
+	uint64_t n;	 /* the command's number */
+	char *args[2];	 /* or its other arguments; NULL: not given */
+	char why[300];	 /* on failure, one line */
+	bool incomplete; /* something could not be shown, and that was said: exit 1 */
 };
 
 /*
  * Add what is asked for to @o.  0, or a negative errno with d->why set.
  */
 typedef int dump_fn(struct dump *d, struct json_object *o);
-dump_fn dump_super, dump_group, dump_tuple, dump_node, dump_inode, dump_extents, dump_journal;
+dump_fn dump_super, dump_group, dump_tuple, dump_block, dump_node, dump_inode, dump_extents, dump_journal;
+/* These print themselves, or nothing, but for ls. */
+dump_fn dump_ls, dump_cat, dump_extract;
 
 __attribute__((format(printf, 3, 4))) int dump_fail(struct dump *d, int err, const char *fmt, ...);
 /* Members of @o. */

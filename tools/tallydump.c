@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* tallydump: show the structures of an unmounted tallyfs.  Nothing is written, a pending journal is replayed in memory.
+/*
+ * tallydump: show the structures and files of an unmounted tallyfs.  Nothing is written to it, a pending journal is
+ * replayed in memory.
  */
 #include <blkid.h>
 #include <errno.h>
@@ -7,47 +9,71 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <uuid/uuid.h>
 #include "core/bio.h"
 #include "core/log.h"
+#include "fs/vfs.h"
 #include "tools/dump.h"
 
 #define PROGRAM "tallydump"
+#define CACHE_BYTES (64u << 20)
 
-static const char usage_text[] = "Usage: tallydump [--json] DEVICE|FILE COMMAND [N]\n"
-				 "       tallydump --udev DEVICE|FILE\n"
-				 "Show the structures of an unmounted tallyfs.  Writes nothing.\n"
-				 "\n"
-				 "Commands:\n"
-				 "  super       the superblock\n"
-				 "  group N     the header of allocation group N\n"
-				 "  tuple N     the tuple of block N\n"
-				 "  node N      the tree node at block N\n"
-				 "  inode N     inode N and what belongs to it\n"
-				 "  extents N   where the data of inode N is\n"
-				 "  journal     the journal's headers and the transactions in it\n"
-				 "\n"
-				 "  --json      as JSON\n"
-				 "  --udev      lines ID_FS_TYPE, ID_FS_UUID, ID_FS_LABEL for a udev rule\n"
-				 "  --help      this text\n"
-				 "  --version   version\n"
-				 "\n"
-				 "Exit status: 0 shown, 1 usage error, not a tallyfs, damaged or not there.\n";
+static const char usage_text[] =
+	"Usage: tallydump [--json] DEVICE|FILE COMMAND [ARGUMENT...]\n"
+	"       tallydump --udev DEVICE|FILE\n"
+	"Show the structures and files of an unmounted tallyfs.  Writes nothing to it.\n"
+	"\n"
+	"Commands:\n"
+	"  super       the superblock\n"
+	"  group N     the header of allocation group N\n"
+	"  tuple N     the tuple of block N\n"
+	"  block N     what block N is, and its bytes\n"
+	"  node N      the tree node at block N\n"
+	"  inode N     inode N and what belongs to it\n"
+	"  extents N   where the data of inode N is\n"
+	"  journal     the journal's headers and the transactions in it\n"
+	"  ls [PATH]   the files in directory PATH (default /), or the file PATH\n"
+	"  cat PATH    the contents of file PATH, as far as they are good\n"
+	"  extract PATH DIRECTORY\n"
+	"              file PATH, or what directory PATH holds, into DIRECTORY, which is new or empty\n"
+	"\n"
+	"  --json      as JSON (not with cat and extract)\n"
+	"  --udev      lines ID_FS_TYPE, ID_FS_UUID, ID_FS_LABEL for a udev rule\n"
+	"  --help      this text\n"
+	"  --version   version\n"
+	"\n"
+	"Exit status: 0 shown, 1 usage error, not a tallyfs, damaged or not there.\n";
+
+/* What a command needs open. */
+enum needs {
+	NEEDS_SUPER, /* the superblock; more, if it can be had */
+	NEEDS_FS,    /* the metadata */
+	NEEDS_FILES, /* all, as if it were mounted */
+};
 
 static const struct command {
 	const char *name;
 	dump_fn *fn;
+	enum needs needs;
 	bool number;
-	bool open; /* needs all of the file system, not only its superblock */
+	unsigned int min_args, max_args; /* other arguments */
+	bool no_json;
 } commands[] = {
-	{ "super", dump_super, false, false },	   { "group", dump_group, true, true },
-	{ "tuple", dump_tuple, true, true },	   { "node", dump_node, true, true },
-	{ "inode", dump_inode, true, true },	   { "extents", dump_extents, true, true },
-	{ "journal", dump_journal, false, false },
+	{ "super", dump_super, NEEDS_SUPER, false, 0, 0, false },
+	{ "group", dump_group, NEEDS_FS, true, 0, 0, false },
+	{ "tuple", dump_tuple, NEEDS_FS, true, 0, 0, false },
+	{ "block", dump_block, NEEDS_FS, true, 0, 0, false },
+	{ "node", dump_node, NEEDS_FS, true, 0, 0, false },
+	{ "inode", dump_inode, NEEDS_FS, true, 0, 0, false },
+	{ "extents", dump_extents, NEEDS_FS, true, 0, 0, false },
+	{ "journal", dump_journal, NEEDS_SUPER, false, 0, 0, false },
+	{ "ls", dump_ls, NEEDS_FILES, false, 0, 1, false },
+	{ "cat", dump_cat, NEEDS_FILES, false, 1, 1, true },
+	{ "extract", dump_extract, NEEDS_FILES, false, 2, 2, true },
 };
-static const char *const later[] = { "block", "ls", "cat", "extract" };
 
 enum { OPT_JSON = 256, OPT_UDEV, OPT_HELP, OPT_VERSION };
 static const struct option long_options[] = {
@@ -220,16 +246,6 @@ static const struct command *find_command(const char *name)
 	return NULL;
 }
 
-static int no_command(const char *name)
-{
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(later); i++)
-		if (!strcmp(later[i], name))
-			return fail("not in this version", name);
-	return fail("unknown command (see --help)", name);
-}
-
 static int open_image(struct dump *d, bool udev)
 {
 	/* a udev rule looks at devices that others have open */
@@ -240,10 +256,12 @@ static int open_image(struct dump *d, bool udev)
 	return err ? dump_fail(d, err, "%s", bdev_open_error(err)) : 0;
 }
 
-static int open_fs(struct dump *d)
+static int open_fs(struct dump *d, bool files)
 {
-	struct tfs_mount_opts o = { .ro = true, .no_threads = true };
+	struct tfs_mount_opts o = { .ro = true, .no_threads = true, .cache_size = CACHE_BYTES };
 
+	if (files)
+		return vfs_mount(d->bdev, &o, &d->fs, d->why, sizeof(d->why));
 	return tfs_open(d->bdev, &o, &d->fs, d->why, sizeof(d->why));
 }
 
@@ -255,8 +273,10 @@ static int run(struct dump *d, const struct command *c, struct json_object *o)
 	if (err)
 		return err;
 	if (c->fn != dump_journal)
-		err = open_fs(d);
-	if (err && c->open)
+		err = open_fs(d, c->needs == NEEDS_FILES);
+	if (err)
+		d->fs = NULL;
+	if (err && c->needs != NEEDS_SUPER)
 		return err;
 	if (err)
 		dump_str(o, "note", d->why);
@@ -269,10 +289,19 @@ static int run(struct dump *d, const struct command *c, struct json_object *o)
 
 static void close_all(struct dump *d)
 {
-	if (d->fs)
+	if (d->fs && d->fs->pagecache)
+		vfs_unmount(d->fs);
+	else if (d->fs)
 		tfs_close_nosave(d->fs);
 	if (d->bdev)
 		bdev_close(d->bdev);
+}
+
+/* Damage met on the way is told with the file it belongs to, by the command. */
+static void log_other(enum log_level lvl, const char *line)
+{
+	if (lvl <= LOG_LVL_WARN && !strstr(line, ": damaged block: "))
+		fprintf(stderr, PROGRAM ": %s\n", line);
 }
 
 static int show(struct dump *d, const struct command *c, bool json)
@@ -280,15 +309,18 @@ static int show(struct dump *d, const struct command *c, bool json)
 	struct json_object *o = cli_json_begin(PROGRAM);
 	int err;
 
+	if (c->needs == NEEDS_FILES)
+		log_set_hook(log_other);
 	dump_str(o, "shows", c->name);
 	err = open_image(d, false);
 	if (!err)
 		err = run(d, c, o);
 	close_all(d);
-	if (err) {
+	if (err || c->no_json) {
 		json_object_put(o);
-		fprintf(stderr, PROGRAM ": %s: %s\n", d->path, d->why[0] ? d->why : strerror(-err));
-		return 1;
+		if (err)
+			fprintf(stderr, PROGRAM ": %s: %s\n", d->path, d->why[0] ? d->why : strerror(-err));
+		return err || d->incomplete;
 	}
 	if (json) {
 		cli_json_end(o);
@@ -296,7 +328,7 @@ static int show(struct dump *d, const struct command *c, bool json)
 		print_text(o);
 		json_object_put(o);
 	}
-	return 0;
+	return d->incomplete;
 }
 
 static int udev(struct dump *d)
@@ -313,11 +345,22 @@ static int udev(struct dump *d)
 	return err ? 1 : 0;
 }
 
+static int read_number(struct dump *d, const char *arg)
+{
+	char *end;
+
+	errno = 0;
+	d->n = strtoull(arg, &end, 0);
+	if (errno || *end || !arg[0] || arg[0] == '-')
+		return fail("not a number", arg);
+	return 0;
+}
+
 static int dispatch(int argc, char **argv, bool json, bool for_udev)
 {
 	struct dump d = { 0 };
 	const struct command *c;
-	char *end;
+	unsigned int nr, max, i;
 
 	if (argc < 1)
 		return fail("which DEVICE or FILE? (see --help)", NULL);
@@ -325,20 +368,25 @@ static int dispatch(int argc, char **argv, bool json, bool for_udev)
 	if (for_udev)
 		return argc > 1 ? fail("too many arguments", argv[1]) : udev(&d);
 	if (argc < 2)
-		return fail("which command? super, group, tuple, node, inode, extents or journal (see --help)", NULL);
+		return fail("which command? super, inode, ls or another (see --help)", NULL);
 	c = find_command(argv[1]);
 	if (!c)
-		return no_command(argv[1]);
-	if (c->number && argc < 3)
+		return fail("unknown command (see --help)", argv[1]);
+	nr = (unsigned int)argc - 2;
+	max = c->max_args + c->number;
+	if (c->number && !nr)
 		return fail("a number is missing behind it", c->name);
-	if (argc > (c->number ? 3 : 2))
-		return fail("too many arguments", argv[c->number ? 3 : 2]);
-	if (c->number) {
-		errno = 0;
-		d.n = strtoull(argv[2], &end, 0);
-		if (errno || *end || !argv[2][0] || argv[2][0] == '-')
-			return fail("not a number", argv[2]);
-	}
+	if (nr < c->min_args)
+		return fail(c->min_args == 2 ? "PATH and DIRECTORY go behind it" : "PATH is missing behind it",
+			    c->name);
+	if (nr > max)
+		return fail("too many arguments", argv[2 + max]);
+	if (c->no_json && json)
+		return fail("there is no JSON of that", c->name);
+	if (c->number && read_number(&d, argv[2]))
+		return 1;
+	for (i = 0; i < nr && !c->number; i++)
+		d.args[i] = argv[2 + i];
 	return show(&d, c, json);
 }
 
@@ -369,7 +417,13 @@ int main(int argc, char **argv)
 	ret = blk_init(1);
 	if (ret)
 		return fail(strerror(-ret), NULL);
+	ret = iomap_ioend_init();
+	if (ret) {
+		blk_exit();
+		return fail(strerror(-ret), NULL);
+	}
 	ret = dispatch(argc - optind, argv + optind, json, for_udev);
+	iomap_ioend_exit();
 	blk_exit();
 	return ret;
 }
