@@ -114,7 +114,7 @@ void vfs_release(struct tfs_fs *fs, struct vfs_file *f);
  * Reads through the page cache (O_DIRECT: past it); calls @use with the pinned pieces while the inode
  * is locked shared (so a reply is one consistent moment).  Returns what @use returned, or
  * -errno: -EIO for data that could not be verified, never wrong data.  All or nothing: @use gets
- * less than @len only at the end of the file.
+ * less than @len only at the end of the file.  @f must live until this returns, whatever @use tells to whom.
  */
 int vfs_read(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, size_t len,
 	     int (*use)(void *arg, struct iovec *iov, int n, size_t bytes), void *arg);

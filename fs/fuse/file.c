@@ -65,14 +65,18 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 {
 	struct read_reply rr = { .req = req };
 	size_t len = min_t(size_t, size, TRANSPORT_MAX_WRITE);
-	int err = vfs_read(front_of(req)->fs, file_of(fi), (uint64_t)off, len, send_data, &rr);
+	struct open_file *of = (struct open_file *)(uintptr_t)fi->fh;
+	struct front *fr = front_of(req);
+	int err;
 
-	if (rr.sent)
-		return;
-	if (err < 0)
+	/* The answer is sent before the read is over: the RELEASE may be here at once. */
+	open_file_get(of);
+	err = vfs_read(fr->fs, of->f, (uint64_t)off, len, send_data, &rr);
+	if (!rr.sent && err < 0)
 		reply_err(req, err);
-	else
+	else if (!rr.sent)
 		transport_reply_data(req, NULL, 0);
+	open_file_put(fr, of);
 }
 
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)

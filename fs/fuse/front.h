@@ -20,6 +20,7 @@
 /* An open descriptor; its address is the kernel's file handle. */
 struct open_file {
 	struct list_head link; /* in its bucket */
+	atomic_int refs;       /* the kernel's, until RELEASE; and a READ's: it goes on after its answer */
 	uint64_t ino;
 	bool writable;
 	struct vfs_file *f;
@@ -109,6 +110,8 @@ void open_table_close_all(struct front *fr);
 bool open_for_writing(struct front *fr, uint64_t ino);
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, struct fuse_file_info *fi);
+void open_file_get(struct open_file *of);
+void open_file_put(struct front *fr, struct open_file *of);
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void raw_tmpfile(struct front *fr, const struct raw_request *rq);
 

@@ -26,12 +26,26 @@ static void table_add(struct front *fr, struct open_file *of, uint64_t ino, int 
 {
 	struct open_bucket *b = bucket_of(fr, ino);
 
+	atomic_init(&of->refs, 1);
 	of->ino = ino;
 	of->writable = (flags & O_ACCMODE) != O_RDONLY;
 	of->f = f;
 	pthread_mutex_lock(&b->lock);
 	list_add_tail(&of->link, &b->files);
 	pthread_mutex_unlock(&b->lock);
+}
+
+void open_file_get(struct open_file *of)
+{
+	atomic_fetch_add(&of->refs, 1);
+}
+
+void open_file_put(struct front *fr, struct open_file *of)
+{
+	if (atomic_fetch_sub(&of->refs, 1) > 1)
+		return;
+	vfs_release(fr->fs, of->f);
+	tl_free(of);
 }
 
 static void table_release(struct front *fr, struct open_file *of)
@@ -41,8 +55,7 @@ static void table_release(struct front *fr, struct open_file *of)
 	pthread_mutex_lock(&b->lock);
 	list_del_init(&of->link);
 	pthread_mutex_unlock(&b->lock);
-	vfs_release(fr->fs, of->f);
-	tl_free(of);
+	open_file_put(fr, of);
 }
 
 void open_table_close_all(struct front *fr)

@@ -166,6 +166,31 @@ def signals(work, image, mnt):
             assert f.read() == data, f'data lost at signal {sig}'
 
 
+def read_and_gone(path, seconds):
+    """In a child, over and over: the last use of a nameless file is a read, whose answer the close does not wait for."""
+    pid = os.fork()
+    if pid:
+        return pid
+    end, data = time.time() + seconds, os.urandom(600 * K)
+    while time.time() < end:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT)
+        os.write(fd, data)
+        os.fsync(fd)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.unlink(path)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+        os.pread(fd, 128 * K, 0)
+        os.pread(fd, 128 * K, 128 * K)
+        os.close(fd)
+    os._exit(0)
+
+
+def closed_behind_reads(image, mnt):
+    with Mount(image, mnt, 'threads=4,no_writeback_cache') as m:
+        for pid in [read_and_gone(m / f'gone{k}', 3) for k in range(4)]:
+            assert os.waitpid(pid, 0)[1] == 0
+
+
 def seek_forever(path):
     """In a child: write, and ask for holes, which makes the daemon have the kernel write; until it fails."""
     pid = os.fork()
@@ -254,6 +279,7 @@ def test(work):
     start_errors(work, image, mnt)
     signals(work, image, mnt)
     signal_among_seeks(image, mnt)
+    closed_behind_reads(image, mnt)
     os.unlink(image)
     tally.mkfs(image, 256 * M)
     variants(image, mnt)
