@@ -136,7 +136,19 @@ struct seg_pool *pagecache_segs(struct pagecache *pc)
 
 uint64_t pagecache_usage(const struct pagecache *pc)
 {
-	return seg_pool_bytes(pc->segs) + atomic_load(&pc->folio_bytes);
+	uint64_t idle = seg_pool_idle_bytes(pc->segs), bytes = seg_pool_bytes(pc->segs);
+
+	/* two looks: in between a buffer may have become one or the other */
+	return (bytes > idle ? bytes - idle : 0) + atomic_load(&pc->folio_bytes);
+}
+
+size_t pagecache_unit(const struct pagecache *pc)
+{
+	uint64_t limit = atomic_load(&pc->cache_bytes);
+
+	if (!limit || limit / 8 >= PAGECACHE_UNIT_MAX)
+		return PAGECACHE_UNIT_MAX;
+	return limit / 8 <= PAGECACHE_UNIT_MIN ? PAGECACHE_UNIT_MIN : (size_t)1 << ilog2_u64(limit / 8);
 }
 
 bool pagecache_over(const struct pagecache *pc, uint64_t more)

@@ -151,6 +151,13 @@ uint64_t pagecache_shrink(struct pagecache *pc, uint64_t target);
  * copy of its own.  Does not wait: what is in use stays.
  */
 void pagecache_drop_behind(struct address_space *m, uint64_t start, uint64_t end);
+/*
+ * How much one reader or writer should bring into the cache at a time, so that several of them find room in it: an
+ * eighth of the bound, a power of two within these.
+ */
+#define PAGECACHE_UNIT_MIN (64u << 10)
+#define PAGECACHE_UNIT_MAX (1u << 20)
+size_t pagecache_unit(const struct pagecache *pc);
 /* Change the bounds at run time. */
 void pagecache_set_limits(struct pagecache *pc, uint64_t cache_bytes, uint64_t dirty_bytes);
 /*

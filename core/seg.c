@@ -43,6 +43,7 @@ struct seg_chunk {
 
 struct seg_pool {
 	atomic_ullong bytes;  /* live */
+	atomic_ullong idle;   /* of them: with nothing in them */
 	pthread_mutex_t lock; /* what follows, and the chunks */
 	struct list_head partial[NR_CLASSES];
 	struct list_head spare;
@@ -86,6 +87,19 @@ void seg_pool_destroy(struct seg_pool *pool)
 uint64_t seg_pool_bytes(const struct seg_pool *pool)
 {
 	return atomic_load(&pool->bytes);
+}
+
+uint64_t seg_pool_idle_bytes(const struct seg_pool *pool)
+{
+	return atomic_load(&pool->idle);
+}
+
+void seg_set_idle(struct seg *s, bool idle)
+{
+	if (idle)
+		atomic_fetch_add(&s->pool->idle, s->size);
+	else
+		atomic_fetch_sub(&s->pool->idle, s->size);
 }
 
 /* log2 of the slot for @size, or 0 where it is to be mapped on its own. */

@@ -19,6 +19,8 @@
 #define CONST_NODES 64	  /* for operations under way */
 #define CONST_NODES_MIN 8 /* on the smallest device */
 #define DIRTY_DEFAULT (64ull << 20)
+#define POOL_MIN 64u	   /* blocks for overwriting, should the dirty limit be less */
+#define OVERWRITE_MIN 16u  /* of them, those that truncation leaves alone */
 #define META_NODES 4	   /* what a namespace operation may take at once */
 #define OVERWRITE_WAITS 50 /* of 100 ms, without any block going free */
 
@@ -30,7 +32,7 @@ void space_init(struct tfs_fs *fs)
 	uint64_t nb = g->node_blocks;
 
 	a->const_pool = max_t(uint64_t, min_t(uint64_t, g->total_blocks / 32, CONST_NODES * nb), CONST_NODES_MIN * nb);
-	a->dirty_pool = min_t(uint64_t, dirty >> g->blkbits, g->total_blocks / 16);
+	a->dirty_pool = min_t(uint64_t, max_t(uint64_t, dirty >> g->blkbits, POOL_MIN), g->total_blocks / 16);
 }
 
 /* Blocks the trees may come to need when @extra more blocks of data are promised. */
@@ -54,7 +56,9 @@ uint64_t space_slot_reserve(const struct tfs_fs *fs)
 static bool fits(const struct tfs_fs *fs, uint64_t blocks, enum space_use use)
 {
 	const struct tfs_alloc *a = fs->alloc;
-	uint64_t keep = use == SPACE_NEW ? a->dirty_pool : use == SPACE_TRUNCATE ? a->dirty_pool / 2 : 0;
+	uint64_t keep = use == SPACE_NEW	? a->dirty_pool
+			: use == SPACE_TRUNCATE ? min_t(uint64_t, a->dirty_pool / 2, OVERWRITE_MIN)
+						: 0;
 	uint64_t need = a->reserved + tree_need(fs, blocks) + keep;
 
 	return alloc_total_free(a) >= need && alloc_total_free(a) - need >= blocks;

@@ -249,7 +249,7 @@ static unsigned int lock_folios(struct address_space *m, uint64_t pos, uint64_t 
 static int read_missing(struct reader *r)
 {
 	struct address_space *m = r->m;
-	uint64_t before = r->pos, end = min_t(uint64_t, r->end, r->pos + READ_MAX_BYTES);
+	uint64_t before = r->pos, end = min_t(uint64_t, r->end, r->pos + pagecache_unit(m->cache));
 	struct folio *folios[READ_BATCH];
 	struct read_op op;
 	unsigned int n, i;

@@ -52,7 +52,7 @@ void iomap_readahead(struct address_space *m, uint64_t pos, uint64_t len, const 
 	end = round_up_to(end, bs);
 	while (pos < end) {
 		/* never at the price of what is dirty, or of waiting */
-		if (!pagecache_make_room(m->cache, min_t(uint64_t, end - pos, READ_MAX_BYTES), false))
+		if (!pagecache_make_room(m->cache, min_t(uint64_t, end - pos, pagecache_unit(m->cache)), false))
 			return;
 		index = pos >> m->folio_shift;
 		last = (end - 1) >> m->folio_shift;

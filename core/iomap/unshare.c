@@ -37,7 +37,7 @@ static int64_t unshare_mapping(struct iomap_iter *it, const struct iomap_ops *op
 
 	if (!(it->iomap.flags & IOMAP_F_SHARED) || src->type != IOMAP_MAPPED)
 		return (int64_t)length;
-	while (done < length && it->dirtied << m->blkbits < READ_MAX_BYTES) {
+	while (done < length && it->dirtied << m->blkbits < pagecache_unit(m->cache)) {
 		uint64_t pos = it->pos + done, off = pos & (size - 1);
 		uint64_t want = min_t(uint64_t, size - off, length - done);
 		struct folio *f = iomap_write_folio(it, pos, ops, &err);

@@ -12,8 +12,6 @@
 #include "core/integrity.h"
 #include "core/iomap/internal.h"
 
-/* The unit between two looks at the dirty limit. */
-#define WRITE_CHUNK (1u << 20)
 /* Receive buffers are adopted from this payload on; below, what a copy costs is less than what the buffer pins. */
 #define ADOPT_MIN (64u << 10)
 
@@ -240,8 +238,9 @@ static int64_t write_chunk(struct address_space *m, uint64_t pos, size_t len, co
 int64_t iomap_file_buffered_write(struct address_space *m, uint64_t pos, const struct iomap_src *src,
 				  const struct iomap_ops *ops)
 {
+	/* the unit between two looks at the dirty limit */
+	size_t unit = pagecache_unit(m->cache), done = 0;
 	uint64_t isize = i_size_read(m);
-	size_t done = 0;
 	int64_t ret = 0;
 
 	if (!src->len)
@@ -252,7 +251,7 @@ int64_t iomap_file_buffered_write(struct address_space *m, uint64_t pos, const s
 			return ret;
 	}
 	while (done < src->len) {
-		size_t chunk = min_t(size_t, src->len - done, WRITE_CHUNK - ((pos + done) & (WRITE_CHUNK - 1)));
+		size_t chunk = min_t(size_t, src->len - done, unit - ((pos + done) & (unit - 1)));
 
 		ret = write_chunk(m, pos + done, chunk, src, done, ops);
 		if (ret > 0)
@@ -268,6 +267,7 @@ int iomap_walk_throttled(struct address_space *m, uint64_t pos, uint64_t len, un
 			 const struct iomap_ops *ops,
 			 int64_t (*body)(struct iomap_iter *it, const struct iomap_ops *ops, void *arg), void *arg)
 {
+	size_t unit = pagecache_unit(m->cache);
 	uint64_t end = pos + len;
 	int ret = 0;
 
@@ -277,7 +277,7 @@ int iomap_walk_throttled(struct address_space *m, uint64_t pos, uint64_t len, un
 		while ((ret = iomap_iter(&it, ops)) > 0) {
 			it.processed = body(&it, ops, arg);
 			/* enough dirtied: end this walk here, so that no mapping is held while we wait */
-			if (it.processed > 0 && it.dirtied << m->blkbits >= WRITE_CHUNK)
+			if (it.processed > 0 && it.dirtied << m->blkbits >= unit)
 				it.len = (uint64_t)it.processed;
 		}
 		if (ret)

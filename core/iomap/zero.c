@@ -7,9 +7,6 @@
 #include <errno.h>
 #include "core/iomap/internal.h"
 
-/* Where one run of zeroing stops: a call does no more than about this much between two looks at the dirty limit. */
-#define ZERO_CHUNK (1u << 20)
-
 /* The first run of blocks in [*first, end) that are dirty; *unsettled: one under writeback and clean came before it. */
 static unsigned int next_dirty_run(struct folio *f, unsigned int *first, unsigned int end, bool *unsettled)
 {
@@ -94,13 +91,15 @@ static int64_t zero_mapping(struct iomap_iter *it, const struct iomap_ops *ops, 
 	const struct iomap *src = iomap_iter_srcmap(it);
 	struct address_space *m = it->mapping;
 	uint64_t size = 1ULL << m->folio_shift, length = iomap_length(it), done = 0;
+	/* no more than about this much between two looks at the dirty limit */
+	size_t unit = pagecache_unit(m->cache);
 	bool *did_zero = arg;
 	int64_t n = 0;
 	int err;
 
 	if (src->type == IOMAP_HOLE || src->type == IOMAP_UNWRITTEN)
 		return zero_over_hole(it, ops, did_zero);
-	while (done < length && it->dirtied << m->blkbits < ZERO_CHUNK) {
+	while (done < length && it->dirtied << m->blkbits < unit) {
 		uint64_t pos = it->pos + done, off = pos & (size - 1);
 		uint64_t want = min_t(uint64_t, size - off, length - done);
 		struct folio *f = iomap_write_folio(it, pos, ops, &err);

@@ -20,8 +20,9 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	if (fr->opts->writeback_cache)
 		want |= FUSE_CAP_WRITEBACK_CACHE;
 	conn->want = conn->capable & want;
-	conn->max_write = TRANSPORT_MAX_WRITE;
-	conn->max_readahead = TRANSPORT_MAX_WRITE;
+	/* a small cache is not to be filled by a single request; the kernel takes this for its reads, too */
+	conn->max_write = min_t(size_t, TRANSPORT_MAX_WRITE, pagecache_unit(fr->fs->pagecache));
+	conn->max_readahead = conn->max_write;
 	conn->max_background = MAX_BACKGROUND;
 	conn->congestion_threshold = MAX_BACKGROUND * 3 / 4;
 	conn->time_gran = 1;

@@ -12,10 +12,10 @@
 #include "tools/cli.h"
 
 #define MIB (1ull << 20)
-#define CACHE_MIN (8 * MIB)
+#define CACHE_MIN MIB
 #define CACHE_DEFAULT_MIN (64 * MIB)
 #define CACHE_DEFAULT_MAX (512 * MIB)
-#define DIRTY_MIN (2 * MIB)
+#define DIRTY_MIN (MIB / 4)
 #define THREADS_MAX 256
 #define COMMIT_MAX 300
 
@@ -112,8 +112,8 @@ static int parse_size_option(const char *name, const char *value, uint64_t min, 
 		return complain(why, why_len, "%s=%s: not a size; give bytes or a number with K, M, G or T, like 64M",
 				name, value);
 	if (*out < min)
-		return complain(why, why_len, "%s=%s: too small; at least %lluM", name, value,
-				(unsigned long long)(min / MIB));
+		return complain(why, why_len, "%s=%s: too small; at least %lluK", name, value,
+				(unsigned long long)(min >> 10));
 	return 0;
 }
 

@@ -154,6 +154,24 @@ static void spin(struct transport *tr)
 	atomic_store(&tr->spinner, false);
 }
 
+/* Receive buffers come from the cache's pool, but are none of its content until somebody keeps one. */
+static struct seg *buffer_alloc(struct transport *tr)
+{
+	struct seg *seg = seg_alloc(tr->cfg.segs, TRANSPORT_MAX_WRITE);
+
+	if (seg)
+		seg_set_idle(seg, true);
+	return seg;
+}
+
+static void buffer_put(struct seg **seg)
+{
+	if (*seg)
+		seg_set_idle(*seg, false);
+	seg_put(*seg);
+	*seg = NULL;
+}
+
 /* One request into the worker's buffers.  Bytes, 0: again, -errno. */
 static ssize_t receive(struct worker *w)
 {
@@ -162,7 +180,7 @@ static ssize_t receive(struct worker *w)
 	ssize_t n;
 
 	if (!w->seg)
-		w->seg = seg_alloc(tr->cfg.segs, TRANSPORT_MAX_WRITE);
+		w->seg = buffer_alloc(tr);
 	if (!w->seg) {
 		/* Whoever has the memory will give some back. */
 		usleep(1000);
@@ -211,10 +229,8 @@ static void process(struct worker *w, size_t len)
 		tr->cfg.ready(tr->cfg.userdata);
 	w->opcode = 0;
 	/* Somebody kept the payload: it is theirs now. */
-	if (w->seg && atomic_load(&w->seg->refs) > 1) {
-		seg_put(w->seg);
-		w->seg = NULL;
-	}
+	if (w->seg && atomic_load(&w->seg->refs) > 1)
+		buffer_put(&w->seg);
 }
 
 /* ---- threads ---- */
@@ -283,7 +299,7 @@ static void worker_end(struct worker *w, int err)
 	struct transport *tr = w->tr;
 	bool tell;
 
-	seg_put(w->seg);
+	buffer_put(&w->seg);
 	tl_free(w->buf);
 	self = NULL;
 	if (err && err != -ENODEV)
@@ -393,8 +409,7 @@ void transport_stop(struct transport *tr)
 	}
 	pthread_mutex_unlock(&tr->lock);
 	if (me) {
-		seg_put(me->seg);
-		me->seg = NULL;
+		buffer_put(&me->seg);
 		me->rq.scratch = NULL;
 	}
 }

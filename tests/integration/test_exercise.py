@@ -7,8 +7,8 @@ import os, subprocess, time
 import tally
 from tally import M, Mount
 
-CONFIGS = (('4K', 'writeback_cache'), ('1K', 'writeback_cache,cache_size=8M'), ('64K', 'no_writeback_cache'),
-           ('4K', 'no_writeback_cache,cache_size=8M'))
+CONFIGS = (('4K', 'writeback_cache'), ('1K', 'writeback_cache,cache_size=1M'), ('64K', 'no_writeback_cache'),
+           ('4K', 'no_writeback_cache,cache_size=1M'))
 
 
 def start(what, folder, seed, ops, every=0):

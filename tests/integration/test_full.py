@@ -15,7 +15,7 @@ from tally import K, LONG, M, Mount
 
 # block size, image, mount options
 CONFIGS = (('4K', 24 * M, 'no_writeback_cache'), ('4K', 32 * M, 'writeback_cache'),
-           ('1K', 12 * M, 'writeback_cache,cache_size=8M'), ('1K', 16 * M, 'no_writeback_cache'))
+           ('1K', 12 * M, 'writeback_cache,cache_size=1M'), ('1K', 16 * M, 'no_writeback_cache'))
 FULL = 0.99
 KEPT = ('pre', 'over', 'last')  # files that stay
 

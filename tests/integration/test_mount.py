@@ -234,7 +234,7 @@ def start_errors(work, image, mnt):
 
 
 def variants(image, mnt):
-    for options in ('no_writeback_cache', 'threads=1', 'threads=1,no_writeback_cache,cache_size=8M', 'verify=off,noexec'):
+    for options in ('no_writeback_cache', 'threads=1', 'threads=1,no_writeback_cache,cache_size=1M', 'verify=off,noexec'):
         with Mount(image, mnt, options) as m:
             os.mkdir(m / 'variant')
             shutil.copytree(tally.ROOT + '/core', m / 'variant/core')

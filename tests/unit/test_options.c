@@ -85,7 +85,7 @@ Test(options, refused)
 		"nonsense",
 		"cache_size=",
 		"cache_size=abc",
-		"cache_size=1M",
+		"cache_size=1023K",
 		"cache_size=64X",
 		"cache_size",
 		"cache_size=-64M",
@@ -138,6 +138,10 @@ Test(options, conflicts)
 	cr_assert_eq(parse("cache_size=8M"), 0);
 	cr_assert_eq(check(), 0);
 	cr_assert_eq(o.fs.dirty_size, 2ull << 20);
+	init();
+	cr_assert_eq(parse("cache_size=1M"), 0);
+	cr_assert_eq(check(), 0);
+	cr_assert_eq(o.fs.dirty_size, 256ull << 10);
 }
 
 static int args(int n, ...)

@@ -2,7 +2,9 @@
 /* The cache as a whole: bounds, throttling, reclaim, truncation, sync. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 #include "core/log.h"
 #include "core/pagecache_internal.h"
 #include "tests/lib/toymap.h"
@@ -17,17 +19,22 @@ static void quiet(enum log_level lvl, const char *line)
 {
 }
 
-static void start(uint64_t cache, uint64_t dirty, unsigned int interval)
+static void start_blocks(uint64_t cache, uint64_t dirty, unsigned int interval, unsigned int blkbits)
 {
 	log_set_hook(quiet);
 	toymap_init(&t,
 		    &(struct toy_config){
-			    .blkbits = 12,
+			    .blkbits = blkbits,
 			    .folio_shift = 16,
 			    .file_bytes = 32 << 20,
 			    .dev_bytes = 64 << 20,
 			    .integrity = true,
 			    .cache = { .cache_bytes = cache, .dirty_bytes = dirty, .flush_interval_ms = interval } });
+}
+
+static void start(uint64_t cache, uint64_t dirty, unsigned int interval)
+{
+	start_blocks(cache, dirty, interval, 12);
 }
 
 static struct pagecache_stats stats(void)
@@ -57,6 +64,92 @@ Test(pagecache, memory_stays_bounded_and_writers_are_throttled)
 	cr_assert_leq(most, 5 << 20);
 	cr_assert_leq(dirty, 2 << 20);
 	cr_assert_gt(stats().reclaimed_folios, 0);
+	toymap_exit(&t);
+}
+
+static atomic_bool watching;
+
+static void *watch(void *most)
+{
+	uint64_t *max = most;
+
+	while (atomic_load(&watching)) {
+		max[0] = max_t(uint64_t, max[0], stats().dirty_bytes + stats().writeback_bytes);
+		max[1] = max_t(uint64_t, max[1], stats().bytes);
+		usleep(100);
+	}
+	return NULL;
+}
+
+/* Requests as large as the whole cache go through it in pieces. */
+static void small_cache(unsigned int blkbits)
+{
+	uint64_t most[2] = { 0 };
+	pthread_t watcher;
+
+	start_blocks(1 << 20, 256 << 10, 0, blkbits);
+	atomic_store(&watching, true);
+	cr_assert_eq(pthread_create(&watcher, NULL, watch, most), 0);
+	for (unsigned int i = 0; i < 16; i++) {
+		memset(buf, (int)i, sizeof(buf));
+		cr_assert_eq(toymap_write(&t, (uint64_t)i << 20, buf, sizeof(buf)), sizeof(buf));
+	}
+	for (unsigned int i = 0; i < 16; i++) {
+		cr_assert_eq(toymap_read(&t, (uint64_t)i << 20, back, sizeof(back)), sizeof(back));
+		cr_assert(back[0] == (char)i && back[sizeof(back) - 1] == (char)i);
+	}
+	atomic_store(&watching, false);
+	pthread_join(watcher, NULL);
+	cr_assert_leq(most[0], (256 + 128) << 10, "%lu KiB dirty", (unsigned long)most[0] >> 10);
+	/* one read asks for all that the bound allows, and readahead comes on top */
+	cr_assert_leq(most[1], (2048 + 512) << 10, "%lu KiB in all", (unsigned long)most[1] >> 10);
+	toymap_exit(&t);
+}
+
+Test(pagecache, small_cache_1k)
+{
+	small_cache(10);
+}
+
+Test(pagecache, small_cache_4k)
+{
+	small_cache(12);
+}
+
+Test(pagecache, small_cache_64k)
+{
+	small_cache(16);
+}
+
+Test(pagecache, unit_of_io)
+{
+	static const struct {
+		uint64_t cache;
+		size_t unit;
+	} c[] = { { 0, 1 << 20 },	  { 256 << 10, 64 << 10 }, { 1 << 20, 128 << 10 }, { 2 << 20, 256 << 10 },
+		  { 3 << 20, 256 << 10 }, { 8 << 20, 1024 << 10 }, { 1ull << 30, 1 << 20 } };
+
+	start(0, 0, 10);
+	for (size_t i = 0; i < ARRAY_SIZE(c); i++) {
+		pagecache_set_limits(t.cache, c[i].cache, 0);
+		cr_assert_eq(pagecache_unit(t.cache), c[i].unit, "cache of %lu", (unsigned long)c[i].cache);
+	}
+	toymap_exit(&t);
+}
+
+/* A buffer that waits for a request takes nothing from the files' share. */
+Test(pagecache, idle_buffers_do_not_count)
+{
+	struct seg *s;
+
+	start(1 << 20, 0, 10);
+	s = seg_alloc(pagecache_segs(t.cache), 1 << 20);
+	seg_set_idle(s, true);
+	cr_assert_eq(stats().bytes, 0);
+	seg_set_idle(s, false);
+	cr_assert_eq(stats().bytes, 1 << 20);
+	seg_put(s);
+	cr_assert_eq(stats().bytes, 0);
 	toymap_exit(&t);
 }
 
