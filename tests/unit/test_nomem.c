@@ -10,7 +10,8 @@
 #define ROOT TFS_INO_ROOT
 
 static struct fsfix fx;
-static unsigned int failed; /* how often */
+static struct vfs_file *file; /* what is open during the operation, if anything is */
+static unsigned int failed;   /* how often */
 
 static void quiet(enum log_level level, const char *text)
 {
@@ -19,7 +20,6 @@ static void quiet(enum log_level level, const char *text)
 static void setup(void)
 {
 	fx_init();
-	log_set_hook(quiet);
 }
 
 static void teardown(void)
@@ -50,6 +50,8 @@ static void sweep(void (*prepare)(void), int (*op)(void), void (*check)(int err)
 		int err;
 
 		fx_create(&fx, FX_SMALL);
+		/* checking and mounting speak up again */
+		log_set_hook(quiet);
 		if (prepare)
 			prepare();
 		tl_alloc_fail_nth(n);
@@ -58,10 +60,14 @@ static void sweep(void (*prepare)(void), int (*op)(void), void (*check)(int err)
 		tl_alloc_fail_nth(0);
 		failed += err != 0;
 		/* half made: what was committed is all there is */
-		if (atomic_load(&fx.fs->shutdown))
-			fx_crash_remount(&fx);
-		else
+		if (!atomic_load(&fx.fs->shutdown)) {
 			check(err);
+		} else {
+			if (file)
+				fx_close(&fx, file);
+			fx_crash_remount(&fx);
+		}
+		file = NULL;
 		fx_destroy(&fx);
 	}
 	cr_assert_gt(failed, 2);
@@ -93,8 +99,6 @@ Test(nomem, create)
 
 #define OLD 100000u /* bytes */
 #define NEW 50001u
-
-static struct vfs_file *file;
 
 static void make_dirty(void)
 {
