@@ -170,9 +170,16 @@ int vfs_setattr(struct tfs_fs *fs, uint64_t ino, unsigned int what, const struct
 		what |= VFS_SET_ATIME;
 	if (what & VFS_SET_MTIME_NOW)
 		what |= VFS_SET_MTIME;
-	if (what & VFS_SET_SIZE)
-		err = set_size(i, set->size);
-	if (!err && what & ~(unsigned int)VFS_SET_SIZE)
+	if (what & VFS_SET_SIZE) {
+		/* privileges first: should the rest fail, or a crash come between, nothing runs with them that was cut
+		 */
+		if (what & VFS_KILL_PRIV)
+			err = inode_kill_priv(i);
+		if (!err)
+			err = set_size(i, set->size);
+		what &= ~(unsigned int)(VFS_SET_SIZE | VFS_KILL_PRIV);
+	}
+	if (!err && what)
 		err = set_attrs(i, what, set);
 	if (!err && attr)
 		inode_attr(i, attr);

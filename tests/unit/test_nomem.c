@@ -211,3 +211,37 @@ Test(nomem, truncate_shared_without_space)
 {
 	sweep(make_shared_and_full, cut, check_cut_full);
 }
+
+static void make_setuid(void)
+{
+	struct vfs_attr set = { .mode = 04755 }, a;
+
+	make_dirty_at_eof();
+	FX_OK(vfs_setxattr(fx.fs, file->inode->ino, "security.capability", "caps", 4, 0, &fx_root));
+	FX_OK(vfs_setattr(fx.fs, file->inode->ino, VFS_SET_MODE, &set, &fx_root, &a));
+	FX_OK(vfs_fsync(fx.fs, file, false));
+}
+
+static int cut_by_other(void)
+{
+	struct vfs_attr set = { .size = NEW }, a;
+
+	return vfs_setattr(fx.fs, file->inode->ino, VFS_SET_SIZE | VFS_KILL_PRIV, &set, &fx_root, &a);
+}
+
+static void check_privileges(int err)
+{
+	struct vfs_attr a;
+	bool cut;
+
+	FX_OK(vfs_getattr(fx.fs, file->inode->ino, &a));
+	cut = a.size == NEW;
+	cr_assert(!cut || !(a.mode & S_ISUID), "cut, and the bit is still there (%d)", err);
+	check_cut(err);
+}
+
+/* Who cuts another's program takes its privileges first. */
+Test(nomem, truncate_setuid)
+{
+	sweep(make_setuid, cut_by_other, check_privileges);
+}
