@@ -4,7 +4,7 @@
 
 LONG=1: 4 GiB, else 512 MiB.
 """
-import hashlib, json, os, shutil, time
+import json, mmap, os, shutil, time
 import tally
 from tally import G, K, M, Mount
 
@@ -107,6 +107,44 @@ def test(work):
     m.umount()
     tally.fsck(image)
     small(work)
+    direct(work)
+
+
+def own(path):
+    """Which of the file's blocks are its own alone."""
+    return {b for x in extents(path) if not x['shared'] for b in range(x['start'] // BLOCK, (x['start'] + x['length']) // BLOCK)}
+
+
+def direct(work):
+    """O_DIRECT writes to what a copy shares: the blocks written become its own, the source keeps its bytes."""
+    image, mnt = f'{work}/image3', f'{work}/mnt'
+    tally.mkfs(image, 128 * M)
+    m = Mount(image, mnt)
+    content = bytearray(os.urandom(20 * M))
+    want = bytearray(content)
+    with open(m / 'a', 'wb') as f:
+        f.write(content)
+    tally.run(['cp', '--reflink=auto', m / 'a', m / 'b'])
+    assert not own(m / 'b')
+    with open(m / 'b', 'rb') as f:
+        f.read(2 * M)     # in the kernel's cache, and in ours
+    before, written = data_blocks(mnt), set()
+    fd = os.open(m / 'b', os.O_RDWR | os.O_DIRECT)
+    for block, n in (0, 1), (77, 300), (2000, 1), (5119, 1), (77, 10):
+        page = mmap.mmap(-1, n * BLOCK)
+        page[:] = os.urandom(n * BLOCK)
+        assert os.pwrite(fd, page, block * BLOCK) == n * BLOCK
+        want[block * BLOCK:(block + n) * BLOCK] = page[:]
+        written |= set(range(block, block + n))
+    os.close(fd)
+    assert data_blocks(mnt) - before == len(written), 'other blocks than those written cost space'
+    assert own(m / 'b') == written and own(m / 'a') == written
+    for _ in 'as it is', 'after kill -9':
+        with open(m / 'a', 'rb') as a, open(m / 'b', 'rb') as b:
+            assert a.read() == content and b.read() == want
+        m = still_clean(m, image)
+    m.umount()
+    tally.fsck(image)
 
 
 def small(work):

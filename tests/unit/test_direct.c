@@ -205,6 +205,89 @@ Test(direct, a_flipped_bit_is_never_data)
 	bdev_close(fx.dev);
 }
 
+/* ---- shared blocks ---- */
+
+static unsigned int shared_at(struct vfs_file *f, uint64_t block)
+{
+	struct vfs_extent x;
+
+	FX_IS(vfs_extents(fx.fs, f, block * BS, &x, 1), 1);
+	cr_assert_leq(x.pos, block * BS);
+	return x.flags & VFS_EXTENT_SHARED ? 1 : 0;
+}
+
+/* Which of the first 30 blocks somebody else has too. */
+static uint64_t shared_blocks(struct vfs_file *f)
+{
+	uint64_t bits = 0;
+
+	for (unsigned int k = 0; k < 30; k++)
+		bits |= (uint64_t)shared_at(f, k) << k;
+	return bits;
+}
+
+static uint64_t data_blocks(void)
+{
+	FX_OK(vfs_sync(fx.fs));
+	return fx_stat(&fx, "tree", "data_blocks");
+}
+
+static void write_direct(struct vfs_file *f, uint64_t pos, uint64_t len, uint64_t tag)
+{
+	for (uint64_t k = 0; k < len; k++)
+		mem[pos % BS + k] = fx_byte(tag, pos + k);
+	FX_IS(vfs_pwrite(fx.fs, f, mem + pos % BS, len, pos), (int64_t)len);
+}
+
+/* A copy's blocks, written past the cache: these, and no others, become its own; the source keeps what it had. */
+Test(direct, writes_to_shared_blocks)
+{
+	const uint64_t all = (1u << 30) - 1;
+	struct vfs_file *a, *b, *d, *s;
+	uint64_t used;
+
+	fx_create(&fx, FX_SMALL);
+	fx_file(&fx, "a", &a);
+	fx_file(&fx, "b", &b);
+	fx_write(&fx, a, 0, 30 * BS, 1);
+	FX_IS(vfs_copy_file_range(fx.fs, a, 0, b, 0, 30 * BS, 0), 30 * BS);
+	used = data_blocks();
+	FX_IS(shared_blocks(b), all);
+	d = open_direct("b");
+	s = open_direct("a");
+	write_direct(d, 10 * BS, 5 * BS, 2);
+	FX_IS(data_blocks(), used + 5);
+	FX_IS(shared_blocks(b), all & ~(31ull << 10));
+	FX_IS(shared_blocks(a), all & ~(31ull << 10));
+	/* again: its own already */
+	write_direct(d, 10 * BS, 5 * BS, 3);
+	FX_IS(data_blocks(), used + 5);
+	/* from within a block to within another: both of them, and what lies between */
+	write_direct(d, 20 * BS + 100, 2 * BS, 4);
+	FX_IS(data_blocks(), used + 8);
+	FX_IS(shared_blocks(b), all & ~(31ull << 10) & ~(7ull << 20));
+	/* the source; the copy keeps what it had */
+	write_direct(s, 25 * BS, BS, 5);
+	FX_IS(data_blocks(), used + 9);
+	pagecache_shrink(fx.fs->pagecache, 0);
+	fx_expect(&fx, a, 0, 25 * BS, 1);
+	fx_expect(&fx, a, 25 * BS, BS, 5);
+	fx_expect(&fx, a, 26 * BS, 4 * BS, 1);
+	fx_expect(&fx, b, 0, 10 * BS, 1);
+	fx_expect(&fx, b, 10 * BS, 5 * BS, 3);
+	fx_expect(&fx, b, 15 * BS, 5 * BS + 100, 1);
+	fx_expect(&fx, b, 20 * BS + 100, 2 * BS, 4);
+	fx_expect(&fx, b, 22 * BS + 100, 8 * BS - 100, 1);
+	FX_IS(fx_stat(&fx, "space", "reserved"), 0);
+	fx_check_live(&fx);
+	fx_close(&fx, s);
+	fx_close(&fx, d);
+	fx_close(&fx, a);
+	fx_close(&fx, b);
+	fx_crash_remount(&fx);
+	fx_destroy(&fx);
+}
+
 /* Writing over what is there goes on on a full file system; new blocks do not. */
 Test(direct, on_a_full_file_system)
 {

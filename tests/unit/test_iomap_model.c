@@ -444,6 +444,7 @@ static void run_model(unsigned int blkbits, unsigned int folio_shift, bool integ
 	toymap_exit(&x->t);
 	free(x->want);
 	free(x->buf);
+	fprintf(stderr, "blocks of %u, folios of %u: %u operations\n", 1u << blkbits, 1u << folio_shift, ops);
 }
 
 /* All block sizes, with folios of one block, a few, and 1 MiB. */

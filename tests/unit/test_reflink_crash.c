@@ -208,7 +208,7 @@ Test(reflink_crash, write_to_many)
 static void write_direct(struct vfs_file *a, struct vfs_file *b)
 {
 	struct vfs_file *d;
-	uint8_t *mem;
+	uint8_t *mem = NULL;
 
 	FX_OK(vfs_open(fx.fs, b->inode->ino, O_RDWR | O_DIRECT, &d));
 	cr_assert_eq(posix_memalign((void **)&mem, 4096, 20 * bs), 0);
