@@ -106,6 +106,18 @@ static int check_replace(struct tfs_trans *t, struct name_ref *src, struct name_
 	return err ? err : empty ? 0 : -ENOTEMPTY;
 }
 
+/* Link counts of both directories, for the subdirectories they gain. */
+static int check_link_max(const struct name_ref *src, const struct name_ref *dst, unsigned int flags)
+{
+	bool moves = inode_is_dir(src->inode), replaces = dst->inode && inode_is_dir(dst->inode);
+
+	if (moves && !replaces && dst->dir->a.nlink >= TFS_LINK_MAX)
+		return -EMLINK;
+	if (flags & RENAME_EXCHANGE && replaces && !moves && src->dir->a.nlink >= TFS_LINK_MAX)
+		return -EMLINK;
+	return 0;
+}
+
 static int check_move(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst, const struct climbs *c,
 		      unsigned int flags)
 {
@@ -114,11 +126,10 @@ static int check_move(struct tfs_trans *t, struct name_ref *src, struct name_ref
 
 	if (src->inode->ino == TFS_INO_ROOT)
 		return -EBUSY;
-	if (cross && inode_is_dir(src->inode)) {
+	if (cross && inode_is_dir(src->inode))
 		err = climb_verdict(t, &c->there);
-		if (!err && dst->dir->a.nlink >= TFS_LINK_MAX)
-			err = -EMLINK;
-	}
+	if (!err && cross)
+		err = check_link_max(src, dst, flags);
 	if (!err && cross && flags & RENAME_EXCHANGE && inode_is_dir(dst->inode))
 		err = climb_verdict(t, &c->back);
 	else if (!err && dst->inode && !(flags & RENAME_EXCHANGE)) {
