@@ -24,6 +24,8 @@ uint64_t dir_cookie(const struct tfs_fs *fs, uint64_t dir, const char *name, siz
 	memcpy(text, &number, 8);
 	memcpy(text + 8, name, len);
 	hash = siphash24(fs->hash_key, text, 8 + len) >> 9;
+	if (unlikely(fs->opts.break_rules & TFS_BREAK_HASH))
+		hash %= 16;
 	return (hash ? hash : 1) << PROBE_BITS;
 }
 

@@ -37,6 +37,7 @@ enum tfs_errors { TFS_ERRORS_REMOUNT_RO, TFS_ERRORS_CONTINUE, TFS_ERRORS_ABORT }
 enum {
 	TFS_BREAK_COMMIT_FLUSH = 1 << 0, /* no flush between a transaction's payload and its commit record */
 	TFS_BREAK_EARLY_REUSE = 1 << 1,	 /* freed blocks are handed out before their transaction is durable */
+	TFS_BREAK_HASH = 1 << 2,	 /* no rule: names have one of 16 hashes, as if somebody knew the key */
 };
 
 struct tfs_mount_opts {

@@ -172,7 +172,7 @@ int tfs_check(struct tfs_fs *fs, const struct tfs_recovery *rec, const struct ch
 
 int tfs_check_device(struct bdev *b, const struct check_opts *opts, struct check_result *res, char *why, size_t why_len)
 {
-	struct tfs_mount_opts mo = { .ro = true, .no_threads = true };
+	struct tfs_mount_opts mo = { .ro = true, .no_threads = true, .break_rules = opts->break_rules };
 	struct tfs_recovery rec = { 0 };
 	struct tfs_super super;
 	struct tfs_geom geom;

@@ -87,7 +87,7 @@ static void report(void *arg, const struct check_problem *p)
 
 void fx_check_clean(struct fsfix *f)
 {
-	struct check_opts o = { .verify_data = true, .report = report };
+	struct check_opts o = { .verify_data = true, .report = report, .break_rules = f->opts.break_rules };
 	struct check_result r;
 	char why[300] = "";
 

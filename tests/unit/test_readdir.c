@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "fs/inode.h"
+#include "tests/lib/crashdev.h"
 #include "tests/lib/fsfix.h"
+#include "tests/lib/lister.h"
 
 #define NAMES 500
 
@@ -107,4 +109,42 @@ Test(readdir, empty_and_removed)
 	vfs_forget(fx.fs, a.ino, 1);
 	make(0, 1);
 	cr_assert_eq(vfs_readdir(fx.fs, fx_ino(&fx, "n0"), 0, fill, &l), -ENOTDIR);
+}
+
+/* Several listings at once, each in pieces and jumping about, while names around them come and go. */
+static void several_listings(unsigned int break_rules)
+{
+	uint64_t rng = test_seed(31001);
+	struct lister l[5];
+	struct vfs_attr a;
+
+	fx_destroy(&fx);
+	fx.dev = bdev_mem_create(fx_bytes(FX_SMALL1K));
+	fx_format(fx.dev, FX_SMALL1K, rng);
+	fx_mount(&fx, fx.dev, &(struct tfs_mount_opts){ .no_threads = true, .break_rules = break_rules });
+	fx.own_dev = true;
+	FX_OK(vfs_mkdir(fx.fs, TFS_INO_ROOT, "d", 0755, &fx_root, &a));
+	lister_make(fx.fs, a.ino);
+	for (size_t k = 0; k < ARRAY_SIZE(l); k++)
+		lister_init(&l[k], fx.fs, a.ino, rng + k + 1);
+	for (uint64_t n = test_ops(6000); n--;) {
+		lister_churn(fx.fs, a.ino, (unsigned int)(n % 3), &rng);
+		lister_step(&l[n % ARRAY_SIZE(l)]);
+	}
+	for (size_t k = 0; k < ARRAY_SIZE(l); k++) {
+		cr_assert_gt(l[k].passes, 3);
+		cr_assert_gt(l[k].seeks, 3);
+	}
+	vfs_forget(fx.fs, a.ino, 1);
+}
+
+Test(readdir, several_listings)
+{
+	several_listings(0);
+}
+
+/* As if somebody knew the hash key: some dozens of names at each of 16 places. */
+Test(readdir, colliding_names)
+{
+	several_listings(TFS_BREAK_HASH);
 }
