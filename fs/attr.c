@@ -150,9 +150,9 @@ static int set_size(struct tfs_inode *i, uint64_t size)
 	err = vfs_writable(i->fs);
 	if (err)
 		return err;
-	pthread_rwlock_wrlock(&i->lock);
+	inode_lock(i);
 	err = inode_set_size(i, size);
-	pthread_rwlock_unlock(&i->lock);
+	inode_unlock(i);
 	return err;
 }
 

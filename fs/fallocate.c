@@ -241,8 +241,8 @@ int vfs_fallocate(struct tfs_fs *fs, struct vfs_file *f, int mode, uint64_t pos,
 	err = vfs_writable(fs);
 	if (err)
 		return err;
-	pthread_rwlock_wrlock(&i->lock);
+	inode_lock(i);
 	err = fallocate_locked(i, mode, pos, len);
-	pthread_rwlock_unlock(&i->lock);
+	inode_unlock(i);
 	return err;
 }

@@ -79,27 +79,66 @@ static int read_direct(struct tfs_inode *i, uint64_t pos, size_t len,
 	return ret;
 }
 
-static int read_cached(struct tfs_inode *i, uint64_t pos, size_t len,
-		       int (*use)(void *arg, struct iovec *iov, int n, size_t bytes), void *arg)
+/*
+ * What has been found for a read, to whoever wants it.  *more: there is something to fetch, or to drop, afterwards: the
+ * reader need not wait for what it has not asked for.
+ */
+static int use_result(struct tfs_inode *i, uint64_t pos, size_t len, struct iomap_read_result *res,
+		      int (*use)(void *arg, struct iovec *iov, int n, size_t bytes), void *arg,
+		      struct iomap_ahead *ahead, bool *more)
 {
-	struct iomap_read_result res = { 0 };
-	int ret = iomap_file_buffered_read(&i->mapping, pos, len, &tfs_iomap_ops, &res);
-	uint64_t end = pos + res.bytes;
+	int ret;
 
-	if (ret)
-		return ret;
+	*more = iomap_read_note(&i->mapping, pos, pos + res->bytes, ahead);
 	/*
 	 * A short answer means end of file to the kernel, which with its
 	 * write-back cache takes the rest for a hole and gives out zeros.
 	 */
-	if (res.bytes < bytes_to_eof(i, pos, len))
+	if (res->bytes < bytes_to_eof(i, pos, len))
 		ret = -EIO;
 	else
-		ret = use(arg, res.iov, (int)res.nr_iov, res.bytes);
-	iomap_read_result_release(&res);
-	/* only now: the reader need not wait for what it has not asked for */
+		ret = use(arg, res->iov, (int)res->nr_iov, res->bytes);
+	iomap_read_result_release(res);
+	return ret;
+}
+
+/* Inode lock held shared with I/O. */
+static int read_missing(struct tfs_inode *i, uint64_t pos, size_t len,
+			int (*use)(void *arg, struct iovec *iov, int n, size_t bytes), void *arg)
+{
+	struct iomap_read_result res = { 0 };
+	int ret = iomap_file_buffered_read(&i->mapping, pos, len, &tfs_iomap_ops, &res);
+	struct iomap_ahead ahead;
+	bool more = false;
+
 	if (!ret)
-		iomap_read_done(&i->mapping, pos, end, &tfs_iomap_ops);
+		ret = use_result(i, pos, len, &res, use, arg, &ahead, &more);
+	if (more)
+		iomap_read_ahead(&i->mapping, &ahead, &tfs_iomap_ops);
+	return ret;
+}
+
+/* -EAGAIN: not all of it is cached.  Waits for nobody who waits for the device. */
+static int read_cached(struct tfs_inode *i, uint64_t pos, size_t len,
+		       int (*use)(void *arg, struct iovec *iov, int n, size_t bytes), void *arg)
+{
+	struct iomap_read_result res = { 0 };
+	struct iomap_ahead ahead;
+	bool more = false;
+	int ret;
+
+	inode_lock_shared(i, false);
+	ret = iomap_file_cached_read(&i->mapping, pos, len, &res);
+	if (!ret) {
+		ret = use_result(i, pos, len, &res, use, arg, &ahead, &more);
+		ret = ret == -EAGAIN ? -EIO : ret; /* has a meaning of its own here */
+	}
+	inode_unlock_shared(i, false);
+	if (more) {
+		inode_lock_shared(i, true);
+		iomap_read_ahead(&i->mapping, &ahead, &tfs_iomap_ops);
+		inode_unlock_shared(i, true);
+	}
 	return ret;
 }
 
@@ -111,9 +150,12 @@ int vfs_read(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, size_t len,
 
 	if (!inode_is_reg(i))
 		return inode_is_dir(i) ? -EISDIR : -EINVAL;
-	pthread_rwlock_rdlock(&i->lock);
-	ret = (f->flags & O_DIRECT ? read_direct : read_cached)(i, pos, len, use, arg);
-	pthread_rwlock_unlock(&i->lock);
+	ret = f->flags & O_DIRECT ? -EAGAIN : read_cached(i, pos, len, use, arg);
+	if (ret == -EAGAIN) {
+		inode_lock_shared(i, true);
+		ret = (f->flags & O_DIRECT ? read_direct : read_missing)(i, pos, len, use, arg);
+		inode_unlock_shared(i, true);
+	}
 	if (damage_pending(fs))
 		damage_run(fs);
 	return ret;
@@ -141,9 +183,9 @@ static int64_t pread_direct(struct tfs_fs *fs, struct tfs_inode *i, void *buf, s
 {
 	int64_t ret;
 
-	pthread_rwlock_rdlock(&i->lock);
+	inode_lock_shared(i, true);
 	ret = iomap_dio_read(&i->mapping, pos, buf, len, &tfs_iomap_ops);
-	pthread_rwlock_unlock(&i->lock);
+	inode_unlock_shared(i, true);
 	if (damage_pending(fs))
 		damage_run(fs);
 	return ret;
@@ -248,6 +290,37 @@ static int64_t write_locked(struct tfs_inode *i, struct vfs_file *f, uint64_t po
 	return ret;
 }
 
+static void fetch_block(struct tfs_inode *i, uint64_t pos)
+{
+	struct iomap_read_result res = { 0 };
+	int err;
+
+	inode_lock_shared(i, false);
+	err = iomap_file_cached_read(&i->mapping, pos, 1, &res);
+	inode_unlock_shared(i, false);
+	if (err == -EAGAIN) {
+		inode_lock_shared(i, true);
+		iomap_file_buffered_read(&i->mapping, pos, 1, &tfs_iomap_ops, &res);
+		inode_unlock_shared(i, true);
+	}
+	iomap_read_result_release(&res);
+}
+
+/*
+ * Blocks that a write changes in part, and the one with the old end of the file if it begins behind that, are read
+ * before it locks out those who read what is cached.  What goes wrong here, the write finds out for itself.
+ */
+static void fetch_edges(struct tfs_inode *i, uint64_t pos, uint64_t len)
+{
+	uint64_t size = i_size_read(&i->mapping), mask = i->fs->geom.block_size - 1;
+	uint64_t start = pos < size ? pos : size, end = pos < size && len < size - pos ? pos + len : size;
+
+	if (start & mask)
+		fetch_block(i, start - 1);
+	if (end & mask && end < size && !(start & mask && (start | mask) == (end | mask)))
+		fetch_block(i, end);
+}
+
 int64_t vfs_write(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, const struct iomap_src *src, unsigned int flags)
 {
 	struct tfs_inode *i = f->inode;
@@ -261,9 +334,12 @@ int64_t vfs_write(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, const str
 		return err;
 	if (!src->len)
 		return 0;
-	pthread_rwlock_wrlock(&i->lock);
+	if (!(f->flags & O_DIRECT) || flags & VFS_WRITE_CACHE)
+		fetch_edges(i, f->flags & O_APPEND && !(flags & VFS_WRITE_CACHE) ? UINT64_MAX : pos, src->len);
+	inode_lock(i);
 	ret = write_locked(i, f, pos, src, flags);
-	pthread_rwlock_unlock(&i->lock);
+	inode_unlock(i);
+	balance_dirty_pages(&i->mapping);
 	if (ret > 0 && f->flags & (O_SYNC | O_DSYNC)) {
 		/* O_SYNC includes the bit of O_DSYNC */
 		err = vfs_fsync(fs, f, (f->flags & O_SYNC) != O_SYNC);
@@ -356,14 +432,14 @@ int64_t vfs_lseek(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, int whenc
 	(void)fs;
 	if (!inode_is_reg(i) || (whence != SEEK_DATA && whence != SEEK_HOLE))
 		return -EINVAL;
-	pthread_rwlock_rdlock(&i->lock);
+	inode_lock_shared(i, true);
 	if (pos >= i_size_read(&i->mapping))
 		ret = -ENXIO;
 	else if (whence == SEEK_DATA)
 		ret = iomap_seek_data(&i->mapping, pos, &tfs_iomap_ops);
 	else
 		ret = iomap_seek_hole(&i->mapping, pos, &tfs_iomap_ops);
-	pthread_rwlock_unlock(&i->lock);
+	inode_unlock_shared(i, true);
 	return ret;
 }
 

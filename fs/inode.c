@@ -64,7 +64,6 @@ int icache_create(struct tfs_fs *fs)
 struct tfs_inode *inode_alloc(struct tfs_fs *fs)
 {
 	struct tfs_inode *i = tl_zalloc(sizeof(*i));
-	pthread_rwlockattr_t attr;
 
 	if (!i)
 		return NULL;
@@ -73,11 +72,8 @@ struct tfs_inode *inode_alloc(struct tfs_fs *fs)
 	INIT_LIST_HEAD(&i->lru);
 	INIT_LIST_HEAD(&i->dirty);
 	INIT_LIST_HEAD(&i->wb_eofs);
-	/* a stream of readers must not keep a truncation out for ever */
-	pthread_rwlockattr_init(&attr);
-	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-	pthread_rwlock_init(&i->lock, &attr);
-	pthread_rwlockattr_destroy(&attr);
+	pthread_rwlock_init(&i->lock, NULL);
+	pthread_mutex_init(&i->turn, NULL);
 	pthread_mutex_init(&i->attr_lock, NULL);
 	return i;
 }
@@ -89,6 +85,7 @@ void inode_free(struct tfs_inode *i)
 	list_for_each_entry_safe(e, n, &i->wb_eofs, link)
 		tl_free(e);
 	pthread_mutex_destroy(&i->attr_lock);
+	pthread_mutex_destroy(&i->turn);
 	pthread_rwlock_destroy(&i->lock);
 	tl_free(i);
 }

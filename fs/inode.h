@@ -3,7 +3,7 @@
  * In-memory inodes and the cache that bounds them.
  *
  * Locks:
- *   inode->lock   content of a regular file: shared to read it, exclusive to write, truncate, punch.
+ *   inode->lock   content of a regular file: shared to read it, exclusive to write, truncate, punch (inode_lock.c).
  *                 Outermost; who needs two (fs/reflink.c) takes the lower inode number first.  Completion
  *                 workers never take it.
  *   meta_lock     (fs/fs.h) every change of the name space and of what is on disk.  A namespace
@@ -62,7 +62,9 @@ struct tfs_inode {
 	atomic_bool no_caps;	/* known to have no security.capability; set in a section, cleared in a write section */
 	atomic_bool no_default_acl; /* known to have none; cleared and set under meta_lock (exclusive) */
 
-	pthread_rwlock_t lock;
+	pthread_rwlock_t lock; /* by way of inode_lock() and the like */
+	pthread_mutex_t turn;
+	atomic_uint writers, io_readers;
 	pthread_mutex_t attr_lock;
 	struct tfs_iattr a;		     /* attr_lock */
 	struct list_head wb_eofs;	     /* attr_lock */
@@ -132,6 +134,14 @@ struct tfs_inode *inode_alloc(struct tfs_fs *fs);
 void inode_free(struct tfs_inode *i); /* never inserted */
 /* Give it its number and make it visible (inside the section that creates it). */
 void inode_insert(struct tfs_inode *i, uint64_t ino);
+
+/* ---- fs/inode_lock.c ---- */
+/* inode->lock, exclusive. */
+void inode_lock(struct tfs_inode *i);
+void inode_unlock(struct tfs_inode *i);
+/* Shared; @io: what follows may wait for the device (or for anything but memory and processor).  The same for both. */
+void inode_lock_shared(struct tfs_inode *i, bool io);
+void inode_unlock_shared(struct tfs_inode *i, bool io);
 
 /* Lookup counts.  -ENOMEM. */
 int lookup_ref(struct tfs_fs *fs, uint64_t ino, uint64_t n);

@@ -286,6 +286,7 @@ static int64_t copy_loop(struct copy *c)
 		if (!n) {
 			n = copy_some(c);
 			cached += n > 0 ? (uint64_t)n : 0;
+			balance_dirty_pages(out);
 		}
 		if (n < 0)
 			break;
@@ -330,16 +331,16 @@ static void lock_both(struct copy *c)
 	struct tfs_inode *first = c->in->ino < c->out->ino ? c->in : c->out;
 	struct tfs_inode *second = first == c->in ? c->out : c->in;
 
-	pthread_rwlock_wrlock(&first->lock);
+	inode_lock(first);
 	if (second != first)
-		pthread_rwlock_wrlock(&second->lock);
+		inode_lock(second);
 }
 
 static void unlock_both(struct copy *c)
 {
-	pthread_rwlock_unlock(&c->in->lock);
+	inode_unlock(c->in);
 	if (c->out != c->in)
-		pthread_rwlock_unlock(&c->out->lock);
+		inode_unlock(c->out);
 }
 
 int64_t vfs_copy_file_range(struct tfs_fs *fs, struct vfs_file *in, uint64_t pos_in, struct vfs_file *out,

@@ -11,11 +11,11 @@ static int unshare_chunk(struct tfs_inode *i, uint64_t pos, uint64_t len)
 {
 	int err;
 
-	pthread_rwlock_wrlock(&i->lock);
+	inode_lock(i);
 	err = inode_finish_truncate(i);
 	if (!err)
 		err = iomap_file_unshare(&i->mapping, pos, len, &tfs_iomap_ops);
-	pthread_rwlock_unlock(&i->lock);
+	inode_unlock(i);
 	return err ? err : filemap_write_and_wait_range(&i->mapping, pos, pos + len);
 }
 
@@ -108,7 +108,7 @@ int vfs_extents(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, struct vfs_
 
 	if (!inode_is_reg(l.i))
 		return inode_is_dir(l.i) ? -EISDIR : -EINVAL;
-	pthread_rwlock_rdlock(&l.i->lock);
+	inode_lock_shared(l.i, true);
 	err = filemap_write_and_wait_range(&l.i->mapping, pos, UINT64_MAX);
 	if (!err) {
 		do {
@@ -116,6 +116,6 @@ int vfs_extents(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, struct vfs_
 			err = list_extents(&t, &l, pos >> fs->geom.blkbits);
 		} while (trans_again(&t, &err));
 	}
-	pthread_rwlock_unlock(&l.i->lock);
+	inode_unlock_shared(l.i, true);
 	return err ? err : (int)l.nr;
 }

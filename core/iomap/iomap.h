@@ -126,6 +126,16 @@ void iomap_readahead(struct address_space *m, uint64_t pos, uint64_t len, const 
  * reader has its copy (the kernel caches what it reads from us).  The caller holds the inode lock shared.
  */
 void iomap_read_done(struct address_space *m, uint64_t pos, uint64_t end, const struct iomap_ops *ops);
+/*
+ * The same in two steps.  The first only takes note of the read, and says if there is anything to do; the second does
+ * it, and may wait for the device (for metadata of the file system).
+ */
+struct iomap_ahead {
+	uint64_t fetch, fetch_len;   /* bytes to fetch; length 0: none */
+	uint64_t behind, behind_end; /* bytes to drop; equal: none */
+};
+bool iomap_read_note(struct address_space *m, uint64_t pos, uint64_t end, struct iomap_ahead *ahead);
+void iomap_read_ahead(struct address_space *m, const struct iomap_ahead *ahead, const struct iomap_ops *ops);
 
 /*
  * Buffered read, zero copy: pins the memory of [pos, pos+len) and describes it.
@@ -141,6 +151,8 @@ struct iomap_read_result {
 /* Bytes clipped to i_size; 0 with res->bytes == 0 at EOF. */
 int iomap_file_buffered_read(struct address_space *m, uint64_t pos, size_t len, const struct iomap_ops *ops,
 			     struct iomap_read_result *res);
+/* The same of what is all there: waits for no I/O and starts none.  -EAGAIN: something is missing; -ENOMEM. */
+int iomap_file_cached_read(struct address_space *m, uint64_t pos, size_t len, struct iomap_read_result *res);
 void iomap_read_result_release(struct iomap_read_result *res);
 
 /* ---- writing (B7 to B12) ---- */
@@ -153,6 +165,8 @@ struct iomap_src {
 /*
  * Bytes written (which may be short of src->len) or -errno.  Inode lock held
  * exclusive.  Moves i_size after the copy; zeroes a gap beyond the old EOF.
+ * Throttles after each piece (a MiB, or what a small cache allows) but the last: callers do that (balance_dirty_pages)
+ * when they hold no lock.
  */
 int64_t iomap_file_buffered_write(struct address_space *m, uint64_t pos, const struct iomap_src *src,
 				  const struct iomap_ops *ops);

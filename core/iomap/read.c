@@ -273,6 +273,26 @@ static int read_missing(struct reader *r)
 	return r->pos > before ? 0 : err ? err : -EIO;
 }
 
+int iomap_file_cached_read(struct address_space *m, uint64_t pos, size_t len, struct iomap_read_result *res)
+{
+	uint64_t isize = i_size_read(m);
+	struct reader r = { .m = m, .res = res, .pos = pos };
+	int ret = 1;
+
+	memset(res, 0, sizeof(*res));
+	if (!len || pos >= isize)
+		return 0;
+	r.end = len < isize - pos ? pos + len : isize;
+	while (ret > 0 && r.pos < r.end)
+		ret = read_cached(&r);
+	if (ret > 0) {
+		atomic_fetch_add(&m->cache->read_hits, div_up(r.end, block_bytes(m)) - (pos >> m->blkbits));
+		return 0;
+	}
+	iomap_read_result_release(res);
+	return ret ? ret : -EAGAIN;
+}
+
 int iomap_file_buffered_read(struct address_space *m, uint64_t pos, size_t len, const struct iomap_ops *ops,
 			     struct iomap_read_result *res)
 {

@@ -78,8 +78,8 @@ static bool ra_goes_on(uint64_t prev, uint64_t pos, uint64_t end)
 	return !pos || (pos + slack >= prev && pos <= prev + slack);
 }
 
-/* Fetch what follows @end, when less than half a window of it has been fetched before. */
-static void ra_fetch(struct address_space *m, uint64_t end, const struct iomap_ops *ops)
+/* What follows @end is to be fetched when less than half a window of it has been fetched before. */
+static void ra_fetch(struct address_space *m, uint64_t end, struct iomap_ahead *a)
 {
 	uint64_t ahead = atomic_load_explicit(&m->ra_end, memory_order_relaxed);
 	uint64_t window = atomic_load_explicit(&m->ra_window, memory_order_relaxed);
@@ -99,21 +99,42 @@ static void ra_fetch(struct address_space *m, uint64_t end, const struct iomap_o
 	if (end <= ahead)
 		return;
 	atomic_store_explicit(&m->ra_end, end, memory_order_relaxed);
-	iomap_readahead(m, ahead, end - ahead, ops);
+	a->fetch = ahead;
+	a->fetch_len = end - ahead;
 }
 
-void iomap_read_done(struct address_space *m, uint64_t pos, uint64_t end, const struct iomap_ops *ops)
+bool iomap_read_note(struct address_space *m, uint64_t pos, uint64_t end, struct iomap_ahead *a)
 {
 	uint64_t prev = atomic_load_explicit(&m->ra_prev, memory_order_relaxed);
 
+	*a = (struct iomap_ahead){ 0 };
 	if (!ra_goes_on(prev, pos, end)) {
 		atomic_store_explicit(&m->ra_prev, end, memory_order_relaxed);
 		atomic_store_explicit(&m->ra_end, 0, memory_order_relaxed);
 		atomic_store_explicit(&m->ra_window, 0, memory_order_relaxed);
-		return;
+		return false;
 	}
 	atomic_store_explicit(&m->ra_prev, pos ? max_t(uint64_t, prev, end) : end, memory_order_relaxed);
-	if (end > RA_BEHIND && atomic_load_explicit(&m->ra_window, memory_order_relaxed) >= RA_MAX)
-		pagecache_drop_behind(m, pos > RA_BEHIND ? pos - RA_BEHIND : 0, end - RA_BEHIND);
-	ra_fetch(m, end, ops);
+	if (end > RA_BEHIND && atomic_load_explicit(&m->ra_window, memory_order_relaxed) >= RA_MAX) {
+		a->behind = pos > RA_BEHIND ? pos - RA_BEHIND : 0;
+		a->behind_end = end - RA_BEHIND;
+	}
+	ra_fetch(m, end, a);
+	return a->fetch_len || a->behind < a->behind_end;
+}
+
+void iomap_read_ahead(struct address_space *m, const struct iomap_ahead *a, const struct iomap_ops *ops)
+{
+	if (a->behind < a->behind_end)
+		pagecache_drop_behind(m, a->behind, a->behind_end);
+	if (a->fetch_len)
+		iomap_readahead(m, a->fetch, a->fetch_len, ops);
+}
+
+void iomap_read_done(struct address_space *m, uint64_t pos, uint64_t end, const struct iomap_ops *ops)
+{
+	struct iomap_ahead a;
+
+	if (iomap_read_note(m, pos, end, &a))
+		iomap_read_ahead(m, &a, ops);
 }

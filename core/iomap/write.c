@@ -251,14 +251,15 @@ int64_t iomap_file_buffered_write(struct address_space *m, uint64_t pos, const s
 			return ret;
 	}
 	while (done < src->len) {
-		size_t chunk = min_t(size_t, src->len - done, unit - ((pos + done) & (unit - 1)));
+		size_t chunk = min_t(size_t, src->len - done, unit);
 
 		ret = write_chunk(m, pos + done, chunk, src, done, ops);
 		if (ret > 0)
 			done += (size_t)ret;
-		balance_dirty_pages(m);
 		if (ret < (int64_t)chunk)
 			break;
+		if (done < src->len)
+			balance_dirty_pages(m);
 	}
 	return done ? (int64_t)done : ret;
 }

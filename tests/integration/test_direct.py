@@ -145,7 +145,7 @@ def dd_and_fio(m, scratch):
     for engine, depth, direct in (('psync', 1, 1), ('libaio', 8, 1), ('psync', 1, 0)):
         tally.run(['fio', '--name=x', f'--filename={m / "fio"}', '--size=8m', '--rw=randwrite', '--bsrange=4k-64k',
                    f'--ioengine={engine}', f'--iodepth={depth}', f'--direct={direct}', '--verify=crc32c', '--do_verify=1',
-                   '--verify_fatal=1', '--output=/dev/null'], timeout=300)
+                   '--verify_fatal=1', '--output=/dev/null'], timeout=300, cwd=scratch)
 
 
 def test(scratch):

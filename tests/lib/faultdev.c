@@ -19,6 +19,8 @@ struct faultdev {
 	pthread_mutex_t lock;
 	struct fault faults[MAX_FAULTS];
 	atomic_ullong nr_reads, nr_writes;
+	pthread_cond_t cleared;
+	unsigned int clears, stalled; /* under lock */
 	/* the N-th I/O, see faultdev_nth(); under lock */
 	uint64_t nth; /* 0: none, or it has come */
 	enum nth_fault nth_how;
@@ -59,6 +61,21 @@ static bool strike(struct faultdev *d, enum fault_kind kind, uint64_t off, uint6
 	}
 	pthread_mutex_unlock(&d->lock);
 	return found;
+}
+
+static void maybe_stall(struct faultdev *d, enum fault_kind kind, uint64_t off, uint64_t len)
+{
+	unsigned int clears;
+	struct fault f;
+
+	if (!strike(d, kind, off, len, &f))
+		return;
+	pthread_mutex_lock(&d->lock);
+	d->stalled++;
+	for (clears = d->clears; clears == d->clears;)
+		pthread_cond_wait(&d->cleared, &d->lock);
+	d->stalled--;
+	pthread_mutex_unlock(&d->lock);
 }
 
 static void flip(const struct iovec *iov, int n, uint64_t at)
@@ -148,6 +165,7 @@ static int fault_readv(struct bdev *b, const struct iovec *iov, int n, uint64_t 
 	atomic_fetch_add(&d->nr_reads, 1);
 	if (strike(d, FAULT_DELAY, off, len, &f))
 		usleep(f.usec);
+	maybe_stall(d, FAULT_READ_STALL, off, len);
 	if (strike(d, FAULT_READ_EIO, off, len, &f))
 		return -EIO;
 	if (nth_strikes(d, false, off, len))
@@ -167,6 +185,7 @@ static int fault_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t
 	atomic_fetch_add(&d->nr_writes, 1);
 	if (strike(d, FAULT_DELAY, off, len, &f))
 		usleep(f.usec);
+	maybe_stall(d, FAULT_WRITE_STALL, off, len);
 	if (strike(d, FAULT_WRITE_EIO, off, len, &f))
 		return -EIO;
 	if (nth_strikes(d, true, off, len))
@@ -176,6 +195,7 @@ static int fault_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t
 
 static int fault_flush(struct bdev *b)
 {
+	maybe_stall(of(b), FAULT_FLUSH_STALL, 0, UINT64_MAX);
 	return of(b)->lower->ops->flush(of(b)->lower);
 }
 
@@ -187,6 +207,7 @@ static int fault_discard(struct bdev *b, uint64_t off, uint64_t len)
 static void fault_close(struct bdev *b)
 {
 	bdev_close(of(b)->lower);
+	pthread_cond_destroy(&of(b)->cleared);
 	pthread_mutex_destroy(&of(b)->lock);
 	tl_free(of(b));
 }
@@ -213,6 +234,7 @@ struct bdev *faultdev_create(struct bdev *lower)
 	d->b.max_segs = lower->max_segs;
 	d->lower = lower;
 	pthread_mutex_init(&d->lock, NULL);
+	pthread_cond_init(&d->cleared, NULL);
 	return &d->b;
 }
 
@@ -237,6 +259,8 @@ void faultdev_clear(struct bdev *b)
 	pthread_mutex_lock(&d->lock);
 	for (int i = 0; i < MAX_FAULTS; i++)
 		d->faults[i].count = 0;
+	d->clears++;
+	pthread_cond_broadcast(&d->cleared);
 	d->nth = 0;
 	d->nth_struck = false;
 	pthread_mutex_unlock(&d->lock);
@@ -252,6 +276,16 @@ void faultdev_nth(struct bdev *b, uint64_t n, enum nth_fault how, bool sticky)
 	d->nth_sticky = sticky;
 	d->nth_struck = false;
 	pthread_mutex_unlock(&d->lock);
+}
+
+unsigned int faultdev_stalled(struct bdev *b)
+{
+	unsigned int n;
+
+	pthread_mutex_lock(&of(b)->lock);
+	n = of(b)->stalled;
+	pthread_mutex_unlock(&of(b)->lock);
+	return n;
 }
 
 bool faultdev_nth_struck(struct bdev *b)

@@ -5,7 +5,15 @@
 
 #include "core/bdev.h"
 
-enum fault_kind { FAULT_READ_EIO, FAULT_WRITE_EIO, FAULT_READ_FLIP, FAULT_DELAY };
+enum fault_kind {
+	FAULT_READ_EIO,
+	FAULT_WRITE_EIO,
+	FAULT_READ_FLIP,
+	FAULT_DELAY,
+	FAULT_READ_STALL, /* does not come back before faultdev_clear() */
+	FAULT_WRITE_STALL,
+	FAULT_FLUSH_STALL, /* wherever; @off and @len of faultdev_add() do not matter */
+};
 
 /* Closing it closes @lower.  NULL: out of memory. */
 struct bdev *faultdev_create(struct bdev *lower);
@@ -15,6 +23,8 @@ struct bdev *faultdev_create(struct bdev *lower);
  */
 void faultdev_add(struct bdev *b, enum fault_kind kind, uint64_t off, uint64_t len, int count, unsigned int usec);
 void faultdev_clear(struct bdev *b);
+/* Requests that stall now. */
+unsigned int faultdev_stalled(struct bdev *b);
 
 /* What the N-th I/O suffers, for sweeps. */
 enum nth_fault {

@@ -446,8 +446,10 @@ int toymap_punch(struct toymap *t, uint64_t pos, uint64_t len)
 int64_t toymap_write(struct toymap *t, uint64_t pos, const void *buf, size_t len)
 {
 	struct iomap_src src = { .buf = buf, .len = len };
+	int64_t n = iomap_file_buffered_write(&t->mapping, pos, &src, &toy_ops);
 
-	return iomap_file_buffered_write(&t->mapping, pos, &src, &toy_ops);
+	balance_dirty_pages(&t->mapping);
+	return n;
 }
 
 int64_t toymap_read(struct toymap *t, uint64_t pos, void *buf, size_t len)
