@@ -88,3 +88,23 @@ int tinyfs_read(struct tfs_fs *fs, int (*fn)(struct tfs_trans *t, void *arg), vo
 	} while (trans_again(&t, &err));
 	return err;
 }
+
+int tinyfs_do_change(struct tfs_trans *t, void *change)
+{
+	struct tinyfs_change *c = change;
+	int err = 0;
+
+	if (c->add_n)
+		err = alloc_prefault(t, c->add, c->add_n);
+	if (!err && c->del_n)
+		err = alloc_prefault(t, c->del, c->del_n);
+	if (!err && c->add_n)
+		err = alloc_commit(t, c->add, c->add_n);
+	if (!err && c->del_n)
+		err = alloc_free(t, c->del, c->del_n);
+	if (!err) {
+		t->fs->cnt.data_blocks += c->add_n - c->del_n;
+		t->fs->cnt.nr_extents += !!c->add_n - (uint64_t) !!c->del_n;
+	}
+	return err;
+}

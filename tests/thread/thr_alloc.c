@@ -20,10 +20,6 @@
 		}                                                               \
 	} while (0)
 
-struct change {
-	uint64_t add, add_n, del, del_n;
-};
-
 struct writer {
 	struct tfs_fs *fs;
 	pthread_t thread;
@@ -49,30 +45,19 @@ static void own(uint64_t start, uint64_t n, unsigned char from, unsigned char to
 
 static int do_change(struct tfs_trans *t, void *arg)
 {
-	struct change *c = arg;
-	int err = 0;
+	struct tinyfs_change *c = arg;
+	int err = tinyfs_do_change(t, c);
 
-	if (c->add_n)
-		err = alloc_prefault(t, c->add, c->add_n);
-	if (!err && c->del_n)
-		err = alloc_prefault(t, c->del, c->del_n);
-	if (!err && c->add_n)
-		err = alloc_commit(t, c->add, c->add_n);
-	if (!err && c->del_n)
-		err = alloc_free(t, c->del, c->del_n);
-	if (!err) {
-		/* from here on it may be handed out again, but not before the commit */
+	/* from here on it may be handed out again, but not before the commit */
+	if (!err)
 		own(c->del, c->del_n, 1, 0);
-		t->fs->cnt.data_blocks += c->add_n - c->del_n;
-		t->fs->cnt.nr_extents += (uint64_t) !!c->add_n - (uint64_t) !!c->del_n;
-	}
 	return err;
 }
 
 static void one(struct writer *w)
 {
 	unsigned int i = (unsigned int)(test_rand(&w->rng) % RUNS);
-	struct change c = { 0 };
+	struct tinyfs_change c = { 0 };
 	uint64_t n = 1 + test_rand(&w->rng) % 24;
 	bool over = i < w->nr && test_rand(&w->rng) % 2;
 	int err;

@@ -18,34 +18,9 @@ struct filler {
 	uint64_t blocks;
 };
 
-struct change {
-	uint64_t add, add_n, del, del_n;
-};
-
-/* As the end of writeback does it: new blocks in, old ones out, counters. */
-static int do_change(struct tfs_trans *t, void *arg)
-{
-	struct change *c = arg;
-	int err = 0;
-
-	if (c->add_n)
-		err = alloc_prefault(t, c->add, c->add_n);
-	if (!err && c->del_n)
-		err = alloc_prefault(t, c->del, c->del_n);
-	if (!err && c->add_n)
-		err = alloc_commit(t, c->add, c->add_n);
-	if (!err && c->del_n)
-		err = alloc_free(t, c->del, c->del_n);
-	if (!err) {
-		t->fs->cnt.data_blocks += c->add_n - c->del_n;
-		t->fs->cnt.nr_extents += !!c->add_n - (uint64_t) !!c->del_n;
-	}
-	return err;
-}
-
 static int write_some(struct filler *f, uint64_t n)
 {
-	struct change c = { 0 };
+	struct tinyfs_change c = { 0 };
 	uint64_t left = n;
 	int err = space_reserve(f->fs, n, SPACE_NEW);
 
@@ -53,7 +28,7 @@ static int write_some(struct filler *f, uint64_t n)
 		return err;
 	while (left) {
 		cr_assert_eq(alloc_data(f->fs, 0, left, &c.add, &c.add_n), 0, "promised");
-		cr_assert_eq(tinyfs_write(f->fs, do_change, &c), 0);
+		cr_assert_eq(tinyfs_write(f->fs, tinyfs_do_change, &c), 0);
 		cr_assert_lt(f->nr, MAX_RUNS);
 		f->run[f->nr].start = c.add;
 		f->run[f->nr++].n = c.add_n;
@@ -65,7 +40,7 @@ static int write_some(struct filler *f, uint64_t n)
 
 static int rewrite(struct filler *f, unsigned int i)
 {
-	struct change c = { .del = f->run[i].start, .del_n = f->run[i].n };
+	struct tinyfs_change c = { .del = f->run[i].start, .del_n = f->run[i].n };
 	uint64_t n = f->run[i].n;
 	int err = space_reserve(f->fs, n, SPACE_OVERWRITE);
 
@@ -76,7 +51,7 @@ static int rewrite(struct filler *f, unsigned int i)
 		space_unreserve(f->fs, n - c.add_n);
 		c.del_n = c.add_n;
 	}
-	cr_assert_eq(tinyfs_write(f->fs, do_change, &c), 0);
+	cr_assert_eq(tinyfs_write(f->fs, tinyfs_do_change, &c), 0);
 	f->run[i].start = c.add;
 	f->run[i].n = c.add_n;
 	if (c.add_n < n) {
@@ -172,14 +147,14 @@ Test(space, namespace_operations_stop_early)
 {
 	struct tfs_format_opts o = tinyfs_opts();
 	struct filler *f = fill(&o, 8ull << 20);
-	struct change c = { 0 };
+	struct tinyfs_change c = { 0 };
 	unsigned int i;
 
 	cr_assert_eq(space_check_meta(f->fs), -ENOSPC);
 	for (i = 0; i < 5; i++) {
 		c.del = f->run[i].start;
 		c.del_n = f->run[i].n;
-		cr_assert_eq(tinyfs_write(f->fs, do_change, &c), 0);
+		cr_assert_eq(tinyfs_write(f->fs, tinyfs_do_change, &c), 0);
 	}
 	/* the blocks are not free before the commit that the check forces */
 	cr_assert_eq(space_check_meta(f->fs), 0);
@@ -193,10 +168,10 @@ Test(space, a_commit_is_tried_before_enospc)
 	struct tfs_format_opts o = tinyfs_opts();
 	struct filler *f = fill(&o, 8ull << 20);
 	struct tfs_space_stats a, b;
-	struct change c = { .del = f->run[0].start, .del_n = f->run[0].n };
+	struct tinyfs_change c = { .del = f->run[0].start, .del_n = f->run[0].n };
 
 	cr_assert_eq(journal_commit_all(f->fs), 0);
-	cr_assert_eq(tinyfs_write(f->fs, do_change, &c), 0);
+	cr_assert_eq(tinyfs_write(f->fs, tinyfs_do_change, &c), 0);
 	space_get_stats(f->fs, &a);
 	cr_assert_eq(write_some(f, c.del_n / 2), 0);
 	space_get_stats(f->fs, &b);
