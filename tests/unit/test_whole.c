@@ -107,6 +107,8 @@ static void sweep(void (*prepare)(void), int (*op)(void), void (*check)(int err)
 static void check_space(int err)
 {
 	FX_OK(vfs_sync(fx.fs));
+	/* who waits for a direct write is told before its worker gives back what is left over */
+	iomap_ioend_drain();
 	FX_IS(fx_stat(&fx, "space", "reserved"), 0);
 	FX_IS(fx_stat(&fx, "space", "claimed"), 0);
 }
