@@ -96,7 +96,7 @@ for step in "${steps[@]}"; do
 		;;
 	integration-asan)
 		[ -x build/asan/bin/tallyfs ] || build asan || continue
-		counted "$step" env BIN="$here/build/asan/bin" python3 tests/integration/run.py smoke bad_input options bitflip ctl acl posix mount exercise dump readdir export links
+		counted "$step" env BIN="$here/build/asan/bin" python3 tests/integration/run.py smoke bad_input options bitflip ctl acl posix mount exercise dump readdir export links full smallcache
 		;;
 	*)
 		say "unknown step '$step' (see ./test.sh --help)"

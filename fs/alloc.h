@@ -18,7 +18,7 @@
 enum space_use {
 	SPACE_NEW,	 /* blocks that the file has not got: the users' part */
 	SPACE_OVERWRITE, /* they replace mapped, unshared ones: all of the hidden pool, waits instead of failing */
-	SPACE_TRUNCATE,	 /* the new EOF block of a file that shrinks, where none goes free for it: most of the pool */
+	SPACE_TRUNCATE,	 /* EOF block of a file that shrinks, edge of a hole, where none goes free: most of the pool */
 };
 
 /*

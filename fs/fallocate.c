@@ -205,8 +205,11 @@ static int fallocate_locked(struct tfs_inode *i, int mode, uint64_t pos, uint64_
 	uint64_t end = pos + len;
 	int err = inode_finish_truncate(i);
 
-	if (!err && mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
+	if (!err && mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) {
+		i->gives_back = mode & FALLOC_FL_PUNCH_HOLE;
 		err = punch(i, pos, len);
+		i->gives_back = false;
+	}
 	if (!err && !(mode & FALLOC_FL_PUNCH_HOLE))
 		err = preallocate(i, pos, end);
 	/* space that is shared is not there to be overwritten */

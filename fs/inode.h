@@ -75,6 +75,7 @@ struct tfs_inode {
 	atomic_ullong data_txid;	     /* ... its size or mapping */
 	atomic_ullong hint_fblk, hint_block; /* where the last allocation ended: file block, device block */
 	/* truncation under way: set under the inode lock, cleared by the section that performs it */
+	bool gives_back;	      /* the inode lock's holder removes data: its zeroing may take from the pool */
 	atomic_bool trunc_pending;    /* content behind @trunc_size is still on disk */
 	atomic_bool intent;	      /* an intent item is on disk: extents behind @trunc_size wait for removal */
 	uint64_t trunc_size;	      /* bytes; stable while either is set */

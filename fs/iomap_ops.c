@@ -216,8 +216,8 @@ static enum space_use use_of(struct tfs_inode *i, uint64_t end, unsigned int fla
 	if ((iomap->type == IOMAP_MAPPED && !shared) || iomap->type == IOMAP_UNWRITTEN ||
 	    (iomap->type == IOMAP_INLINE && stays_inline(i, flags & IOMAP_ZERO ? 0 : end)))
 		return SPACE_OVERWRITE;
-	/* who shrinks a file is about to make room: the block of the new end may take some */
-	return flags & IOMAP_ZERO && atomic_load(&i->trunc_pending) ? SPACE_TRUNCATE : SPACE_NEW;
+	/* who shrinks a file or punches a hole is about to make room: the blocks at the edge may take some */
+	return flags & IOMAP_ZERO && i->gives_back ? SPACE_TRUNCATE : SPACE_NEW;
 }
 
 /* Promise space for every block of the mapping; a shorter mapping when not all can be had. */

@@ -244,7 +244,9 @@ static int shrink(struct tfs_inode *i, uint64_t size)
 	if (err)
 		return err;
 	set_shrunk_size(i, size);
+	i->gives_back = true;
 	err = iomap_truncate_page(m, size, NULL, &tfs_iomap_ops);
+	i->gives_back = false;
 	if (err && take_back_size(i, size, old))
 		return err;
 	truncate_inode_pages(m, round_up_to(size, bs));

@@ -9,13 +9,14 @@ remount; fsck finds nothing; statfs makes sense.
 
 LONG=1: 200 rounds for each configuration, checked after each.  N= rounds, SEED=.
 """
-import errno, fcntl, json, mmap, os, stat, time
+import errno, json, mmap, multiprocessing, os, random, time
 import tally
 from tally import K, LONG, M, Mount
 
 # block size, image, mount options
 CONFIGS = (('4K', 24 * M, 'no_writeback_cache'), ('4K', 32 * M, 'writeback_cache'),
-           ('1K', 12 * M, 'writeback_cache,cache_size=1M'), ('1K', 16 * M, 'no_writeback_cache'))
+           ('1K', 12 * M, 'writeback_cache,cache_size=1M'), ('1K', 16 * M, 'no_writeback_cache'),
+           ('64K', 96 * M, 'writeback_cache,cache_size=2M'))
 FULL = 0.99
 KEPT = ('pre', 'over', 'last')  # files that stay
 
@@ -37,7 +38,7 @@ class World:
         self.m, self.rng, self.block, self.writeback = m, rng, block, writeback
         self.files, self.dirs, self.links = {}, [], {}
         self.serial = 0
-        self.refused = 0
+        self.refused = self.overwritten = 0
 
     def path(self, name):
         return os.path.join(self.m.mountpoint, name)
@@ -263,12 +264,6 @@ class World:
         if not f.data:
             return
         pos, n = self.random_range(len(f.data), 100 * K)
-        if not f.own:
-            # the edges of a hole in shared blocks are writes like others: whole blocks only
-            pos = (pos + self.block - 1) // self.block * self.block
-            n = n // self.block * self.block
-            if not n or pos + n > len(f.data):
-                return
         fd = os.open(self.path(name), os.O_RDWR)
         self.must(f'punch {n} at {pos} of {name}', punch_hole, fd, pos, n)
         if self.writeback or self.rng.random() < 0.5:
@@ -328,6 +323,37 @@ def punch_hole(fd, pos, n):
         raise OSError(ctypes.get_errno(), 'fallocate')
 
 
+class Overwriter:
+    """Overwrites the preallocated file in a process of its own, whatever the others do meanwhile."""
+    def __init__(self, w):
+        self.file, self.stop = w.files['pre'], multiprocessing.Event()
+        self.mine, theirs = multiprocessing.Pipe(False)
+        self.process = multiprocessing.Process(target=self.run, args=(w, w.rng.randrange(1 << 32), theirs), daemon=True)
+        self.process.start()
+
+    def run(self, w, seed, pipe):
+        w.rng, n = random.Random(seed), 0
+        try:
+            while not self.stop.is_set():
+                w.overwrite('pre', True)
+                if w.rng.random() < 0.1:
+                    w.map_and_overwrite('pre')
+                n += 1
+            pipe.send((bytes(w.files['pre'].data), n, None))
+        except Exception as e:
+            pipe.send((b'', n, str(e) or repr(e)))
+
+    def finish(self):
+        self.stop.set()
+        assert self.mine.poll(120), 'who overwrites the preallocated file stands still'
+        data, n, error = self.mine.recv()
+        self.process.join()
+        if error:
+            raise Failed(f'beside the others: {error}')
+        self.file.data = bytearray(data)
+        return n
+
+
 def read_all(fd):
     return os.pread(fd, os.fstat(fd).st_size + 1, 0)
 
@@ -353,14 +379,19 @@ def preallocated(w, size):
 
 
 def one_round(w):
+    beside = Overwriter(w)
+    w.fill()
+    names = [n for n in w.files if n != 'pre']
+    for _ in range(12):
+        w.overwrite('over', True)
+        if w.rng.random() < 0.2:
+            w.map_and_overwrite('over')
+        name = w.rng.choice(names)
+        w.overwrite(name, w.files[name].own)
+    w.delete_some()
+    w.overwritten += beside.finish()
     w.fill()
     w.check_space(True)
-    for _ in range(12):
-        w.overwrite(w.rng.choice(('pre', 'over')), True)
-        if w.rng.random() < 0.2:
-            w.map_and_overwrite(w.rng.choice(('pre', 'over')))
-        name = w.rng.choice(list(w.files))
-        w.overwrite(name, w.files[name].own)
     w.delete_some()
     w.must('truncate last', os.truncate, w.path('last'), 0)
     w.files['last'].data = bytearray()
@@ -393,6 +424,7 @@ def full(work, block, size, options, rounds, rng):
             w.must(f'rmdir {name}', os.rmdir, w.path(name))
     tally.fsck(image)
     print(f'-b {block} {options}: {rounds} rounds, {w.serial} names, {w.refused} refused, '
+          f'{w.overwritten} times overwritten beside, '
           f'{time.monotonic() - begin:.1f} s')
 
 

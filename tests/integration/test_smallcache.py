@@ -70,8 +70,9 @@ def exercise(m, rng):
     running = []
     for n in range(2):
         os.mkdir(m / f'x{n}')
-        running.append(subprocess.Popen([tally.tool('exercise'), 'files', m / f'x{n}', str(rng.randrange(1 << 32)), str(ops)],
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True))
+        argv = [tally.tool('exercise'), 'files', m / f'x{n}', str(rng.randrange(1 << 32)), str(ops)]
+        running.append(subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        text=True))
     for p in running:
         err = p.communicate(timeout=3600)[1]
         assert p.returncode == 0, err
