@@ -4,7 +4,7 @@
 
 Held against a model all along: deleting, truncating, punching, and overwriting what is written, preallocated and not
 shared never fail; all else fails with ENOSPC only, and then has changed nothing (with the kernel's write-back cache:
-each block is old or new, and fsync or close has said so); content, names and attributes are the model's after each
+each block or page of it is old or new, and fsync or close has said so); content, names and attributes are the model's after each
 remount; fsck finds nothing; statfs makes sense.
 
 LONG=1: 200 rounds for each configuration, checked after each.  N= rounds, SEED=.
@@ -98,14 +98,17 @@ class World:
         return ok
 
     def adopt(self, name, fd, old):
-        """After an error of fsync: back to the old length; each block must be the old one or the new one."""
-        f, new = self.files[name], bytes(self.files[name].data)
+        """
+        After an error of fsync: back to the old length; each block must be the old one or the new one.  (The kernel may
+        send a larger one in several requests, of which one is refused and another not: then each page.)
+        """
+        f, new, unit = self.files[name], bytes(self.files[name].data), min(self.block, 4 * K)
         self.must(f'truncate {name} after ENOSPC', os.ftruncate, fd, len(old))
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         got = self.must(f'read {name}', read_all, fd)
         assert len(got) == len(old), f'{name}: {len(got)} bytes, truncated to {len(old)}'
-        for at in range(0, len(old), self.block):
-            end = at + self.block
+        for at in range(0, len(old), unit):
+            end = at + unit
             assert got[at:end] in (old[at:end], new[:len(old)][at:end]), f'{name}: block at {at} is neither old nor new'
         f.data = bytearray(got)
 
