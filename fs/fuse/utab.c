@@ -87,6 +87,9 @@ static void rewrite(const char *source, const char *mountpoint)
 		bad = ferror(out);
 		if (fclose(out) || bad || rename(name, TABLE))
 			unlink(name);
+	} else if (fd >= 0) {
+		close(fd);
+		unlink(name);
 	}
 	close(lock);
 }
