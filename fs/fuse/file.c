@@ -104,6 +104,8 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 		if (n > 0)
 			out.size += (uint32_t)n;
 	} while (n > 0 && out.size < size);
+	if (n < 0 && (flags & VFS_WRITE_CACHE))
+		refuse_next_write(fr, ino, (int)n);
 	/* Nobody would look at a short count of cached pages, so that is an error; a program sees its count. */
 	if (n < 0 && (!out.size || (flags & VFS_WRITE_CACHE)))
 		reply_err(req, (int)n);

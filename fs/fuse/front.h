@@ -23,6 +23,8 @@ struct open_file {
 	atomic_int refs;       /* the kernel's, until RELEASE; and a READ's: it goes on after its answer */
 	uint64_t ino;
 	bool writable;
+	bool write_only;
+	atomic_int refused; /* what the next write(2) is to fail with, once: negative errno, see refuse_next_write */
 	struct vfs_file *f;
 };
 
@@ -108,6 +110,13 @@ void open_table_init(struct open_table *t);
 /* Closes what the kernel did not live to release. */
 void open_table_close_all(struct front *fr);
 bool open_for_writing(struct front *fr, uint64_t ino);
+/*
+ * The kernel's write-back cache takes what write(2) brings without asking us, so who writes on and on never heard that
+ * the file system is full.  Before each such write, however, the kernel asks for attributes that it does not have: let
+ * go of them, and answer with @err (negative errno) the first who ask.  Only descriptors that cannot read: with others
+ * the question may as well be that of a read.
+ */
+void refuse_next_write(struct front *fr, uint64_t ino, int err);
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, struct fuse_file_info *fi);
 void open_file_get(struct open_file *of);

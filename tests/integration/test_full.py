@@ -451,9 +451,39 @@ def names_only(work, block):
     print(f'-b {block}: {n} empty files until full')
 
 
+def write_on(work):
+    """Who writes on and on (cat, dd) hears from write(2) that it is full, with the kernel's write-back cache as well."""
+    image, mnt = f'{work}/image', f'{work}/mnt'
+    tally.mkfs(image, 32 * M)
+    with Mount(image, mnt) as m:
+        fd, begin, written = os.open(m / 'fill', os.O_CREAT | os.O_WRONLY), time.monotonic(), 0
+        try:
+            while time.monotonic() < begin + 60:
+                written += os.write(fd, bytes(64 * K))
+            raise Failed(f'{written} bytes written to a file system of {32 * M}, and no error')
+        except OSError as e:
+            assert e.errno == errno.ENOSPC, f'write: {e}'
+        took = time.monotonic() - begin
+        os.stat(m / 'fill')
+        os.unlink(m / 'fill')
+        try:
+            os.close(fd)
+        except OSError as e:
+            assert e.errno == errno.ENOSPC, f'close: {e}'
+        tally.wait_for(lambda: os.statvfs(mnt).f_bavail * 4 * K > 16 * M, 'the space of the unlinked file')
+        # said once, and to those only who have to do with it
+        with open(m / 'fill', 'wb') as f:
+            f.write(bytes(8 * M))
+            os.fsync(f.fileno())
+        assert os.stat(m / 'fill').st_size == 8 * M
+    tally.fsck(image)
+    print(f'write(2) said that {32 * M} bytes are full after {written}, {took:.1f} s')
+
+
 def test(work):
     tally.require_fuse()
     rng = tally.seeded()
+    write_on(work)
     names_only(work, '4K')
     names_only(work, '1K')
     for i, (block, size, options) in enumerate(CONFIGS):
