@@ -76,10 +76,12 @@ static void reply_attr(fuse_req_t req, int err, const struct vfs_attr *a)
 
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct open_file *of = fi ? (struct open_file *)(uintptr_t)fi->fh : NULL;
-	int err = of ? atomic_exchange(&of->refused, 0) : 0;
 	struct vfs_attr a;
+	int err = 0;
 
+	/* With a handle it is the kernel's write-back cache that asks, before it takes a write: see op_write(). */
+	if (fi)
+		err = atomic_exchange(&((struct open_file *)(uintptr_t)fi->fh)->write_err, 0);
 	if (!err)
 		err = vfs_getattr(front_of(req)->fs, ino, &a);
 	reply_attr(req, err, &a);

@@ -104,22 +104,32 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 		if (n > 0)
 			out.size += (uint32_t)n;
 	} while (n > 0 && out.size < size);
-	if (n < 0 && (flags & VFS_WRITE_CACHE))
-		refuse_next_write(fr, ino, (int)n);
 	/* Nobody would look at a short count of cached pages, so that is an error; a program sees its count. */
 	if (n < 0 && (!out.size || (flags & VFS_WRITE_CACHE)))
 		reply_err(req, (int)n);
 	else
 		transport_reply_data(req, &out, sizeof(out));
+	/* Has the next write ask for attributes, which op_getattr() refuses; after the answer, for the kernel waits for
+	 * it. */
+	if (n < 0 && (flags & VFS_WRITE_CACHE) && open_write_failed(fr, ino, (int)n))
+		fuse_lowlevel_notify_inval_inode(fr->se, ino, -1, 0);
+}
+
+/* The kernel reports at flush and fsync what became of its cached pages. */
+static void write_err_is_told(const struct fuse_file_info *fi)
+{
+	atomic_store(&((struct open_file *)(uintptr_t)fi->fh)->write_err, 0);
 }
 
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	write_err_is_told(fi);
 	reply_err(req, vfs_flush(front_of(req)->fs, file_of(fi)));
 }
 
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
+	write_err_is_told(fi);
 	reply_err(req, vfs_fsync(front_of(req)->fs, file_of(fi), datasync));
 }
 

@@ -23,8 +23,11 @@ struct open_file {
 	atomic_int refs;       /* the kernel's, until RELEASE; and a READ's: it goes on after its answer */
 	uint64_t ino;
 	bool writable;
-	bool write_only;
-	atomic_int refused; /* what the next write(2) is to fail with, once: negative errno, see refuse_next_write */
+	/*
+	 * Negative errno: what the kernel had cached of the file could not be written.  The kernel tells at fsync and
+	 * close; who only writes on would never hear of it, so it is told once at the next write, as NFS does.
+	 */
+	atomic_int write_err;
 	struct vfs_file *f;
 };
 
@@ -110,13 +113,8 @@ void open_table_init(struct open_table *t);
 /* Closes what the kernel did not live to release. */
 void open_table_close_all(struct front *fr);
 bool open_for_writing(struct front *fr, uint64_t ino);
-/*
- * The kernel's write-back cache takes what write(2) brings without asking us, so who writes on and on never heard that
- * the file system is full.  Before each such write, however, the kernel asks for attributes that it does not have: let
- * go of them, and answer with @err (negative errno) the first who ask.  Only descriptors that cannot read: with others
- * the question may as well be that of a read.
- */
-void refuse_next_write(struct front *fr, uint64_t ino, int err);
+/* A write of cached pages failed: whoever has the file open for writing is to know.  True if somebody did not yet. */
+bool open_write_failed(struct front *fr, uint64_t ino, int err);
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, struct fuse_file_info *fi);
 void open_file_get(struct open_file *of);

@@ -29,8 +29,7 @@ static void table_add(struct front *fr, struct open_file *of, uint64_t ino, int 
 	atomic_init(&of->refs, 1);
 	of->ino = ino;
 	of->writable = (flags & O_ACCMODE) != O_RDONLY;
-	of->write_only = (flags & O_ACCMODE) == O_WRONLY;
-	atomic_init(&of->refused, 0);
+	atomic_init(&of->write_err, 0);
 	of->f = f;
 	pthread_mutex_lock(&b->lock);
 	list_add_tail(&of->link, &b->files);
@@ -89,22 +88,18 @@ bool open_for_writing(struct front *fr, uint64_t ino)
 	return found;
 }
 
-void refuse_next_write(struct front *fr, uint64_t ino, int err)
+bool open_write_failed(struct front *fr, uint64_t ino, int err)
 {
 	struct open_bucket *b = bucket_of(fr, ino);
 	struct open_file *of;
-	bool found = false;
+	bool news = false;
 
 	pthread_mutex_lock(&b->lock);
-	list_for_each_entry(of, &b->files, link) {
-		if (of->ino == ino && of->write_only) {
-			atomic_store(&of->refused, err);
-			found = true;
-		}
-	}
+	list_for_each_entry(of, &b->files, link)
+		if (of->ino == ino && of->writable && !atomic_exchange(&of->write_err, err))
+			news = true;
 	pthread_mutex_unlock(&b->lock);
-	if (found)
-		fuse_lowlevel_notify_inval_inode(fr->se, ino, -1, 0);
+	return news;
 }
 
 /*

@@ -451,39 +451,47 @@ def names_only(work, block):
     print(f'-b {block}: {n} empty files until full')
 
 
-def write_on(work):
-    """Who writes on and on (cat, dd) hears from write(2) that it is full, with the kernel's write-back cache as well."""
-    image, mnt = f'{work}/image', f'{work}/mnt'
-    tally.mkfs(image, 32 * M)
-    with Mount(image, mnt) as m:
-        fd, begin, written = os.open(m / 'fill', os.O_CREAT | os.O_WRONLY), time.monotonic(), 0
+def writes_on(work, options):
+    """A program that only writes on, and neither syncs nor closes, hears of it all the same; with room again, it goes on."""
+    image, mnt, size = f'{work}/image', f'{work}/mnt', 32 * M
+    tally.mkfs(image, size)
+    piece, written = bytes(1 * M), 0
+    with Mount(image, mnt, options) as m:
+        with open(m / 'ballast', 'wb') as f:
+            f.write(os.urandom(4 * M))
+        fd = os.open(m / 'endless', os.O_CREAT | os.O_WRONLY)
+        # the kernel takes some before it begins to write
+        limit = time.monotonic() + 60
         try:
-            while time.monotonic() < begin + 60:
-                written += os.write(fd, bytes(64 * K))
-            raise Failed(f'{written} bytes written to a file system of {32 * M}, and no error')
+            while time.monotonic() < limit:
+                written += os.write(fd, piece)
+            raise Failed(f'{written // M} MiB written to {size // M} MiB, and never an error')
         except OSError as e:
             assert e.errno == errno.ENOSPC, f'write: {e}'
-        took = time.monotonic() - begin
-        os.stat(m / 'fill')
-        os.unlink(m / 'fill')
+        other = os.open(m / 'ballast', os.O_RDWR)
+        assert os.pwrite(other, b'x', 0) == 1, 'another file is not concerned'
+        os.close(other)
+        tally.run([tally.tool('tallyctl'), 'sync', mnt])
         try:
-            os.close(fd)
+            os.fsync(fd)
         except OSError as e:
-            assert e.errno == errno.ENOSPC, f'close: {e}'
-        tally.wait_for(lambda: os.statvfs(mnt).f_bavail * 4 * K > 16 * M, 'the space of the unlinked file')
-        # said once, and to those only who have to do with it
-        with open(m / 'fill', 'wb') as f:
-            f.write(bytes(8 * M))
-            os.fsync(f.fileno())
-        assert os.stat(m / 'fill').st_size == 8 * M
+            assert e.errno == errno.ENOSPC, f'fsync: {e}'
+        os.ftruncate(fd, 0)
+        os.unlink(m / 'ballast')
+        tally.run([tally.tool('tallyctl'), 'sync', mnt])
+        for pos in range(0, 8 * M, len(piece)):
+            os.pwrite(fd, piece, pos)
+        os.fsync(fd)
+        os.close(fd)
     tally.fsck(image)
-    print(f'write(2) said that {32 * M} bytes are full after {written}, {took:.1f} s')
+    print(f'{options}: ENOSPC after {written // M} MiB')
 
 
 def test(work):
     tally.require_fuse()
+    writes_on(work, 'no_writeback_cache')
+    writes_on(work, 'writeback_cache')
     rng = tally.seeded()
-    write_on(work)
     names_only(work, '4K')
     names_only(work, '1K')
     for i, (block, size, options) in enumerate(CONFIGS):
