@@ -31,6 +31,12 @@ mountpoint=$(realpath -m -- "${2:-$here/mnt}")
 
 "$here/scripts/setup.sh" build
 
+# what is mounted there must be what is asked for
+if mountpoint -q -- "$mountpoint"; then
+	source=$(findmnt -n -o SOURCE --mountpoint "$mountpoint" | tail -n 1)
+	[ "$source" = "$image" ] || die "$mountpoint: $source is mounted there; name another mount point"
+fi
+
 say "building (release) ..."
 log=$here/build/run.log
 mkdir -p "$here/build"
@@ -61,14 +67,23 @@ fi
 if mountpoint -q -- "$mountpoint"; then
 	say "$mountpoint is mounted already"
 else
+	made=
+	[ -e "$mountpoint" ] || made=$mountpoint
 	mkdir -p "$mountpoint"
-	"$bin/tallyfs" "$image" "$mountpoint" || die "mounting failed (see the line above)"
+	if ! "$bin/tallyfs" "$image" "$mountpoint"; then
+		[ -z "$made" ] || rmdir "$made"
+		die "mounting failed (see the line above)"
+	fi
 	say "mounted at $mountpoint"
 fi
+# for pasting, whatever is in the names
+printf -v q_bin %q "$bin"
+printf -v q_image %q "$image"
+printf -v q_mountpoint %q "$mountpoint"
 cat <<END
 
-  use it:     cp -a SOMETHING $mountpoint/
-  look:       $bin/tallyctl status $mountpoint
-  stop:       $bin/tallyctl umount $mountpoint        (returns when all is on the image)
-  check:      $bin/fsck.tallyfs -n --verify-data $image        (after stopping)
+  use it:     cp -a SOMETHING $q_mountpoint/
+  look:       $q_bin/tallyctl status $q_mountpoint
+  stop:       $q_bin/tallyctl umount $q_mountpoint        (returns when all is on the image)
+  check:      $q_bin/fsck.tallyfs -n --verify-data $q_image        (after stopping)
 END

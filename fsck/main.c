@@ -253,7 +253,7 @@ static int operational(const char *what)
 
 static int open_device(unsigned int flags, struct bdev **b)
 {
-	int err = bdev_open(opt.device, flags, b);
+	int err = bdev_open(opt.device, flags | BDEV_OPEN_WAIT, b);
 
 	return err ? operational(bdev_open_error(err)) : 0;
 }
@@ -314,6 +314,20 @@ static int quick_line(void)
 	return EXIT_CLEAN;
 }
 
+/* Data was bad once, and has not been looked at now: "clean" alone would mislead. */
+static void note_mismatches(struct bdev *b)
+{
+	struct tfs_super super;
+	struct tfs_geom geom;
+	char why[300];
+
+	if (opt.json || opt.verify_data || tfs_super_read(b, opt.super, &super, &geom, why, sizeof(why)) ||
+	    !le64_get(super.mismatches))
+		return;
+	printf("%s: blocks did not match while it was mounted: use --verify-data to check what files hold\n",
+	       opt.device);
+}
+
 static int full_check(void)
 {
 	struct check_opts co = { .verify_data = opt.verify_data, .report = report, .progress = progress };
@@ -327,6 +341,8 @@ static int full_check(void)
 	cli_progress_init(&bar, opt.progress, opt.json);
 	err = tfs_check_device(b, &co, &res, why, sizeof(why));
 	cli_progress_clear(&bar);
+	if (!err)
+		note_mismatches(b);
 	bdev_close(b);
 	if (err == -ECANCELED) {
 		fprintf(stderr, "fsck.tallyfs: %s: interrupted; not checked to the end\n", opt.device);

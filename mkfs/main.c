@@ -30,7 +30,7 @@ static const char usage_text[] =
 	"  -v                       say more about the geometry\n"
 	"      --group-blocks NUMBER\n"
 	"                           blocks per group (default 8 times the block size); for testing\n"
-	"      --journal-size SIZE  size of the journal (default 1/64 of the device, 1M to 64M)\n"
+	"      --journal-size SIZE  size of the journal (default 1/16 of the device, from 1G on 1/64; 1M to 64M)\n"
 	"      --node-size SIZE     tree nodes, 4K to 64K (default 16K)\n"
 	"      --root-owner UID:GID owner of the root directory (default: who runs this)\n"
 	"      --json               what was made as JSON\n"
@@ -246,8 +246,8 @@ static void report(const struct tfs_super *s, const struct tfs_geom *g)
 	printf("  blocks        %llu of %u bytes\n", (unsigned long long)g->total_blocks, g->block_size);
 	printf("  tree nodes    %u bytes, content up to %u bytes kept inline\n", g->node_size, g->inline_max);
 	printf("  groups        %llu of %u blocks\n", (unsigned long long)g->nr_groups, g->blocks_per_group);
-	printf("  journal       %s at block %llu (default 1/64 of the device, 1M to 64M)\n",
-	       cli_size(g->journal_blocks << g->blkbits, a, sizeof(a)), (unsigned long long)g->journal_start);
+	printf("  journal       %s at block %llu\n", cli_size(g->journal_blocks << g->blkbits, a, sizeof(a)),
+	       (unsigned long long)g->journal_start);
 	printf("  superblocks   block %llu, copies %llu %llu\n", (unsigned long long)g->super_block,
 	       (unsigned long long)g->super_copies[0], (unsigned long long)g->super_copies[1]);
 	printf("  guard         %s\n", le32_get(s->guard) == TFS_GUARD_CRC32 ? "crc32" : "xxh3");
@@ -256,7 +256,7 @@ static void report(const struct tfs_super *s, const struct tfs_geom *g)
 
 static int open_device(struct target *t, struct bdev **out, char *why, size_t why_len)
 {
-	int err = bdev_open(t->path, BDEV_OPEN_NO_URING | (opt.dry_run ? BDEV_OPEN_RDONLY : 0), out);
+	int err = bdev_open(t->path, BDEV_OPEN_NO_URING | BDEV_OPEN_WAIT | (opt.dry_run ? BDEV_OPEN_RDONLY : 0), out);
 
 	if (!err)
 		return 0;

@@ -148,7 +148,9 @@ static int status_of_mount(const struct ctl_request *r)
 		json_object_object_add(f.json, "damage_known", json_object_new_boolean(f.damage));
 		cli_json_end(f.json);
 	} else {
-		printf("%s\n", f.damage ? "damage is known: see the log, and run fsck.tallyfs" : "no damage is known");
+		printf("%s\n",
+		       f.damage ? "damage was seen: the log names it; unmounted, fsck.tallyfs -n --verify-data does"
+				: "no damage is known");
 	}
 	free(text);
 	return r->check && f.damage ? CTL_DAMAGE : CTL_OK;
@@ -194,7 +196,8 @@ static void image_text(const struct ctl_request *r, const struct tfs_super *s, c
 	printf("  inodes      %llu\n", (unsigned long long)le64_get(s->nr_inodes));
 	printf("  mounted     %llu times\n", (unsigned long long)le64_get(s->mount_count));
 	printf("  mismatches  %llu\n", (unsigned long long)le64_get(s->mismatches));
-	printf("%s\n", damage ? "damage is known: run fsck.tallyfs" : "no damage is known");
+	printf("%s\n", damage ? "damage was seen: fsck.tallyfs -n --verify-data says what is damaged now"
+			      : "no damage is known");
 }
 
 static int status_of_image(const struct ctl_request *r)
@@ -206,7 +209,7 @@ static int status_of_image(const struct ctl_request *r)
 	bool damage;
 	int err;
 
-	err = bdev_open(r->target, BDEV_OPEN_RDONLY | BDEV_OPEN_BUFFERED, &b);
+	err = bdev_open(r->target, BDEV_OPEN_RDONLY | BDEV_OPEN_BUFFERED | BDEV_OPEN_WAIT, &b);
 	if (err)
 		return ctl_fail(r->target, err == -EBUSY     ? "in use: ask for the status of its mount point"
 					   : err == -ENOTBLK ? "neither a tallyfs mount point nor a device or file"

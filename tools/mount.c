@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -119,10 +120,56 @@ static bool check_options(struct request *r)
 	return true;
 }
 
+/* The first of the kernel's options that were asked for and are not what the mount has; NULL: none. */
+static const char *differing_flag(const struct request *r, const char *mountpoint)
+{
+	static const struct {
+		const char *with, *without;
+		unsigned long flag;
+	} flags[] = { { "suid", "nosuid", ST_NOSUID }, { "dev", "nodev", ST_NODEV }, { "exec", "noexec", ST_NOEXEC } };
+	char list[sizeof(r->opts.kernel)], *save, *word;
+	struct statvfs st;
+	size_t i;
+
+	if (statvfs(mountpoint, &st))
+		return NULL;
+	for (i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		const char *has = st.f_flag & flags[i].flag ? flags[i].without : flags[i].with, *want = has;
+
+		/* The last word counts. */
+		strcpy(list, r->opts.kernel);
+		for (word = strtok_r(list, ",", &save); word; word = strtok_r(NULL, ",", &save)) {
+			if (!strcmp(word, flags[i].with))
+				want = flags[i].with;
+			else if (!strcmp(word, flags[i].without))
+				want = flags[i].without;
+		}
+		if (want != has)
+			return want;
+	}
+	return NULL;
+}
+
+/* Our own options: what they were set to at the mount only the daemon knows, and it does not change them. */
+static bool names_own_option(const struct request *r)
+{
+	static const char *const own[] = { "cache_size=", "dirty_size=", "commit=",	    "threads=",
+					   "verify=",	  "errors=",	 "writeback_cache", "norecovery" };
+	size_t k;
+	int i;
+
+	for (i = 0; i < r->nr_lists; i++)
+		for (k = 0; k < sizeof(own) / sizeof(own[0]); k++)
+			if (strstr(r->lists[i], own[k]))
+				return true;
+	return false;
+}
+
 /* A second daemon is never started.  Asking for what already is succeeds. */
 static int remount(const struct request *r)
 {
 	struct mount_entry *m = calloc(1, sizeof(*m));
+	const char *flag = NULL;
 	int err, code = EXIT_MOUNT;
 
 	if (!m)
@@ -135,8 +182,16 @@ static int remount(const struct request *r)
 			WHO
 			": remount: a mounted tallyfs cannot change between ro and rw; unmount %s and mount it again\n",
 			r->mountpoint);
+	else if ((flag = differing_flag(r, m->mountpoint)))
+		fprintf(stderr, WHO ": remount: a mounted tallyfs cannot change to %s; unmount %s and mount it again\n",
+			flag, r->mountpoint);
 	else
 		code = EXIT_OK;
+	if (code == EXIT_OK && names_own_option(r))
+		fprintf(stderr,
+			WHO ": remount: tallyfs keeps its own options (cache_size= and so on) until %s is "
+			    "mounted again\n",
+			r->mountpoint);
 	free(m);
 	return code;
 }

@@ -249,8 +249,8 @@ static const struct command *find_command(const char *name)
 static int open_image(struct dump *d, bool udev)
 {
 	/* a udev rule looks at devices that others have open */
-	unsigned int flags =
-		BDEV_OPEN_RDONLY | BDEV_OPEN_NO_URING | BDEV_OPEN_BUFFERED | (udev ? BDEV_OPEN_NO_LOCK : 0);
+	unsigned int flags = BDEV_OPEN_RDONLY | BDEV_OPEN_NO_URING | BDEV_OPEN_BUFFERED |
+			     (udev ? BDEV_OPEN_NO_LOCK : BDEV_OPEN_WAIT);
 	int err = bdev_open(d->path, flags, &d->bdev);
 
 	return err ? dump_fail(d, err, "%s", bdev_open_error(err)) : 0;

@@ -112,8 +112,9 @@ static int parse_size_option(const char *name, const char *value, uint64_t min, 
 		return complain(why, why_len, "%s=%s: not a size; give bytes or a number with K, M, G or T, like 64M",
 				name, value);
 	if (*out < min)
-		return complain(why, why_len, "%s=%s: too small; at least %lluK", name, value,
-				(unsigned long long)(min >> 10));
+		return complain(why, why_len, "%s=%s: too small; at least %llu%c", name, value,
+				(unsigned long long)(min >= 1 << 20 ? min >> 20 : min >> 10),
+				min >= 1 << 20 ? 'M' : 'K');
 	return 0;
 }
 
