@@ -72,7 +72,8 @@ enum {
  * and an unrelated close.  "main" is held as long as the image is open.
  * "serving" is taken with it and let go by bdev_set_serving(b, false) when the
  * owner begins to shut down.  A comer who finds "serving" taken gets -EBUSY at
- * once; one who finds only "main" taken gets -EBUSY too or, with
+ * once (with BDEV_OPEN_WAIT after a quarter of a second, in which an owner whose
+ * mount is just gone may wake); one who finds only "main" taken gets -EBUSY too or, with
  * BDEV_OPEN_WAIT, logs a line and waits.
  */
 int bdev_open(const char *path, unsigned int flags, struct bdev **out);

@@ -31,10 +31,32 @@ static int ofd_lock(int fd, int cmd, short type, int64_t byte)
 	return errno == EACCES || errno == EAGAIN ? -EBUSY : -errno;
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static const struct timespec poll_pause = { .tv_nsec = 2 * 1000 * 1000 };
+
+/*
+ * An owner whose mount is gone says that it shuts down only when it has been woken; umount(2) of a FUSE mount does not
+ * wait for that.  Who comes right behind it is not to be told that the image is mounted.
+ */
+#define WAKING_MS 250
+
 int bdev_lock_take(int fd, const char *name, bool shared, bool wait)
 {
 	short type = shared ? F_RDLCK : F_WRLCK;
 	int err = ofd_lock(fd, F_OFD_SETLK, type, LOCK_SERVING);
+	int64_t end = now_ms() + WAKING_MS;
+
+	while (err == -EBUSY && wait && now_ms() < end) {
+		nanosleep(&poll_pause, NULL);
+		err = ofd_lock(fd, F_OFD_SETLK, type, LOCK_SERVING);
+	}
 
 	if (err)
 		return err;
@@ -66,17 +88,8 @@ static int is_open_elsewhere(int fd, bool *busy)
 	return 0;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 int bdev_wait_closed(const char *path, int timeout_ms)
 {
-	const struct timespec pause = { .tv_nsec = 2 * 1000 * 1000 };
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	int64_t end = now_ms() + timeout_ms;
 	bool busy = false;
@@ -90,7 +103,7 @@ int bdev_wait_closed(const char *path, int timeout_ms)
 			err = -ETIMEDOUT;
 			break;
 		}
-		nanosleep(&pause, NULL);
+		nanosleep(&poll_pause, NULL);
 	}
 	close(fd);
 	return err;

@@ -169,14 +169,18 @@ static bool in_list(const char *name, const char *const *list, size_t n)
 	return false;
 }
 
-/* Meant for others (mount(8), fstab, systemd), or what this file system does anyway. */
+/* Meant for others (mount(8), fstab, systemd), what the mount table shows, or what this file system does anyway. */
 static bool is_for_others(const char *name)
 {
 	static const char *const dropped[] = {
-		"defaults", "auto",	  "noauto",   "nofail",	  "_netdev",	"user",	       "nouser",
-		"users",    "owner",	  "noowner",  "group",	  "nogroup",	"async",       "atime",
-		"noatime",  "nodiratime", "diratime", "relatime", "norelatime", "strictatime", "nostrictatime",
-		"lazytime", "nolazytime", "silent",   "loud",	  "mand",	"nomand",      "loop",
+		"defaults",	 "auto",     "noauto",	   "nofail",
+		"_netdev",	 "user",     "nouser",	   "users",
+		"owner",	 "noowner",  "group",	   "nogroup",
+		"async",	 "atime",    "noatime",	   "nodiratime",
+		"diratime",	 "relatime", "norelatime", "strictatime",
+		"nostrictatime", "lazytime", "nolazytime", "silent",
+		"loud",		 "mand",     "nomand",	   "loop",
+		"user_id",	 "group_id", "blksize",	   "default_permissions",
 	};
 
 	return in_list(name, dropped, ARRAY_SIZE(dropped)) || !strncmp(name, "x-", 2) || !strncmp(name, "X-", 2);
