@@ -18,6 +18,9 @@ static int lookup_by_number(struct tfs_fs *fs, uint64_t ino, bool parent, struct
 	if (err)
 		return err;
 	err = vfs_getattr(fs, ino, a);
+	/* Nobody has it open, or the kernel would know it: it is on its way out. */
+	if (!err && !a->nlink)
+		err = -ESTALE;
 	if (err)
 		vfs_forget(fs, ino, 1);
 	return err;

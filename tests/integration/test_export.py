@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """File handles, as NFS servers use them (name_to_handle_at, open_by_handle_at): good after the kernel has forgotten the
 inode, after a remount and a rename; ESTALE for what is gone, for another generation and for numbers that never were."""
-import ctypes, errno, os, struct
+import ctypes, errno, os, struct, time
 import tally
 from tally import M, Mount
 
@@ -36,12 +36,15 @@ def open_handle(mnt, handle, flags=os.O_RDONLY):
 
 
 def stale(mnt, handle, what):
-    try:
-        fd = open_handle(mnt, handle, O_PATH)
-    except OSError as e:
-        assert e.errno == errno.ESTALE, f'{what}: {e}'
-        return
-    os.close(fd)
+    # the kernel keeps the inode of a file just closed until its RELEASE has been answered
+    limit = time.monotonic() + 10
+    while time.monotonic() < limit:
+        try:
+            os.close(open_handle(mnt, handle, O_PATH))
+        except OSError as e:
+            assert e.errno == errno.ESTALE, f'{what}: {e}'
+            return
+        time.sleep(0.02)
     raise AssertionError(f'{what}: the handle still opens something')
 
 
