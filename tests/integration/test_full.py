@@ -459,7 +459,7 @@ def writes_on(work, options):
     with Mount(image, mnt, options) as m:
         with open(m / 'ballast', 'wb') as f:
             f.write(os.urandom(4 * M))
-        fd = os.open(m / 'endless', os.O_CREAT | os.O_WRONLY)
+        fd = os.open(m / 'endless', os.O_CREAT | os.O_RDWR)
         # the kernel takes some before it begins to write
         limit = time.monotonic() + 60
         try:
@@ -468,6 +468,16 @@ def writes_on(work, options):
             raise Failed(f'{written // M} MiB written to {size // M} MiB, and never an error')
         except OSError as e:
             assert e.errno == errno.ENOSPC, f'write: {e}'
+        # only a write hears of it, whatever else may be done with the descriptor
+        if options == 'writeback_cache':
+            for pos in range(written, written + 4 * M, len(piece)):
+                try:
+                    os.pwrite(fd, piece, pos)
+                except OSError as e: # more of what was cached before has been refused meanwhile
+                    assert e.errno == errno.ENOSPC, f'pwrite: {e}'
+            os.sync()
+        assert os.pread(fd, 4 * K, 1 << 50) == b'' and len(os.pread(fd, 64 * K, 0)) == 64 * K
+        assert os.lseek(fd, 0, os.SEEK_END) >= written and os.fstat(fd).st_size >= written
         other = os.open(m / 'ballast', os.O_RDWR)
         assert os.pwrite(other, b'x', 0) == 1, 'another file is not concerned'
         os.close(other)
