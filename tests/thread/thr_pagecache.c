@@ -10,6 +10,7 @@
 #include <string.h>
 #include "core/log.h"
 #include "core/pagecache_internal.h"
+#include "tests/lib/crashdev.h"
 #include "tests/lib/toymap.h"
 
 #define FILE_MAX (2u << 20)
@@ -35,10 +36,7 @@ static uint64_t seed, nr_ops;
 
 static uint64_t rnd(uint64_t *s, uint64_t n)
 {
-	*s ^= *s << 13;
-	*s ^= *s >> 7;
-	*s ^= *s << 17;
-	return (*s >> 11) % n;
+	return test_rand(s) % n;
 }
 
 static void *reader(void *arg)

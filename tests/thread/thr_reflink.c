@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "fs/inode.h"
+#include "tests/lib/crashdev.h"
 #include "tests/lib/fsfix.h"
 
 #define THREADS 6
@@ -22,14 +23,6 @@
 
 static struct fsfix fx;
 static atomic_int go_on = 1;
-
-static uint64_t next_rand(uint64_t *x)
-{
-	*x ^= *x << 13;
-	*x ^= *x >> 7;
-	*x ^= *x << 17;
-	return *x;
-}
 
 static void fill(uint8_t *buf, uint64_t tag)
 {
@@ -71,10 +64,10 @@ static struct vfs_file *open_file(unsigned int n)
 
 static void one(uint64_t *rng, uint8_t *buf, uint8_t *want)
 {
-	struct vfs_file *f = open_file((unsigned int)(next_rand(rng) % FILES));
-	struct vfs_file *g = open_file((unsigned int)(next_rand(rng) % FILES));
-	uint64_t pos = next_rand(rng) % BLOCKS * BLOCK, to = next_rand(rng) % BLOCKS * BLOCK;
-	uint64_t len = (1 + next_rand(rng) % 10) * BLOCK, what = next_rand(rng) % 20;
+	struct vfs_file *f = open_file((unsigned int)(test_rand(rng) % FILES));
+	struct vfs_file *g = open_file((unsigned int)(test_rand(rng) % FILES));
+	uint64_t pos = test_rand(rng) % BLOCKS * BLOCK, to = test_rand(rng) % BLOCKS * BLOCK;
+	uint64_t len = (1 + test_rand(rng) % 10) * BLOCK, what = test_rand(rng) % 20;
 	struct vfs_extent x[BLOCKS];
 	struct vfs_attr a = { .size = pos };
 	int64_t n;

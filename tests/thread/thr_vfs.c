@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "fs/inode.h"
+#include "tests/lib/crashdev.h"
 #include "tests/lib/fsfix.h"
 
 #define THREADS 6
@@ -23,14 +24,6 @@
 
 static struct fsfix fx;
 static atomic_int go_on = 1;
-
-static uint64_t next_rand(uint64_t *x)
-{
-	*x ^= *x << 13;
-	*x ^= *x >> 7;
-	*x ^= *x << 17;
-	return *x;
-}
 
 static void fill(uint8_t *buf, uint64_t tag)
 {
@@ -73,9 +66,9 @@ static struct vfs_file *open_file(unsigned int n)
 /* The same, sometimes past the cache. */
 static struct vfs_file *open_somehow(uint64_t *rng)
 {
-	struct vfs_file *f = open_file((unsigned int)(next_rand(rng) % FILES));
+	struct vfs_file *f = open_file((unsigned int)(test_rand(rng) % FILES));
 
-	if (next_rand(rng) % 3 == 0)
+	if (test_rand(rng) % 3 == 0)
 		f->flags |= O_DIRECT;
 	return f;
 }
@@ -90,7 +83,7 @@ static void *data_thread(void *arg)
 
 	for (unsigned int k = 0; k < ROUNDS; k++) {
 		struct vfs_file *f = open_somehow(&rng);
-		uint64_t what = next_rand(&rng) % 10;
+		uint64_t what = test_rand(&rng) % 10;
 
 		if (what < 4) {
 			fill(buf, rng);
@@ -98,7 +91,7 @@ static void *data_thread(void *arg)
 		} else if (what < 8) {
 			FX_OK(vfs_read(fx.fs, f, 0, FILE_BYTES, check_read, NULL));
 		} else if (what < 9) {
-			a.size = next_rand(&rng) % FILE_BYTES;
+			a.size = test_rand(&rng) % FILE_BYTES;
 			FX_OK(vfs_setattr(fx.fs, f->inode->ino, VFS_SET_SIZE, &a, &fx_root, &a));
 		} else {
 			FX_OK(vfs_fsync(fx.fs, f, k & 1));
@@ -126,9 +119,9 @@ static void *name_thread(void *arg)
 		unsigned int n = 0;
 		int err = 0;
 
-		snprintf(a, sizeof(a), "n%u", (unsigned int)(next_rand(&rng) % 12));
-		snprintf(b, sizeof(b), "n%u", (unsigned int)(next_rand(&rng) % 12));
-		switch (next_rand(&rng) % 8) {
+		snprintf(a, sizeof(a), "n%u", (unsigned int)(test_rand(&rng) % 12));
+		snprintf(b, sizeof(b), "n%u", (unsigned int)(test_rand(&rng) % 12));
+		switch (test_rand(&rng) % 8) {
 		case 0:
 		case 1:
 			err = vfs_create(fx.fs, root, a, 0644, &fx_root, 0, &at, NULL);
