@@ -9,6 +9,7 @@
 #include <syslog.h>
 #include <time.h>
 
+#include "core/text.h"
 #include "core/util.h"
 
 #define RATELIMIT_WINDOW_NS (5ull * 1000 * 1000 * 1000)
@@ -41,27 +42,20 @@ void log_set_hook(log_hook_t *hook)
 	atomic_store(&log_hook, hook);
 }
 
-/* File names reach these lines: a newline in one must not forge a line of its own. */
-static void mask_control_chars(char *s)
-{
-	for (; *s; s++)
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
-			*s = '?';
-}
-
 void log_line(enum log_level lvl, const char *fmt, ...)
 {
 	static const int priority[] = { LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 	log_hook_t *hook = atomic_load(&log_hook);
-	char line[LINE_MAX_BYTES];
+	char raw[LINE_MAX_BYTES], line[2 * LINE_MAX_BYTES];
 	va_list ap;
 
 	if (!hook && (int)lvl > atomic_load_explicit(&max_level, memory_order_relaxed))
 		return;
 	va_start(ap, fmt);
-	vsnprintf(line, sizeof(line), fmt, ap);
+	vsnprintf(raw, sizeof(raw), fmt, ap);
 	va_end(ap);
-	mask_control_chars(line);
+	/* File names reach these lines: a newline in one must not forge a line of its own. */
+	text_escape(line, sizeof(line), raw, strlen(raw));
 	if (hook)
 		hook(lvl, line);
 	else if (atomic_load(&to_syslog))

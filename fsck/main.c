@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "core/text.h"
 #include "fsck/check.h"
 #include "tools/cli.h"
 
@@ -64,12 +65,12 @@ static const struct option long_options[] = {
 
 static int usage_error(const char *msg, const char *arg)
 {
-	fprintf(stderr, "fsck.tallyfs: %s%s%s (try --help)\n", msg, arg ? ": " : "", arg ? arg : "");
+	text_err("fsck.tallyfs: %s%s%s (try --help)", msg, arg ? ": " : "", arg ? arg : "");
 	return EXIT_USAGE;
 }
 
 /* -1: go on; else the exit status. */
-static int parse_option(int c)
+static int parse_option(int c, char **argv)
 {
 	char *end;
 
@@ -111,12 +112,13 @@ static int parse_option(int c)
 			return usage_error("--progress takes auto, always or never, not", optarg);
 		break;
 	case 'V':
-		printf("fsck.tallyfs %s\n", TALLYFS_VERSION);
+		text_out("fsck.tallyfs %s", TALLYFS_VERSION);
 		return EXIT_CLEAN;
 	case OPT_HELP:
 		fputs(usage_text, stdout);
 		return EXIT_CLEAN;
 	default:
+		cli_option_error("fsck.tallyfs", c, argv);
 		return EXIT_USAGE;
 	}
 	return -1;
@@ -126,8 +128,9 @@ static int parse(int argc, char **argv)
 {
 	int c, ret;
 
-	while ((c = getopt_long(argc, argv, "npayfvC::b:V", long_options, NULL)) != -1) {
-		ret = parse_option(c);
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":npayfvC::b:V", long_options, NULL)) != -1) {
+		ret = parse_option(c, argv);
 		if (ret >= 0)
 			return ret;
 	}
@@ -166,7 +169,7 @@ static void report(void *arg, const struct check_problem *p)
 	}
 	cli_progress_clear(&bar);
 	if (p->severity != CHECK_NOTE || opt.verbose || !strcmp(p->code, "journal-pending"))
-		printf("%s: %s: %s\n", opt.device, word[p->severity], p->text);
+		text_out("%s: %s: %s", opt.device, word[p->severity], p->text);
 }
 
 static bool progress(void *arg, const char *phase, uint64_t done, uint64_t total)
@@ -174,16 +177,18 @@ static bool progress(void *arg, const char *phase, uint64_t done, uint64_t total
 	static const char *const passes[] = { "groups", "trees", "tuples", "data" };
 	static uint64_t last;
 	bool bytes = !strcmp(phase, "data") || !strcmp(phase, "tuples");
+	char device[1024];
 
 	if (interrupted)
 		return false;
 	cli_progress_update(&bar, phase, done, total, bytes);
 	/* at most a thousand lines a pass */
 	if (opt.progress_fd >= 0 && (done < last || done - last > total / 1000 || done >= total)) {
+		text_escape(device, sizeof(device), opt.device, strlen(opt.device));
 		for (size_t i = 0; i < ARRAY_SIZE(passes); i++)
 			if (!strcmp(phase, passes[i]))
 				dprintf(opt.progress_fd, "%zu %llu %llu %s\n", i + 1, (unsigned long long)done,
-					(unsigned long long)total, opt.device);
+					(unsigned long long)total, device);
 		last = done;
 	}
 	return true;
@@ -194,7 +199,7 @@ static void summary_json(const struct check_result *r, int status)
 	struct json_object *o = cli_json_begin("fsck");
 
 	json_object_object_add(o, "message_type", json_object_new_string("summary"));
-	json_object_object_add(o, "device", json_object_new_string(opt.device));
+	cli_json_path(o, "device", opt.device, strlen(opt.device));
 	json_object_object_add(o, "exit_status", json_object_new_int(status));
 	json_object_object_add(o, "clean", json_object_new_boolean(status == EXIT_CLEAN));
 	json_object_object_add(o, "errors", json_object_new_uint64(r->errors));
@@ -214,25 +219,26 @@ static void summary_json(const struct check_result *r, int status)
 
 static void summary(const struct check_result *r, int status)
 {
-	char size[32];
+	char size[32], verified[64] = "";
 
 	if (opt.json) {
 		summary_json(r, status);
 		return;
 	}
-	if (status == EXIT_CLEAN)
-		printf("%s: clean, %llu inodes, %llu data blocks%s", opt.device, (unsigned long long)r->inodes,
-		       (unsigned long long)r->data_blocks, opt.verify_data ? "" : "\n");
-	else
-		printf("%s: NOT CLEAN: %llu errors, %llu leaks; %llu inodes, %llu data blocks%s", opt.device,
-		       (unsigned long long)r->errors, (unsigned long long)r->leaks, (unsigned long long)r->inodes,
-		       (unsigned long long)r->data_blocks, opt.verify_data ? "" : "\n");
 	if (opt.verify_data)
-		printf(", %s of data verified\n", cli_size(r->verified_bytes, size, sizeof(size)));
+		snprintf(verified, sizeof(verified), ", %s of data verified",
+			 cli_size(r->verified_bytes, size, sizeof(size)));
+	if (status == EXIT_CLEAN)
+		text_out("%s: clean, %llu inodes, %llu data blocks%s", opt.device, (unsigned long long)r->inodes,
+			 (unsigned long long)r->data_blocks, verified);
+	else
+		text_out("%s: NOT CLEAN: %llu errors, %llu leaks; %llu inodes, %llu data blocks%s", opt.device,
+			 (unsigned long long)r->errors, (unsigned long long)r->leaks, (unsigned long long)r->inodes,
+			 (unsigned long long)r->data_blocks, verified);
 	if (opt.verbose)
-		printf("%s: %llu directories, %llu files, %llu orphans, %llu extents, %llu tree nodes\n", opt.device,
-		       (unsigned long long)r->directories, (unsigned long long)r->files, (unsigned long long)r->orphans,
-		       (unsigned long long)r->extents, (unsigned long long)r->nodes);
+		text_out("%s: %llu directories, %llu files, %llu orphans, %llu extents, %llu tree nodes", opt.device,
+			 (unsigned long long)r->directories, (unsigned long long)r->files,
+			 (unsigned long long)r->orphans, (unsigned long long)r->extents, (unsigned long long)r->nodes);
 }
 
 static int operational(const char *what)
@@ -242,12 +248,12 @@ static int operational(const char *what)
 	if (opt.json) {
 		o = cli_json_begin("fsck");
 		json_object_object_add(o, "message_type", json_object_new_string("summary"));
-		json_object_object_add(o, "device", json_object_new_string(opt.device));
+		cli_json_path(o, "device", opt.device, strlen(opt.device));
 		json_object_object_add(o, "clean", json_object_new_boolean(false));
 		json_object_object_add(o, "error", json_object_new_string(what));
 		cli_json_end(o);
 	}
-	fprintf(stderr, "fsck.tallyfs: %s: %s\n", opt.device, what);
+	text_err("fsck.tallyfs: %s: %s", opt.device, what);
 	return EXIT_OPERATIONAL;
 }
 
@@ -273,14 +279,14 @@ static int replay(bool *errors_seen)
 	err = tfs_super_read(b, opt.super, &super, &geom, why, sizeof(why));
 	if (err) {
 		bdev_close(b);
-		fprintf(stderr, "fsck.tallyfs: %s: %s\n", opt.device, why);
+		text_err("fsck.tallyfs: %s: %s", opt.device, why);
 		return err == -EUCLEAN ? EXIT_UNCORRECTED : EXIT_OPERATIONAL;
 	}
 	err = journal_recover_scan(b, &super, &geom, &rec);
 	if (!err && rec.pending && !rec.corrupt) {
 		err = journal_recover_apply(b, &super, &geom, &rec);
 		if (!err && !opt.json)
-			printf("%s: journal replayed\n", opt.device);
+			text_out("%s: journal replayed", opt.device);
 	}
 	*errors_seen = rec.corrupt || rec.header_damaged[0] || rec.header_damaged[1] ||
 		       le32_get(super.state) & TFS_STATE_ERRORS;
@@ -303,7 +309,7 @@ static int quick_line(void)
 		return ret;
 	if (tfs_super_read(b, opt.super, &super, &geom, why, sizeof(why))) {
 		bdev_close(b);
-		fprintf(stderr, "fsck.tallyfs: %s: %s\n", opt.device, why);
+		text_err("fsck.tallyfs: %s: %s", opt.device, why);
 		return EXIT_UNCORRECTED;
 	}
 	bdev_close(b);
@@ -324,8 +330,8 @@ static void note_mismatches(struct bdev *b)
 	if (opt.json || opt.verify_data || tfs_super_read(b, opt.super, &super, &geom, why, sizeof(why)) ||
 	    !le64_get(super.mismatches))
 		return;
-	printf("%s: blocks did not match while it was mounted: use --verify-data to check what files hold\n",
-	       opt.device);
+	text_out("%s: blocks did not match while it was mounted: use --verify-data to check what files hold",
+		 opt.device);
 }
 
 static int full_check(void)
@@ -345,11 +351,11 @@ static int full_check(void)
 		note_mismatches(b);
 	bdev_close(b);
 	if (err == -ECANCELED) {
-		fprintf(stderr, "fsck.tallyfs: %s: interrupted; not checked to the end\n", opt.device);
+		text_err("fsck.tallyfs: %s: interrupted; not checked to the end", opt.device);
 		return EXIT_CANCELLED;
 	}
 	if (err == -EUCLEAN) {
-		fprintf(stderr, "fsck.tallyfs: %s: %s\n", opt.device, why);
+		text_err("fsck.tallyfs: %s: %s", opt.device, why);
 		return EXIT_UNCORRECTED;
 	}
 	if (err)
@@ -357,9 +363,8 @@ static int full_check(void)
 	ret = res.errors || res.leaks ? EXIT_UNCORRECTED : EXIT_CLEAN;
 	summary(&res, ret);
 	if (ret && !opt.no && !opt.json)
-		fprintf(stderr,
-			"fsck.tallyfs: %s: this version cannot repair; copy what can be read and restore the rest\n",
-			opt.device);
+		text_err("fsck.tallyfs: %s: this version cannot repair; copy what can be read and restore the rest",
+			 opt.device);
 	return ret;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <uuid/uuid.h>
+#include "core/text.h"
 #include "fs/alloc.h"
 #include "mkfs/target.h"
 #include "tools/cli.h"
@@ -65,7 +66,7 @@ static const struct option long_options[] = {
 
 static int bad(const char *what, const char *arg)
 {
-	fprintf(stderr, PROGRAM ": %s%s%s\n", what, arg ? ": " : "", arg ? arg : "");
+	text_err(PROGRAM ": %s%s%s", what, arg ? ": " : "", arg ? arg : "");
 	return 1;
 }
 
@@ -112,7 +113,7 @@ static int parse_label(const char *arg)
 }
 
 /* 0: go on. */
-static int parse_option(int c, const char *arg)
+static int parse_option(int c, const char *arg, char **argv)
 {
 	switch (c) {
 	case 'b':
@@ -160,8 +161,7 @@ static int parse_option(int c, const char *arg)
 	case OPT_PROGRESS:
 		return cli_parse_progress(arg, &opt.progress) ? 0 : bad("--progress takes auto, always or never", arg);
 	}
-	fprintf(stderr, "Try '" PROGRAM " --help'.\n"); /* getopt said what is wrong */
-	return 1;
+	return cli_option_error(PROGRAM, c, argv);
 }
 
 /* -1: go on; else the exit status. */
@@ -171,16 +171,17 @@ static int parse(int argc, char **argv)
 
 	opt.format.root_uid = getuid();
 	opt.format.root_gid = getgid();
-	while ((c = getopt_long(argc, argv, "b:fg:KL:m:NO:qU:v", long_options, NULL)) >= 0) {
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":b:fg:KL:m:NO:qU:v", long_options, NULL)) >= 0) {
 		if (c == OPT_HELP) {
 			fputs(usage_text, stdout);
 			return 0;
 		}
 		if (c == OPT_VERSION) {
-			puts(PROGRAM " " TALLYFS_VERSION);
+			text_out(PROGRAM " %s", TALLYFS_VERSION);
 			return 0;
 		}
-		if (parse_option(c, optarg))
+		if (parse_option(c, optarg, argv))
 			return 1;
 	}
 	if (optind == argc)
@@ -238,20 +239,20 @@ static void report(const struct tfs_super *s, const struct tfs_geom *g)
 	char uuid[37], a[32], b[32];
 
 	uuid_unparse_lower(s->uuid, uuid);
-	printf("%s: %s, %s free, UUID %s%s%s%s\n", opt.path, cli_size(g->total_blocks << g->blkbits, a, sizeof(a)),
-	       cli_size(le64_get(s->free_blocks) << g->blkbits, b, sizeof(b)), uuid, s->label[0] ? ", label " : "",
-	       (const char *)s->label, opt.dry_run ? " (dry run: nothing was written)" : "");
+	text_out("%s: %s, %s free, UUID %s%s%s%s", opt.path, cli_size(g->total_blocks << g->blkbits, a, sizeof(a)),
+		 cli_size(le64_get(s->free_blocks) << g->blkbits, b, sizeof(b)), uuid, s->label[0] ? ", label " : "",
+		 (const char *)s->label, opt.dry_run ? " (dry run: nothing was written)" : "");
 	if (!opt.verbose)
 		return;
-	printf("  blocks        %llu of %u bytes\n", (unsigned long long)g->total_blocks, g->block_size);
-	printf("  tree nodes    %u bytes, content up to %u bytes kept inline\n", g->node_size, g->inline_max);
-	printf("  groups        %llu of %u blocks\n", (unsigned long long)g->nr_groups, g->blocks_per_group);
-	printf("  journal       %s at block %llu\n", cli_size(g->journal_blocks << g->blkbits, a, sizeof(a)),
-	       (unsigned long long)g->journal_start);
-	printf("  superblocks   block %llu, copies %llu %llu\n", (unsigned long long)g->super_block,
-	       (unsigned long long)g->super_copies[0], (unsigned long long)g->super_copies[1]);
-	printf("  guard         %s\n", le32_get(s->guard) == TFS_GUARD_CRC32 ? "crc32" : "xxh3");
-	printf("  root owner    %u:%u\n", opt.format.root_uid, opt.format.root_gid);
+	text_out("  blocks        %llu of %u bytes", (unsigned long long)g->total_blocks, g->block_size);
+	text_out("  tree nodes    %u bytes, content up to %u bytes kept inline", g->node_size, g->inline_max);
+	text_out("  groups        %llu of %u blocks", (unsigned long long)g->nr_groups, g->blocks_per_group);
+	text_out("  journal       %s at block %llu", cli_size(g->journal_blocks << g->blkbits, a, sizeof(a)),
+		 (unsigned long long)g->journal_start);
+	text_out("  superblocks   block %llu, copies %llu %llu", (unsigned long long)g->super_block,
+		 (unsigned long long)g->super_copies[0], (unsigned long long)g->super_copies[1]);
+	text_out("  guard         %s", le32_get(s->guard) == TFS_GUARD_CRC32 ? "crc32" : "xxh3");
+	text_out("  root owner    %u:%u", opt.format.root_uid, opt.format.root_gid);
 }
 
 static int open_device(struct target *t, struct bdev **out, char *why, size_t why_len)
@@ -274,7 +275,7 @@ static int write_all(struct target *t, struct bdev *b, const struct tfs_super *s
 	if (!opt.keep && !t->created)
 		err = discard_all(b, g);
 	if (err)
-		fprintf(stderr, PROGRAM ": %s: blocks can't be discarded (going on): %s\n", t->path, strerror(-err));
+		text_err(PROGRAM ": %s: blocks can't be discarded (going on): %s", t->path, strerror(-err));
 	err = tfs_format_write(b, &opt.format, s, g);
 	if (err)
 		snprintf(why, why_len, "%s: writing failed: %s", t->path, strerror(-err));
@@ -336,9 +337,9 @@ int main(int argc, char **argv)
 		return status;
 	status = make(&t, why, sizeof(why)) ? 1 : 0;
 	if (status && strncmp(why, opt.path, strlen(opt.path)))
-		fprintf(stderr, PROGRAM ": %s: %s\n", opt.path, why);
+		text_err(PROGRAM ": %s: %s", opt.path, why);
 	else if (status)
-		fprintf(stderr, PROGRAM ": %s\n", why);
+		text_err(PROGRAM ": %s", why);
 	target_close(&t, status);
 	return status;
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <ctype.h>
 #include <errno.h>
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include "core/text.h"
 #include "tools/cli.h"
 
 bool cli_parse_size(const char *s, uint64_t *bytes)
@@ -150,35 +152,40 @@ struct json_object *cli_json_begin(const char *command)
 	return o;
 }
 
-void cli_json_end(struct json_object *o)
+/* JSON has an escape of its own for every character; what is no text cannot be in it (see cli_json_path). */
+static void print_json_char(const char *s, size_t n, uint32_t c)
 {
-	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
-	fflush(stdout);
-	json_object_put(o);
+	if (n && text_is_plain(c)) {
+		fwrite(s, 1, n, stdout);
+	} else if (!n) {
+		fputs("\\ufffd", stdout);
+	} else if (c < 0x10000) {
+		printf("\\u%04x", c);
+	} else {
+		c -= 0x10000;
+		printf("\\u%04x\\u%04x", 0xd800 + (c >> 10), 0xdc00 + (c & 0x3ff));
+	}
 }
 
-/* Length of the valid UTF-8 sequence at @s, 0 if there is none. */
-static size_t utf8_len(const unsigned char *s, size_t left)
+void cli_json_print(struct json_object *o)
 {
-	size_t n = s[0] < 0x80		   ? 1
-		   : (s[0] & 0xe0) == 0xc0 ? 2
-		   : (s[0] & 0xf0) == 0xe0 ? 3
-		   : (s[0] & 0xf8) == 0xf0 ? 4
-					   : 0;
-	uint32_t v;
+	const char *s = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+	size_t left = strlen(s), n, step;
+	uint32_t c = 0;
 
-	if (!n || n > left)
-		return 0;
-	v = n == 1 ? s[0] : s[0] & (0xffu >> (n + 1));
-	for (size_t i = 1; i < n; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-		v = v << 6 | (s[i] & 0x3f);
+	for (; left; s += step, left -= step) {
+		n = text_char(s, left, &c);
+		step = n ? n : 1;
+		print_json_char(s, n, c);
 	}
-	if ((n == 2 && v < 0x80) || (n == 3 && v < 0x800) || (n == 4 && (v < 0x10000 || v > 0x10ffff)) ||
-	    (v >= 0xd800 && v < 0xe000))
-		return 0;
-	return n;
+}
+
+void cli_json_end(struct json_object *o)
+{
+	cli_json_print(o);
+	putchar('\n');
+	fflush(stdout);
+	json_object_put(o);
 }
 
 static void add_b64(struct json_object *o, const char *key, const unsigned char *s, size_t len)
@@ -205,28 +212,28 @@ static void add_b64(struct json_object *o, const char *key, const unsigned char 
 
 void cli_json_path(struct json_object *o, const char *key, const char *name, size_t len)
 {
-	const unsigned char *s = (const unsigned char *)name;
 	char *out = malloc(4 * len + 1), *p = out;
 	bool odd = false;
+	uint32_t c;
 
 	if (!out)
 		return;
 	*p = '\0'; /* for an empty name */
 	for (size_t i = 0, n; i < len; i += n) {
-		n = utf8_len(s + i, len - i);
+		n = text_char(name + i, len - i, &c);
 		if (n) {
-			memcpy(p, s + i, n);
+			memcpy(p, name + i, n);
 			p += n;
 			continue;
 		}
-		p += sprintf(p, "\\x%02x", s[i]);
+		p += sprintf(p, "\\x%02x", (unsigned char)name[i]);
 		n = 1;
 		odd = true;
 	}
 	json_object_object_add(o, key, json_object_new_string_len(out, (int)(p - out)));
 	free(out);
 	if (odd)
-		add_b64(o, key, s, len);
+		add_b64(o, key, (const unsigned char *)name, len);
 }
 
 void cli_json_hex(struct json_object *o, const char *key, uint64_t v)
@@ -235,4 +242,18 @@ void cli_json_hex(struct json_object *o, const char *key, uint64_t v)
 
 	snprintf(hex, sizeof(hex), "0x%016llx", (unsigned long long)v);
 	json_object_object_add(o, key, json_object_new_string(hex));
+}
+
+int cli_option_error(const char *program, int c, char **argv)
+{
+	/* getopt_long tells a letter, or the value that stands for a long option, or 0 for one that it does not know */
+	bool is_long = !optopt || optopt > 0xff, known = c == ':' || (is_long && optopt);
+	char letter[] = { '-', (char)optopt, '\0' };
+
+	text_err("%s: %s %s; see %s --help", program,
+		 !known	    ? "unknown option"
+		 : c == ':' ? "a value is missing behind"
+			    : "no value goes with",
+		 is_long ? argv[optind - 1] : letter, program);
+	return -1;
 }

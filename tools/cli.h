@@ -12,6 +12,9 @@ bool cli_parse_size(const char *s, uint64_t *bytes);
 /* "12.3 GiB" into @buf. */
 const char *cli_size(uint64_t bytes, char *buf, size_t size);
 
+/* What getopt_long() means by ':' or '?', for people; with opterr 0 and an option string that begins with ':'.  -1. */
+int cli_option_error(const char *program, int c, char **argv);
+
 enum cli_progress_mode { CLI_PROGRESS_AUTO, CLI_PROGRESS_ALWAYS, CLI_PROGRESS_NEVER };
 /* "auto", "always", "never"; false: none of them. */
 bool cli_parse_progress(const char *s, enum cli_progress_mode *mode);
@@ -32,6 +35,8 @@ void cli_progress_clear(struct cli_progress *p);
 
 /* {"tallyfs_json":1,"command":...} */
 struct json_object *cli_json_begin(const char *command);
+/* To stdout, as JSON without anything that a terminal would obey. */
+void cli_json_print(struct json_object *o);
 /* Print on one line to stdout and release. */
 void cli_json_end(struct json_object *o);
 /* A name that may not be UTF-8: escaped under @key, and then base64 under <key>_b64 as well. */

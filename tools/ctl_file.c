@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/text.h"
 #include "tallyfs/ctl.h"
 #include "tools/cli.h"
 
@@ -81,15 +82,14 @@ static const struct {
 
 static void print_extent(const struct tally_extent *x)
 {
-	char addr[24] = "-";
+	char addr[24] = "-", flags[64] = "";
 
 	if (!(x->flags & TALLY_EXTENT_INLINE))
 		snprintf(addr, sizeof(addr), "%llu", (unsigned long long)x->addr);
-	printf("%20llu %20llu %20s", (unsigned long long)x->start, (unsigned long long)x->len, addr);
 	for (size_t i = 0; i < NR_FLAGS; i++)
 		if (x->flags & flag_names[i].flag)
-			printf(" %s", flag_names[i].name);
-	printf("\n");
+			strcat(strcat(flags, " "), flag_names[i].name);
+	text_out("%20llu %20llu %20s%s", (unsigned long long)x->start, (unsigned long long)x->len, addr, flags);
 }
 
 static void add_extent(struct json_object *list, const struct tally_extent *x)
@@ -115,7 +115,7 @@ static int each_page(int fd, const char *path, struct json_object *list)
 		if (ioctl(fd, TALLY_IOC_EXTENTS, &te))
 			return fail_errno(path);
 		if (first && !list && te.nr)
-			printf("%20s %20s %20s\n", "start", "length", "address");
+			text_out("%20s %20s %20s", "start", "length", "address");
 		first = false;
 		for (uint32_t i = 0; i < te.nr && i < TALLY_EXTENTS_MAX; i++) {
 			const struct tally_extent *x = &te.extent[i];

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <uuid/uuid.h>
 
+#include "core/text.h"
 #include "fs/fs.h"
 #include "tallyfs/ctl.h"
 #include "tools/cli.h"
@@ -76,8 +77,8 @@ static void one_figure(struct figures *f, const char *group, const char *name, u
 		f->damage = true;
 	if (!f->json) {
 		if (strcmp(f->group, group))
-			printf("%s\n", group);
-		printf("  %-28s %llu\n", name, value);
+			text_out("%s", group);
+		text_out("  %-28s %llu", name, value);
 	} else {
 		if (!json_object_object_get_ex(f->json, group, &o)) {
 			o = json_object_new_object();
@@ -116,7 +117,7 @@ static void space_of(const char *path, struct json_object *json)
 		json_object_object_add(json, "size_bytes", json_object_new_uint64(size));
 		json_object_object_add(json, "available_bytes", json_object_new_uint64(avail));
 	} else {
-		printf("%s, %s available\n", cli_size(size, a, sizeof(a)), cli_size(avail, b, sizeof(b)));
+		text_out("%s, %s available", cli_size(size, a, sizeof(a)), cli_size(avail, b, sizeof(b)));
 	}
 }
 
@@ -140,7 +141,7 @@ static int status_of_mount(const struct ctl_request *r)
 		json_object_object_add(f.json, "type", json_object_new_string(m.type));
 		json_object_object_add(f.json, "read_only", json_object_new_boolean(m.read_only));
 	} else {
-		printf("%s on %s (%s%s)\n", m.source, m.mountpoint, m.type, m.read_only ? ", read-only" : "");
+		text_out("%s on %s (%s%s)", m.source, m.mountpoint, m.type, m.read_only ? ", read-only" : "");
 	}
 	space_of(m.mountpoint, f.json);
 	all_figures(&f, text);
@@ -148,9 +149,9 @@ static int status_of_mount(const struct ctl_request *r)
 		json_object_object_add(f.json, "damage_known", json_object_new_boolean(f.damage));
 		cli_json_end(f.json);
 	} else {
-		printf("%s\n",
-		       f.damage ? "damage was seen: the log names it; unmounted, fsck.tallyfs -n --verify-data does"
-				: "no damage is known");
+		text_out("%s",
+			 f.damage ? "damage was seen: the log names it; unmounted, fsck.tallyfs -n --verify-data does"
+				  : "no damage is known");
 	}
 	free(text);
 	return r->check && f.damage ? CTL_DAMAGE : CTL_OK;
@@ -186,17 +187,17 @@ static void image_text(const struct ctl_request *r, const struct tfs_super *s, c
 	uint64_t bs = le32_get(s->block_size);
 	char a[32], b[32];
 
-	printf("%s (not mounted)\n", r->target);
-	printf("  label       %s\n", label[0] ? label : "(none)");
-	printf("  uuid        %s\n", uuid);
-	printf("  guard       %s\n", le32_get(s->guard) == TFS_GUARD_XXH3 ? "xxh3" : "crc32");
-	printf("  block size  %u\n", (unsigned int)bs);
-	printf("  size        %s, %s free\n", cli_size(le64_get(s->total_blocks) * bs, a, sizeof(a)),
-	       cli_size(le64_get(s->free_blocks) * bs, b, sizeof(b)));
-	printf("  inodes      %llu\n", (unsigned long long)le64_get(s->nr_inodes));
-	printf("  mounted     %llu times\n", (unsigned long long)le64_get(s->mount_count));
-	printf("  mismatches  %llu\n", (unsigned long long)le64_get(s->mismatches));
-	printf("%s\n", damage ? "damage was seen: fsck.tallyfs -n --verify-data says what is damaged now"
+	text_out("%s (not mounted)", r->target);
+	text_out("  label       %s", label[0] ? label : "(none)");
+	text_out("  uuid        %s", uuid);
+	text_out("  guard       %s", le32_get(s->guard) == TFS_GUARD_XXH3 ? "xxh3" : "crc32");
+	text_out("  block size  %u", (unsigned int)bs);
+	text_out("  size        %s, %s free", cli_size(le64_get(s->total_blocks) * bs, a, sizeof(a)),
+		 cli_size(le64_get(s->free_blocks) * bs, b, sizeof(b)));
+	text_out("  inodes      %llu", (unsigned long long)le64_get(s->nr_inodes));
+	text_out("  mounted     %llu times", (unsigned long long)le64_get(s->mount_count));
+	text_out("  mismatches  %llu", (unsigned long long)le64_get(s->mismatches));
+	text_out("%s", damage ? "damage was seen: fsck.tallyfs -n --verify-data says what is damaged now"
 			      : "no damage is known");
 }
 

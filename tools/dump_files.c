@@ -8,24 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "core/text.h"
 #include "tools/dump_files.h"
 
 void dump_complain(struct dump *d, const char *path, const char *fmt, ...)
 {
-	struct json_object *o = json_object_new_object();
-	const char *plain;
 	char why[300];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
-	/* names come from the image: nothing in them reaches the terminal as it is */
-	cli_json_path(o, "p", path, strlen(path));
-	plain = json_object_to_json_string_ext(json_object_object_get(o, "p"),
-					       JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
-	fprintf(stderr, "tallydump: %s: %.*s: %s\n", d->path, (int)strlen(plain) - 2, plain + 1, why);
-	json_object_put(o);
+	text_err("tallydump: %s: %s: %s", d->path, path, why);
 	d->incomplete = true;
 }
 

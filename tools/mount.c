@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/text.h"
 #include "fs/fuse/options.h"
 #include "tools/mounts.h"
 
@@ -49,7 +50,7 @@ static void usage(void)
 
 static int bad(const char *why)
 {
-	fprintf(stderr, WHO ": %s\n", why);
+	text_err(WHO ": %s", why);
 	return EXIT_USAGE;
 }
 
@@ -176,22 +177,20 @@ static int remount(const struct request *r)
 		return EXIT_SYSTEM;
 	err = mounts_find(r->mountpoint, m);
 	if (err)
-		fprintf(stderr, WHO ": remount: %s: no tallyfs is mounted there\n", r->mountpoint);
+		text_err(WHO ": remount: %s: no tallyfs is mounted there", r->mountpoint);
 	else if (m->read_only != r->opts.fs.ro)
-		fprintf(stderr,
-			WHO
-			": remount: a mounted tallyfs cannot change between ro and rw; unmount %s and mount it again\n",
-			r->mountpoint);
+		text_err(WHO
+			 ": remount: a mounted tallyfs cannot change between ro and rw; unmount %s and mount it again",
+			 r->mountpoint);
 	else if ((flag = differing_flag(r, m->mountpoint)))
-		fprintf(stderr, WHO ": remount: a mounted tallyfs cannot change to %s; unmount %s and mount it again\n",
-			flag, r->mountpoint);
+		text_err(WHO ": remount: a mounted tallyfs cannot change to %s; unmount %s and mount it again", flag,
+			 r->mountpoint);
 	else
 		code = EXIT_OK;
 	if (code == EXIT_OK && names_own_option(r))
-		fprintf(stderr,
-			WHO ": remount: tallyfs keeps its own options (cache_size= and so on) until %s is "
-			    "mounted again\n",
-			r->mountpoint);
+		text_err(WHO ": remount: tallyfs keeps its own options (cache_size= and so on) until %s is "
+			     "mounted again",
+			 r->mountpoint);
 	free(m);
 	return code;
 }
@@ -210,6 +209,18 @@ static const char *daemon_path(char *buf, size_t size)
 		return "tallyfs";
 	strcpy(slash + 1, "tallyfs");
 	return access(buf, X_OK) ? "tallyfs" : buf;
+}
+
+/* Words that are no plain ones are quoted by their escapes only: it is to be read, not to be run. */
+static void print_command(char **argv)
+{
+	char line[8192];
+	size_t n = 0;
+
+	for (; *argv && n < sizeof(line); argv++)
+		n += (size_t)snprintf(line + n, sizeof(line) - n, "%s%s", n ? " " : "", *argv);
+	text_out("%s", line);
+	fflush(stdout);
 }
 
 /* What tallyfs gets: the options that were understood, with those for others left out by its own parser. */
@@ -231,16 +242,13 @@ static int run_daemon(const struct request *r)
 	argv[n++] = (char *)r->source;
 	argv[n++] = (char *)r->mountpoint;
 	argv[n] = NULL;
-	if (r->verbose) {
-		for (i = 0; i < n; i++)
-			printf("%s%s", argv[i], i + 1 < n ? " " : "\n");
-		fflush(stdout);
-	}
+	if (r->verbose)
+		print_command(argv);
 	if (r->fake)
 		return EXIT_OK;
 	err = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
 	if (err) {
-		fprintf(stderr, WHO ": cannot run %s: %s\n", argv[0], strerror(err));
+		text_err(WHO ": cannot run %s: %s", argv[0], strerror(err));
 		return EXIT_SYSTEM;
 	}
 	while (waitpid(pid, &status, 0) < 0)
@@ -260,7 +268,7 @@ int main(int argc, char **argv)
 			return EXIT_OK;
 		}
 		if (!strcmp(argv[i], "--version")) {
-			printf(WHO " %s\n", TALLYFS_VERSION);
+			text_out(WHO " %s", TALLYFS_VERSION);
 			return EXIT_OK;
 		}
 	}

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/bdev.h"
+#include "core/text.h"
 
 #define TABLE_LOOKS 3
 /* Nobody is told of a wait shorter than this. */
@@ -156,8 +157,8 @@ static int detach(const char *who, const struct mount_entry *m, unsigned int fla
 	err = -errno;
 	if (err == -EPERM && geteuid() != 0)
 		return run_fusermount(m->mountpoint, flags);
-	fprintf(stderr, "%s: %s: %s\n", who, m->mountpoint,
-		err == -EBUSY ? "in use: a program has a file open or works in it" : strerror(-err));
+	text_err("%s: %s: %s", who, m->mountpoint,
+		 err == -EBUSY ? "in use: a program has a file open or works in it" : strerror(-err));
 	return err;
 }
 
@@ -166,18 +167,18 @@ static int wait_closed(const char *who, const struct mount_entry *m, unsigned in
 	int err = bdev_wait_closed(m->source, QUIET_WAIT_MS);
 
 	if (err == -ETIMEDOUT) {
-		fprintf(stderr, "%s: waiting until %s is written and closed ...\n", who, m->source);
+		text_err("%s: waiting until %s is written and closed ...", who, m->source);
 		err = bdev_wait_closed(m->source, -1);
 	}
 	/* Removed meanwhile, or not readable for this user: nothing to wait with. */
 	if (err == -ENOENT || err == -EACCES || err == -EPERM) {
-		fprintf(stderr, "%s: %s: cannot tell when it is closed: %s\n", who, m->source, strerror(-err));
+		text_err("%s: %s: cannot tell when it is closed: %s", who, m->source, strerror(-err));
 		return 0;
 	}
 	if (err)
-		fprintf(stderr, "%s: %s: %s\n", who, m->source, strerror(-err));
+		text_err("%s: %s: %s", who, m->source, strerror(-err));
 	else if (flags & MOUNTS_VERBOSE)
-		fprintf(stderr, "%s: %s is closed\n", who, m->source);
+		text_err("%s: %s is closed", who, m->source);
 	return err;
 }
 
@@ -190,19 +191,18 @@ int mounts_unmount(const char *who, const char *path, unsigned int flags)
 		return -ENOMEM;
 	err = mounts_find(path, m);
 	if (err) {
-		fprintf(stderr, "%s: %s: %s\n", who, path,
-			err == -ENOENT ? "no tallyfs is mounted there" : strerror(-err));
+		text_err("%s: %s: %s", who, path, err == -ENOENT ? "no tallyfs is mounted there" : strerror(-err));
 		goto out;
 	}
 	err = detach(who, m, flags);
 	if (err)
 		goto out;
 	if (flags & MOUNTS_VERBOSE)
-		fprintf(stderr, "%s: %s unmounted\n", who, m->mountpoint);
+		text_err("%s: %s unmounted", who, m->mountpoint);
 	if (flags & MOUNTS_LAZY)
 		goto out;
 	if (scan(NULL, NULL, m) > 0)
-		fprintf(stderr, "%s: %s is still mounted in another place\n", who, m->source);
+		text_err("%s: %s is still mounted in another place", who, m->source);
 	else
 		err = wait_closed(who, m, flags);
 out:

@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "core/text.h"
 #include "tallyfs/ctl.h"
 #include "tools/ctl.h"
 #include "tools/mounts.h"
@@ -32,7 +33,7 @@ static void usage(void)
 
 int ctl_fail(const char *what, const char *why)
 {
-	fprintf(stderr, "tallyctl: %s: %s\n", what, why);
+	text_err("tallyctl: %s: %s", what, why);
 	return CTL_FAIL;
 }
 
@@ -70,10 +71,9 @@ static int do_umount(const struct ctl_request *r)
 
 static int usage_error(const char *what)
 {
-	fprintf(stderr,
-		"tallyctl: %s; usage: tallyctl status|sync|umount MOUNTPOINT, or extents|unshare FILE (see "
-		"tallyctl --help)\n",
-		what);
+	text_err("tallyctl: %s; usage: tallyctl status|sync|umount MOUNTPOINT, or extents|unshare FILE (see "
+		 "tallyctl --help)",
+		 what);
 	return CTL_FAIL;
 }
 
@@ -108,7 +108,7 @@ static int run(const struct ctl_request *r)
 		if (!strcmp(r->command, commands[i].name))
 			break;
 	if (i == sizeof(commands) / sizeof(commands[0])) {
-		fprintf(stderr, "tallyctl: unknown command '%s'; see tallyctl --help\n", r->command);
+		text_err("tallyctl: unknown command '%s'; see tallyctl --help", r->command);
 		return CTL_FAIL;
 	}
 	if (!r->target)
@@ -129,7 +129,7 @@ int main(int argc, char **argv)
 			return CTL_OK;
 		}
 		if (!strcmp(argv[i], "--version")) {
-			printf("tallyctl %s\n", TALLYFS_VERSION);
+			text_out("tallyctl %s", TALLYFS_VERSION);
 			return CTL_OK;
 		}
 		if (!strcmp(argv[i], "--json"))

@@ -4,6 +4,7 @@
  * replayed in memory.
  */
 #include <blkid.h>
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -15,6 +16,7 @@
 #include <uuid/uuid.h>
 #include "core/bio.h"
 #include "core/log.h"
+#include "core/text.h"
 #include "fs/vfs.h"
 #include "tools/dump.h"
 
@@ -148,20 +150,28 @@ int dump_section(struct dump *d, int (*fn)(struct tfs_trans *t, struct dump *d, 
 
 /* ---- text ---- */
 
+static bool is_one_word(const char *s)
+{
+	size_t left = strlen(s), n;
+	uint32_t c = 0;
+
+	if (!left)
+		return false;
+	for (; left; s += n, left -= n) {
+		n = text_char(s, left, &c);
+		if (!n || c == ' ' || c == '"' || c == '\\' || !text_is_plain(c))
+			return false;
+	}
+	return true;
+}
+
 static void print_value(struct json_object *v)
 {
-	if (json_object_is_type(v, json_type_string)) {
-		/* quoted as JSON has it when it is not plain */
-		const char *s = json_object_get_string(v), *p;
-
-		for (p = s; *p > ' ' && *p != '"' && *p != '\\' && *p != 0x7f; p++)
-			;
-		if (!*p && p != s) {
-			fputs(s, stdout);
-			return;
-		}
-	}
-	fputs(json_object_to_json_string_ext(v, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE), stdout);
+	/* quoted as JSON has it when it is not plain */
+	if (json_object_is_type(v, json_type_string) && is_one_word(json_object_get_string(v)))
+		fputs(json_object_get_string(v), stdout);
+	else
+		cli_json_print(v);
 }
 
 static void print_rows(struct json_object *array)
@@ -175,7 +185,7 @@ static void print_rows(struct json_object *array)
 		if (json_object_is_type(row, json_type_object)) {
 			json_object_object_foreach(row, key, v)
 			{
-				printf(" %s=", key);
+				printf(" %s=", key); /* keys are ours */
 				print_value(v);
 			}
 		} else {
@@ -193,7 +203,7 @@ static void print_text(struct json_object *o)
 		if (!strcmp(key, "tallyfs_json") || !strcmp(key, "command"))
 			continue;
 		if (json_object_is_type(v, json_type_array)) {
-			printf("%s:\n", key);
+			text_out("%s:", key);
 			print_rows(v);
 			continue;
 		}
@@ -205,16 +215,44 @@ static void print_text(struct json_object *o)
 
 /* ---- udev ---- */
 
+/* libblkid takes all UTF-8 for harmless. */
+static bool has_hidden(const char *s)
+{
+	size_t left = strlen(s), n;
+	uint32_t c = 0;
+
+	for (; left; s += n, left -= n) {
+		n = text_char(s, left, &c);
+		if (n && c >= 0x80 && !text_is_plain(c))
+			return true;
+		n = n ? n : 1;
+	}
+	return false;
+}
+
+static void encode_hidden(const char *s, char *safe, char *encoded)
+{
+	for (; *s; s++) {
+		bool plain = isalnum((unsigned char)*s);
+
+		*safe++ = plain ? *s : '_';
+		encoded += plain ? sprintf(encoded, "%c", *s) : sprintf(encoded, "\\x%02x", (unsigned char)*s);
+	}
+	*safe = *encoded = '\0';
+}
+
 static void print_encoded(const char *key, const char *value)
 {
-	char buf[TFS_LABEL_MAX * 4 + 1];
+	char safe[TFS_LABEL_MAX * 4 + 1], encoded[TFS_LABEL_MAX * 4 + 1];
 
 	if (!*value)
 		return;
-	if (!blkid_safe_string(value, buf, sizeof(buf)))
-		printf("%s=%s\n", key, buf);
-	if (!blkid_encode_string(value, buf, sizeof(buf)))
-		printf("%s_ENC=%s\n", key, buf);
+	if (has_hidden(value))
+		encode_hidden(value, safe, encoded);
+	else if (blkid_safe_string(value, safe, sizeof(safe)) || blkid_encode_string(value, encoded, sizeof(encoded)))
+		return;
+	/* udev takes the backslashes of the one, and there are none in the other */
+	printf("%s=%s\n%s_ENC=%s\n", key, safe, key, encoded);
 }
 
 static void print_udev(const struct tfs_super *s)
@@ -232,7 +270,7 @@ static void print_udev(const struct tfs_super *s)
 
 static int fail(const char *what, const char *arg)
 {
-	fprintf(stderr, PROGRAM ": %s%s%s\n", what, arg ? ": " : "", arg ? arg : "");
+	text_err(PROGRAM ": %s%s%s", what, arg ? ": " : "", arg ? arg : "");
 	return 1;
 }
 
@@ -301,7 +339,7 @@ static void close_all(struct dump *d)
 static void log_other(enum log_level lvl, const char *line)
 {
 	if (lvl <= LOG_LVL_WARN && !strstr(line, ": damaged block: "))
-		fprintf(stderr, PROGRAM ": %s\n", line);
+		fprintf(stderr, PROGRAM ": %s\n", line); /* escaped already */
 }
 
 static int show(struct dump *d, const struct command *c, bool json)
@@ -319,7 +357,7 @@ static int show(struct dump *d, const struct command *c, bool json)
 	if (err || c->no_json) {
 		json_object_put(o);
 		if (err)
-			fprintf(stderr, PROGRAM ": %s: %s\n", d->path, d->why[0] ? d->why : strerror(-err));
+			text_err(PROGRAM ": %s: %s", d->path, d->why[0] ? d->why : strerror(-err));
 		return err || d->incomplete;
 	}
 	if (json) {
@@ -340,7 +378,7 @@ static int udev(struct dump *d)
 	if (!err)
 		print_udev(&d->super);
 	else
-		fprintf(stderr, PROGRAM ": %s: %s\n", d->path, d->why);
+		text_err(PROGRAM ": %s: %s", d->path, d->why);
 	close_all(d);
 	return err ? 1 : 0;
 }
@@ -395,7 +433,8 @@ int main(int argc, char **argv)
 	bool json = false, for_udev = false;
 	int c, ret;
 
-	while ((c = getopt_long(argc, argv, "", long_options, NULL)) >= 0) {
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":", long_options, NULL)) >= 0) {
 		switch (c) {
 		case OPT_JSON:
 			json = true;
@@ -407,9 +446,10 @@ int main(int argc, char **argv)
 			fputs(usage_text, stdout);
 			return 0;
 		case OPT_VERSION:
-			puts(PROGRAM " " TALLYFS_VERSION);
+			text_out(PROGRAM " %s", TALLYFS_VERSION);
 			return 0;
 		default:
+			cli_option_error(PROGRAM, c, argv);
 			return 1;
 		}
 	}

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/text.h"
 #include "tools/mounts.h"
 
 #define WHO "umount.fuse.tallyfs"
@@ -28,7 +29,7 @@ static void usage(void)
 
 static int bad(const char *what)
 {
-	fprintf(stderr, WHO ": %s; usage: " WHO " [-flnrv] MOUNTPOINT\n", what);
+	text_err(WHO ": %s; usage: " WHO " [-flnrv] MOUNTPOINT", what);
 	return EXIT_USAGE;
 }
 
@@ -60,7 +61,7 @@ int main(int argc, char **argv)
 			return EXIT_OK;
 		}
 		if (!strcmp(argv[i], "--version")) {
-			printf(WHO " %s\n", TALLYFS_VERSION);
+			text_out(WHO " %s", TALLYFS_VERSION);
 			return EXIT_OK;
 		}
 		/* umount(8) names the type and the namespace. */

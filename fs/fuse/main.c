@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/text.h"
 #include "fs/fuse/daemon.h"
 #include "fs/fuse/utab.h"
 
@@ -46,6 +47,20 @@ static void usage(void)
 	       options_help);
 }
 
+/* libfuse's own lines name paths too. */
+static void log_libfuse(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+	char line[4608];
+
+	vsnprintf(line, sizeof(line), fmt, ap);
+	line[strcspn(line, "\n")] = '\0';
+	log_line(level <= FUSE_LOG_ERR	     ? LOG_LVL_ERR
+		 : level == FUSE_LOG_WARNING ? LOG_LVL_WARN
+		 : level <= FUSE_LOG_INFO    ? LOG_LVL_INFO
+					     : LOG_LVL_DEBUG,
+		 "%s", line);
+}
+
 /* ---- mounting ---- */
 
 static int check_mountpoint(struct daemon *d)
@@ -54,12 +69,11 @@ static int check_mountpoint(struct daemon *d)
 
 	d->mountpoint = realpath(d->opts.mountpoint, NULL);
 	if (!d->mountpoint || stat(d->mountpoint, &st)) {
-		fprintf(stderr, "tallyfs: %s: cannot be used as mount point: %s\n", d->opts.mountpoint,
-			strerror(errno));
+		text_err("tallyfs: %s: cannot be used as mount point: %s", d->opts.mountpoint, strerror(errno));
 		return -errno;
 	}
 	if (!S_ISDIR(st.st_mode)) {
-		fprintf(stderr, "tallyfs: %s: cannot be used as mount point: not a directory\n", d->opts.mountpoint);
+		text_err("tallyfs: %s: cannot be used as mount point: not a directory", d->opts.mountpoint);
 		return -ENOTDIR;
 	}
 	return 0;
@@ -75,15 +89,15 @@ static int open_image(struct daemon *d)
 	d->source = realpath(d->opts.source, NULL);
 	err = d->source ? bdev_open(d->source, flags, &fr->bdev) : -errno;
 	if (err) {
-		fprintf(stderr, "tallyfs: %s: %s%s\n", d->opts.source, bdev_open_error(err),
-			err == -EROFS ? "; mount it with -o ro" : "");
+		text_err("tallyfs: %s: %s%s", d->opts.source, bdev_open_error(err),
+			 err == -EROFS ? "; mount it with -o ro" : "");
 		return err;
 	}
 	bdev_set_serving(fr->bdev, true);
 	d->opts.fs.no_threads = true;
 	err = vfs_mount(fr->bdev, &d->opts.fs, &fr->fs, why, sizeof(why));
 	if (err)
-		fprintf(stderr, "tallyfs: %s: %s\n", d->opts.source, why[0] ? why : strerror(-err));
+		text_err("tallyfs: %s: %s", d->opts.source, why[0] ? why : strerror(-err));
 	d->fuseblk = fr->bdev->is_block && geteuid() == 0;
 	return err;
 }
@@ -121,7 +135,7 @@ static int mount_session(struct daemon *d)
 	err = 0;
 	/* libfuse has said why. */
 	if (fuse_session_mount(fr->se, d->mountpoint)) {
-		fprintf(stderr, "tallyfs: %s: cannot mount at %s\n", d->opts.source, d->mountpoint);
+		text_err("tallyfs: %s: cannot mount at %s", d->opts.source, d->mountpoint);
 		fuse_session_destroy(fr->se);
 		fr->se = NULL;
 		err = -EIO;
@@ -252,7 +266,7 @@ static int run(struct daemon *d)
 	if (!err)
 		err = start_threads(d);
 	if (err)
-		fprintf(stderr, "tallyfs: %s: cannot serve: %s\n", d->opts.source, strerror(-err));
+		text_err("tallyfs: %s: cannot serve: %s", d->opts.source, strerror(-err));
 	else
 		serve(d);
 	seekers_stop(fr);
@@ -306,16 +320,17 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (!err && d.opts.version) {
-		printf("tallyfs %s\n", TALLYFS_VERSION);
+		text_out("tallyfs %s", TALLYFS_VERSION);
 		return 0;
 	}
 	if (!err)
 		err = options_check(&d.opts, why, sizeof(why));
 	if (err) {
-		fprintf(stderr, "tallyfs: %s\n", why);
+		text_err("tallyfs: %s", why);
 		return 1;
 	}
 	log_init("tallyfs", false, d.opts.debug ? LOG_LVL_DEBUG : LOG_LVL_INFO);
+	fuse_set_log_func(log_libfuse);
 	err = front_init(&d.front, &d.opts);
 	if (!err)
 		err = daemon_life(&d);

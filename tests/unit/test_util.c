@@ -85,12 +85,12 @@ static void take_line(enum log_level lvl, const char *line)
 	snprintf(last_line, sizeof(last_line), "%s", line);
 }
 
-Test(log, hook_gets_lines_without_control_characters)
+Test(log, hook_gets_escaped_lines)
 {
 	log_set_hook(take_line);
-	log_warn("file '%s': %d", "a\nb\033c", 5);
+	log_warn("file '%s': %d", "a\nb\033c\xc2\x9b", 5);
 	cr_assert_eq(last_level, LOG_LVL_WARN);
-	cr_assert_str_eq(last_line, "file 'a?b?c': 5");
+	cr_assert_str_eq(last_line, "file 'a\\x0ab\\x1bc\\xc2\\x9b': 5");
 	log_set_hook(NULL);
 }
 
