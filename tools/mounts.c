@@ -116,17 +116,24 @@ out:
 	return n;
 }
 
-int mounts_find(const char *path, struct mount_entry *m)
+int mounts_at(const char *path, struct mount_entry *m)
 {
-	/* What a killed daemon left cannot be looked into, but its name is still good. */
-	char *real = realpath(path, NULL);
 	int n, err = -ENOENT;
 
 	/* The table is read in pieces: an entry may be passed over when another goes meanwhile. */
 	for (int look = 0; look < TABLE_LOOKS && err == -ENOENT; look++) {
-		n = scan(real ? real : path, m, NULL);
+		n = scan(path, m, NULL);
 		err = n < 0 ? n : n && is_tallyfs(m) ? 0 : -ENOENT;
 	}
+	return err;
+}
+
+int mounts_find(const char *path, struct mount_entry *m)
+{
+	/* What a killed daemon left cannot be looked into, but its name is still good. */
+	char *real = realpath(path, NULL);
+	int err = mounts_at(real ? real : path, m);
+
 	free(real);
 	return err;
 }

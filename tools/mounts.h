@@ -19,6 +19,8 @@ struct mount_entry {
  * be absolute.
  */
 int mounts_find(const char *path, struct mount_entry *m);
+/* The same for an absolute @path without links.  It reads the mount table only, and asks no file system. */
+int mounts_at(const char *path, struct mount_entry *m);
 
 enum {
 	MOUNTS_FORCE = 1 << 0,

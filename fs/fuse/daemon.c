@@ -1,20 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Becoming a daemon, unmounting, and settings of the running kernel. */
+/* Becoming a daemon, and settings of the running kernel. */
 #include "fs/fuse/daemon.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/log.h"
+#include "core/util.h"
+#include "tools/mounts.h"
 
 #ifndef PR_SET_IO_FLUSHER
 #define PR_SET_IO_FLUSHER 57
@@ -23,8 +21,6 @@
 #define READ_AHEAD_KB "1024"
 /* Percent of the machine's dirty pages that may be ours; the kernel's default for FUSE is 1. */
 #define MAX_DIRTY_RATIO "25"
-
-extern char **environ;
 
 static int ready_fd = -1;
 
@@ -80,41 +76,6 @@ void daemon_ready(void)
 	ready_fd = -1;
 }
 
-static int fusermount(const char *flag, const char *mountpoint)
-{
-	char *argv[] = { "fusermount3", "-u", "-q", (char *)flag, "--", (char *)mountpoint, NULL };
-	int status;
-	pid_t pid;
-
-	if (posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ))
-		return -1;
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -1;
-	return status;
-}
-
-void daemon_unmount(const char *mountpoint)
-{
-	int fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd >= 0) {
-		syncfs(fd);
-		close(fd);
-	}
-	if (!umount2(mountpoint, UMOUNT_NOFOLLOW))
-		return;
-	if (geteuid() == 0) {
-		if (errno == EBUSY) {
-			log_warn("%s is in use: detached", mountpoint);
-			umount2(mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW);
-		}
-	} else if (fusermount("--", mountpoint)) {
-		log_warn("%s is in use: detached", mountpoint);
-		fusermount("-z", mountpoint);
-	}
-}
-
 void daemon_forget_device(int fd)
 {
 	int p[2];
@@ -149,15 +110,15 @@ static void write_setting(const char *dir, const char *name, const char *value)
 
 void daemon_tune_bdi(const char *mountpoint, bool fuseblk)
 {
-	struct statx sx;
+	struct mount_entry *m = tl_alloc(sizeof(*m));
 	char dir[64];
 
-	/* Asks the kernel only, not ourselves. */
-	if (statx(AT_FDCWD, mountpoint, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, 0, &sx))
-		return;
-	snprintf(dir, sizeof(dir), "/sys/class/bdi/%u:%u%s", sx.stx_dev_major, sx.stx_dev_minor,
-		 fuseblk ? "-fuseblk" : "");
-	write_setting(dir, "read_ahead_kb", READ_AHEAD_KB);
-	write_setting(dir, "strict_limit", "0");
-	write_setting(dir, "max_ratio", MAX_DIRTY_RATIO);
+	/* From the mount table: whoever asks the mount point itself might be asking us. */
+	if (m && !mounts_at(mountpoint, m)) {
+		snprintf(dir, sizeof(dir), "/sys/class/bdi/%u:%u%s", m->major, m->minor, fuseblk ? "-fuseblk" : "");
+		write_setting(dir, "read_ahead_kb", READ_AHEAD_KB);
+		write_setting(dir, "strict_limit", "0");
+		write_setting(dir, "max_ratio", MAX_DIRTY_RATIO);
+	}
+	tl_free(m);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Becoming a daemon, unmounting, and settings of the running kernel. */
+/* Becoming a daemon, and settings of the running kernel. */
 #ifndef FS_FUSE_DAEMON_H
 #define FS_FUSE_DAEMON_H
 
@@ -13,12 +13,6 @@
 int daemon_fork(int fail_code);
 /* The child: all is well, let the parent go; give up the terminal. */
 void daemon_ready(void);
-
-/*
- * Unmount while the file system is being served: the kernel hands us its dirty pages
- * first.  What is in use is detached instead.
- */
-void daemon_unmount(const char *mountpoint);
 
 /*
  * The mount is gone, or detached: close the FUSE device under @fd in such a way that

@@ -21,6 +21,7 @@
 
 #include "core/text.h"
 #include "fs/fuse/daemon.h"
+#include "fs/fuse/unmounter.h"
 #include "fs/fuse/utab.h"
 
 #define SPIN_US 50
@@ -32,6 +33,9 @@ struct daemon {
 	char *source, *mountpoint; /* absolute */
 	bool fuseblk;
 	int signal_fd;
+	bool unmounting; /* the unmounter runs */
+	bool impatient;	 /* a second signal came meanwhile */
+	struct unmounter unmounter;
 };
 
 static void usage(void)
@@ -192,53 +196,101 @@ static int start_threads(struct daemon *d)
 	return err ? err : transport_start(fr->tr);
 }
 
-/* Wait for a signal (true) or the transport's news; what came is added to *events. */
+/* How long the last users of a detached mount may take to let go, after a signal. */
+#define DETACHED_WAIT_MS 500
+/* How long what they and the kernel have handed over by then may take to get here. */
+#define SETTLE_MS 5000
+
+/* One signal: another process unmounts while we serve on.  A second: without it. */
+static bool take_signal(struct daemon *d)
+{
+	struct signalfd_siginfo si;
+	int err;
+
+	if (read(d->signal_fd, &si, sizeof(si)) != sizeof(si))
+		return true;
+	if (d->unmounting) {
+		log_warn("signal %u: not waiting until %s is unmounted", si.ssi_signo, d->mountpoint);
+		d->impatient = true;
+		return false;
+	}
+	log_info("signal %u: unmounting %s", si.ssi_signo, d->mountpoint);
+	err = unmounter_start(&d->unmounter, d->mountpoint);
+	if (err)
+		log_warn("%s cannot be unmounted: %s", d->mountpoint, strerror(-err));
+	d->unmounting = !err;
+	return d->unmounting;
+}
+
+/* The unmounter has ended. */
+static void unmounted(struct daemon *d)
+{
+	struct pollfd gone = { .fd = d->front.event_fd, .events = POLLIN };
+	int how = unmounter_end(&d->unmounter);
+
+	d->unmounting = false;
+	if (how == UNMOUNTER_DONE)
+		return;
+	log_warn("%s %s", d->mountpoint, how == UNMOUNTER_DETACHED ? "is in use: detached" : "could not be unmounted");
+	if (!poll(&gone, 1, DETACHED_WAIT_MS))
+		transport_settle(d->front.tr, SETTLE_MS);
+}
+
+/* Wait for the transport's news, which is added to *events, a signal, or the unmounter's end.  False: no more to serve.
+ */
 static bool wait_event(struct daemon *d, uint64_t *events)
 {
-	struct pollfd pfd[2] = {
+	struct pollfd pfd[3] = {
 		{ .fd = d->front.event_fd, .events = POLLIN },
 		{ .fd = d->signal_fd, .events = POLLIN },
+		{ .fd = d->unmounting ? d->unmounter.fd : -1, .events = POLLIN },
 	};
-	struct signalfd_siginfo si;
 	eventfd_t v;
 
-	while (poll(pfd, 2, -1) < 0)
+	while (poll(pfd, 3, -1) < 0)
 		;
 	if ((pfd[0].revents & POLLIN) && !eventfd_read(d->front.event_fd, &v))
 		*events += v;
-	if ((pfd[1].revents & POLLIN) && read(d->signal_fd, &si, sizeof(si)) == sizeof(si)) {
-		log_info("signal %u: unmounting %s", si.ssi_signo, d->mountpoint);
-		return true;
+	if (pfd[2].revents) {
+		unmounted(d);
+		return false;
 	}
-	return false;
+	return *events < FRONT_EVENT_GONE && (!(pfd[1].revents & POLLIN) || take_signal(d));
 }
-
-/* How long the last users of a detached mount may take to let go, after a signal. */
-#define DETACHED_WAIT_MS 500
 
 static void serve(struct daemon *d)
 {
-	struct pollfd gone = { .fd = d->front.event_fd, .events = POLLIN };
 	uint64_t events = 0;
 	bool told = false;
 
-	while (events < FRONT_EVENT_GONE) {
-		if (wait_event(d, &events)) {
-			daemon_unmount(d->mountpoint);
-			poll(&gone, 1, DETACHED_WAIT_MS);
-			break;
-		}
-		if (events >= FRONT_EVENT_READY && events < FRONT_EVENT_GONE && !told) {
-			told = true;
-			daemon_tune_bdi(d->mountpoint, d->fuseblk);
-			if (!d->fuseblk)
-				utab_add(d->source, d->mountpoint);
-			if (!d->opts.foreground)
-				log_init("tallyfs", true, LOG_LVL_INFO);
-			log_info("%s mounted at %s%s", d->source, d->mountpoint, d->opts.fs.ro ? " read-only" : "");
-			daemon_ready();
-		}
+	while (wait_event(d, &events)) {
+		if (events < FRONT_EVENT_READY || told)
+			continue;
+		told = true;
+		daemon_tune_bdi(d->mountpoint, d->fuseblk);
+		if (!d->fuseblk)
+			utab_add(d->source, d->mountpoint);
+		if (!d->opts.foreground)
+			log_init("tallyfs", true, LOG_LVL_INFO);
+		log_info("%s mounted at %s%s", d->source, d->mountpoint, d->opts.fs.ro ? " read-only" : "");
+		daemon_ready();
 	}
+	if (d->unmounting)
+		unmounter_abandon(&d->unmounter);
+}
+
+/* What a second signal left mounted is dead now: nobody who unmounts it has to wait for us. */
+static void unmount_dead(struct daemon *d)
+{
+	struct pollfd pfd = { .events = POLLIN };
+
+	if (!d->impatient || unmounter_start(&d->unmounter, d->mountpoint))
+		return;
+	pfd.fd = d->unmounter.fd;
+	if (poll(&pfd, 1, DETACHED_WAIT_MS) > 0)
+		unmounter_end(&d->unmounter);
+	else
+		unmounter_abandon(&d->unmounter);
 }
 
 static int block_signals(struct daemon *d)
@@ -275,6 +327,7 @@ static int run(struct daemon *d)
 		transport_stop(fr->tr);
 	if (!err)
 		daemon_forget_device(fuse_session_fd(fr->se));
+	unmount_dead(d);
 	front_close_fs(fr);
 	fuse_session_unmount(fr->se);
 	if (!d->fuseblk)
@@ -313,6 +366,8 @@ int main(int argc, char **argv)
 	char why[512];
 	int err;
 
+	if (argc == 2 && !strcmp(argv[0], UNMOUNTER_NAME))
+		return unmounter_main(argv[1]);
 	options_init(&d.opts);
 	err = options_parse_args(&d.opts, argc, argv, why, sizeof(why));
 	if (!err && d.opts.help) {

@@ -383,6 +383,32 @@ int transport_start(struct transport *tr)
 	return 0;
 }
 
+/* The kernel moves requests up as others are answered, so with none waiting and all threads idle there are none. */
+static bool at_rest(struct transport *tr)
+{
+	struct pollfd pfd = { .fd = tr->fd, .events = POLLIN };
+	bool rest;
+
+	pthread_mutex_lock(&tr->lock);
+	rest = (unsigned int)atomic_load(&tr->idle) == tr->nr_workers;
+	pthread_mutex_unlock(&tr->lock);
+	return rest && !(poll(&pfd, 1, 0) > 0 && (pfd.revents & POLLIN));
+}
+
+bool transport_settle(struct transport *tr, unsigned int ms)
+{
+	const struct timespec pause = { .tv_nsec = 5000000 };
+	uint64_t end = now_ns() + ms * UINT64_C(1000000);
+	unsigned int looks = 0;
+
+	/* A request that a thread has just fetched is in neither place: look more than once. */
+	while (looks < 3 && now_ns() < end) {
+		looks = at_rest(tr) ? looks + 1 : 0;
+		nanosleep(&pause, NULL);
+	}
+	return looks == 3;
+}
+
 void transport_stop(struct transport *tr)
 {
 	struct worker *me = self && self->tr == tr ? self : NULL;

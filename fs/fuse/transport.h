@@ -57,6 +57,11 @@ int transport_create(const struct transport_config *cfg, struct transport **out)
 /* Start reading requests.  The caller has blocked the signals it waits for.  0 or -errno. */
 int transport_start(struct transport *tr);
 /*
+ * Wait, at most @ms milliseconds, until the kernel has no request for us and none is in work: what it has been
+ * made to write is here then.  True if so.
+ */
+bool transport_settle(struct transport *tr, unsigned int ms);
+/*
  * Stop all threads but the caller and give all receive buffers back; what is in
  * work is finished first.  Called from outside, or from a handler that ends
  * the session (DESTROY).  May be called again.

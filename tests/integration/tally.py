@@ -7,7 +7,7 @@ A test is a script that ends with  tally.main(function).  The function gets a sc
 Environment: BIN the programs (default build/release/bin), SEED for what is random (printed, so that a failure can be
 run again), LONG=1 for full sizes, N to choose a repeat count.
 """
-import atexit, hashlib, os, random, re, shutil, signal, subprocess, sys, tempfile, time, traceback
+import atexit, hashlib, os, random, re, shutil, signal, stat, subprocess, sys, tempfile, time, traceback
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.environ.get('BIN', os.path.join(ROOT, 'build/release/bin'))
@@ -226,6 +226,26 @@ def describe(top):
 def same(before, after):
     for path in sorted(before.keys() | after.keys()):
         assert before.get(path) == after.get(path), f'{path}: was {before.get(path)}, is {after.get(path)}'
+
+
+def as_ordinary_user(work, script, *args):
+    """Run a test script again, in a mount namespace of its own, for what ordinary users do: see let_users_mount()."""
+    if not AS_ROOT:
+        raise Skip('needs root to become an ordinary user')
+    r = run(['unshare', '--mount', '--propagation', 'unchanged', sys.executable, '-B', script, *args], timeout=300)
+    print(r.stdout, end='')
+
+
+def let_users_mount(work):
+    """In a mount namespace of one's own: /dev/fuse open to all, as Debian has it, and programs where all may run them.
+    Returns the folder of these."""
+    for top in ('/', '/dev'):              # in a chroot's folder only /dev may be a mount
+        run(['mount', '--make-rprivate', top], want=None)
+    os.mknod(f'{work}/fuse', 0o666 | stat.S_IFCHR, os.stat('/dev/fuse').st_rdev)
+    os.chmod(f'{work}/fuse', 0o666)
+    run(['mount', '--bind', f'{work}/fuse', '/dev/fuse'])
+    shutil.copytree(BIN, f'{work}/bin', ignore=lambda d, names: [n for n in names if n.startswith(('test_', 'thr_'))])
+    return f'{work}/bin'
 
 
 def _clean(work):

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """How administrators mount: mount -t tallyfs, fstab, umount that waits; image file and loop device (fuseblk); and an
 ordinary user with an image of their own."""
-import os, pwd, shutil, stat, sys
+import os, pwd, sys
 import tally
 from tally import AS_ROOT, M, Loop, Mount
 
@@ -96,14 +96,8 @@ def sync_through_fuseblk(work):
 
 
 def ordinary_user(work):
-    """Runs in a mount namespace of its own, where /dev/fuse is open to all as Debian has it."""
-    for top in ('/', '/dev'):              # in a chroot's folder only /dev may be a mount
-        tally.run(['mount', '--make-rprivate', top], want=None)
     user, home = 'nobody', f'{work}/user'
-    os.mknod(f'{work}/fuse', 0o666 | stat.S_IFCHR, os.stat('/dev/fuse').st_rdev)
-    os.chmod(f'{work}/fuse', 0o666)
-    tally.run(['mount', '--bind', f'{work}/fuse', '/dev/fuse'])
-    shutil.copytree(tally.BIN, f'{work}/bin', ignore=lambda d, names: [n for n in names if n.startswith(('test_', 'thr_'))])
+    tally.let_users_mount(work)
     os.mkdir(home)
     image, mnt = f'{home}/own.img', f'{home}/mnt'
     os.mkdir(mnt)
@@ -141,9 +135,7 @@ def test(work):
     if sys.argv[1:] == ['--ordinary-user']:
         ordinary_user(work)
         return
-    r = tally.run(['unshare', '--mount', '--propagation', 'unchanged', sys.executable, '-B', __file__, '--ordinary-user'],
-                  timeout=300)
-    print(r.stdout, end='')
+    tally.as_ordinary_user(work, __file__, '--ordinary-user')
     mnt = f'{work}/mnt'
     os.mkdir(mnt)
     with Installed():
