@@ -117,6 +117,8 @@ static int flags_for_vfs(const struct front *fr, int flags)
 
 static void fill_open(const struct front *fr, const struct open_file *of, struct fuse_open_out *out)
 {
+	/* what else is in it differs from one <linux/fuse.h> to the next */
+	memset(out, 0, sizeof(*out));
 	out->fh = (uint64_t)(uintptr_t)of;
 	/*
 	 * What the kernel has cached of a file is right: nobody else changes it.  O_DIRECT needs no FOPEN_DIRECT_IO:
@@ -124,7 +126,6 @@ static void fill_open(const struct front *fr, const struct open_file *of, struct
 	 * (docs/DESIGN.md).
 	 */
 	out->open_flags = ABI_FOPEN_KEEP_CACHE | ABI_FOPEN_PARALLEL_DIRECT_WRITES;
-	out->padding = 0;
 }
 
 static int truncate_at_open(fuse_req_t req, struct front *fr, uint64_t ino, bool kill)
