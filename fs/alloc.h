@@ -34,8 +34,11 @@ void space_unreserve(struct tfs_fs *fs, uint64_t blocks);
  * Should there be no such space, everybody else waits until it is there.
  */
 void space_reserve_again(struct tfs_fs *fs, uint64_t blocks);
-/* Before a namespace operation that may grow trees: waits or -ENOSPC.  Deleting never asks. */
-int space_check_meta(struct tfs_fs *fs);
+/*
+ * Before an operation that may grow trees: waits or -ENOSPC.  Deleting never asks.  SPACE_NEW for names and
+ * attributes; SPACE_TRUNCATE for what brings no content of its own (sharing): it may take most of the pool.
+ */
+int space_check_meta(struct tfs_fs *fs, enum space_use use);
 /* For statfs: blocks free for users, and all free ones. */
 void space_statfs(struct tfs_fs *fs, uint64_t *avail, uint64_t *free_blocks, uint64_t *total);
 

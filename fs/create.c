@@ -209,7 +209,7 @@ static int create(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode
 	if (!err)
 		err = vfs_writable(fs);
 	if (!err)
-		err = space_check_meta(fs);
+		err = space_check_meta(fs, SPACE_NEW);
 	if (err)
 		goto out;
 	/* all that can fail for want of memory comes first: what has a name is told of */

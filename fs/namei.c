@@ -257,7 +257,7 @@ int vfs_link(struct tfs_fs *fs, uint64_t ino, uint64_t dir, const char *name, st
 	if (!err)
 		err = vfs_writable(fs);
 	if (!err)
-		err = space_check_meta(fs);
+		err = space_check_meta(fs, SPACE_NEW);
 	if (err)
 		goto out;
 	do {

@@ -187,7 +187,7 @@ static int64_t share_some(struct copy *c)
 			 TRANS_CREDITS(fs) + extent_remove_credits(fs, SHARE_EXTENTS) + refs_credits(fs, SHARE_EXTENTS),
 		 bytes;
 	struct tfs_trans t;
-	int err = space_check_meta(fs);
+	int err = space_check_meta(fs, SPACE_TRUNCATE);
 
 	if (err)
 		return err;

@@ -278,7 +278,7 @@ int vfs_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdi
 	if (!err)
 		err = vfs_writable(fs);
 	if (!err)
-		err = space_check_meta(fs);
+		err = space_check_meta(fs, SPACE_NEW);
 	while (!err) {
 		err = find_both(fs, &src, &dst);
 		if (!err)

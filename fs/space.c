@@ -160,16 +160,17 @@ void space_unreserve(struct tfs_fs *fs, uint64_t blocks)
 	pthread_mutex_unlock(&a->lock);
 }
 
-int space_check_meta(struct tfs_fs *fs)
+int space_check_meta(struct tfs_fs *fs, enum space_use use)
 {
+	unsigned int more = use == SPACE_NEW ? META_NODES : 0;
 	struct tfs_alloc *a = fs->alloc;
 	bool freed = true, ok;
 	int err = 0;
 
 	pthread_mutex_lock(&a->lock);
 	for (;;) {
-		ok = fits(fs, META_NODES * fs->geom.node_blocks, SPACE_NEW) &&
-		     alloc_total_slots(a) >= space_slot_reserve(fs) + META_NODES;
+		ok = fits(fs, META_NODES * fs->geom.node_blocks, use) &&
+		     alloc_total_slots(a) >= space_slot_reserve(fs) + more;
 		if (ok || err || !freed)
 			break;
 		err = force_commit(fs, &freed);

@@ -279,6 +279,26 @@ static int grow(struct tfs_inode *i, uint64_t size)
 	return err;
 }
 
+/*
+ * The file is cut where it ends already: what was preallocated behind goes.  Nothing there was ever written, so this
+ * needs no intent: what a crash leaves of it is as good as before.
+ */
+static int drop_preallocated(struct tfs_inode *i, uint64_t size)
+{
+	uint64_t from = first_gone(i, size);
+	struct tfs_trans t;
+	struct extent e;
+	int err;
+
+	do {
+		trans_read_begin(&t, i->fs);
+		err = extent_seek(&t, i->ino, from, &e);
+	} while (trans_again(&t, &err));
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	return inode_remove_extents(i, from, UINT64_MAX);
+}
+
 int inode_set_size(struct tfs_inode *i, uint64_t size)
 {
 	struct timespec now = tfs_now();
@@ -297,5 +317,5 @@ int inode_set_size(struct tfs_inode *i, uint64_t size)
 	inode_mark_dirty(i);
 	if (size < old)
 		return shrink(i, size);
-	return size > old ? grow(i, size) : 0;
+	return size > old ? grow(i, size) : drop_preallocated(i, size);
 }

@@ -172,7 +172,7 @@ int vfs_setxattr(struct tfs_fs *fs, uint64_t ino, const char *name, const void *
 	if (!err)
 		err = vfs_writable(fs);
 	if (!err)
-		err = space_check_meta(fs);
+		err = space_check_meta(fs, SPACE_NEW);
 	if (!err)
 		err = inode_get(fs, ino, &s.i);
 	if (err)

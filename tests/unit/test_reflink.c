@@ -400,6 +400,46 @@ Test(reflink, a_full_file_system)
 	free(buf);
 }
 
+/* Sharing brings no content: it goes on where writing has ended, and leaves overwriting what that needs. */
+Test(reflink, shares_on_a_full_file_system)
+{
+	uint8_t *buf = calloc(1, 64 * KB);
+	struct vfs_file *fill, *c;
+	uint64_t pos = 0, k;
+	int64_t n;
+
+	fx_write(&fx, a, 0, 200 * bs, 1);
+	FX_OK(vfs_sync(fx.fs));
+	fx_file(&fx, "c", &c);
+	fx_file(&fx, "fill", &fill);
+	memset(buf, 1, 64 * KB);
+	while ((n = vfs_pwrite(fx.fs, fill, buf, 64 * KB, pos)) > 0)
+		pos += (uint64_t)n;
+	FX_IS(n, -ENOSPC);
+	FX_OK(vfs_sync(fx.fs));
+	FX_IS(copy(a, 0, b, 0, 200 * bs), 200 * bs);
+	FX_OK(vfs_sync(fx.fs));
+	fx_expect(&fx, b, 0, 200 * bs, 1);
+	/* in pieces without end: that must stop at some time */
+	for (k = 0; k < 100000; k++) {
+		n = copy(a, k % 97 * 2 * bs, c, (2 * k + k % 3) * bs, bs);
+		if (n != (int64_t)bs)
+			break;
+	}
+	FX_IS(n, -ENOSPC);
+	FX_OK(vfs_sync(fx.fs));
+	fx_check_live(&fx);
+	for (pos = 0; pos < 200 * bs; pos += bs) {
+		FX_IS(vfs_pwrite(fx.fs, fill, buf, bs, pos), bs);
+		if (pos % (8 * bs) == 0)
+			FX_OK(vfs_sync(fx.fs));
+	}
+	fx_close(&fx, c);
+	FX_OK(vfs_unlink(fx.fs, TFS_INO_ROOT, "c"));
+	fx_close(&fx, fill);
+	free(buf);
+}
+
 /* ---- the checker ---- */
 
 /* What it says of a copy of the device in which tree 1 has @item (NULL: none) at @block. */

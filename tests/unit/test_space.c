@@ -150,16 +150,35 @@ Test(space, namespace_operations_stop_early)
 	struct tinyfs_change c = { 0 };
 	unsigned int i;
 
-	cr_assert_eq(space_check_meta(f->fs), -ENOSPC);
+	cr_assert_eq(space_check_meta(f->fs, SPACE_NEW), -ENOSPC);
 	for (i = 0; i < 5; i++) {
 		c.del = f->run[i].start;
 		c.del_n = f->run[i].n;
 		cr_assert_eq(tinyfs_write(f->fs, tinyfs_do_change, &c), 0);
 	}
 	/* the blocks are not free before the commit that the check forces */
-	cr_assert_eq(space_check_meta(f->fs), 0);
+	cr_assert_eq(space_check_meta(f->fs, SPACE_NEW), 0);
 	cr_assert_eq(space_reserve(f->fs, 10, SPACE_NEW), 0);
 	space_unreserve(f->fs, 10);
+	drop(f);
+}
+
+/* What brings no content takes of the pool what truncation may, and leaves the rest. */
+Test(space, sharing_goes_on_longer)
+{
+	struct tfs_format_opts o = tinyfs_opts();
+	struct filler *f = fill(&o, 8ull << 20);
+	uint64_t n = 0, left = 0;
+
+	cr_assert_eq(space_check_meta(f->fs, SPACE_NEW), -ENOSPC);
+	cr_assert_eq(space_check_meta(f->fs, SPACE_TRUNCATE), 0);
+	while (!space_reserve(f->fs, 1, SPACE_TRUNCATE))
+		n++;
+	cr_assert_eq(space_check_meta(f->fs, SPACE_TRUNCATE), -ENOSPC);
+	while (!space_reserve(f->fs, 1, SPACE_OVERWRITE))
+		left++;
+	cr_assert_geq(left, 14, "%lu left for overwriting", (unsigned long)left);
+	space_unreserve(f->fs, n + left);
 	drop(f);
 }
 

@@ -352,3 +352,34 @@ Test(truncate, zero_range)
 	cr_assert_eq(vfs_fallocate(fx.fs, f, 0, INT64_MAX, 2), -EFBIG);
 	fx_close(&fx, f);
 }
+
+/* What was preallocated behind the end goes when the file is cut where it ends, now or after a remount. */
+Test(truncate, to_the_same_size_frees_what_is_behind)
+{
+	struct vfs_file *f;
+	uint64_t mid;
+
+	fx_file(&fx, "a", &f);
+	FX_OK(vfs_fallocate(fx.fs, f, FALLOC_FL_KEEP_SIZE, 0, 1 << 20));
+	fx_write(&fx, f, 0, 100001, 1);
+	fx_set_size(&fx, f, 100001); /* dirty still: these blocks stay */
+	fx_expect(&fx, f, 0, 100001, 1);
+	FX_OK(vfs_fsync(fx.fs, f, false));
+	cr_assert_eq(fx_stat(&fx, "tree", "data_blocks"), 25);
+	FX_OK(vfs_fallocate(fx.fs, f, FALLOC_FL_KEEP_SIZE, 200000, 1 << 20));
+	f = reopen(f, false);
+	mid = fx_stat(&fx, "tree", "data_blocks");
+	cr_assert_gt(mid, 25);
+	fx_set_size(&fx, f, 100001);
+	cr_assert_eq(fx_stat(&fx, "tree", "data_blocks"), 25);
+	FX_OK(vfs_sync(fx.fs));
+	f = reopen(f, true);
+	cr_assert_eq(fx_stat(&fx, "tree", "data_blocks"), 25);
+	fx_expect(&fx, f, 0, 100001, 1);
+	/* an empty file likewise */
+	fx_set_size(&fx, f, 0);
+	FX_OK(vfs_fallocate(fx.fs, f, FALLOC_FL_KEEP_SIZE, 0, 1 << 20));
+	fx_set_size(&fx, f, 0);
+	cr_assert_eq(fx_stat(&fx, "tree", "data_blocks"), 0);
+	fx_close(&fx, f);
+}
