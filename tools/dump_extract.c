@@ -5,6 +5,9 @@
  * Nothing is ever made outside of it: each thing is made, exclusively, under a single checked name, relative to the
  * descriptor of a directory that we have made ourselves, and no symbolic link is followed.  A directory is entered
  * once, so an image whose directories go in circles comes to an end.
+ *
+ * Until all is done nobody else gets into the target directory.  What an ordinary user extracts is his own: no file of
+ * his runs with his rights because a stranger's image says so (set-user-ID), and his umask holds.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -29,7 +32,9 @@ struct placed {
 
 struct extract {
 	struct dump *d;
-	int top;			/* the target directory */
+	int top;		/* the target directory */
+	mode_t top_mode, umask; /* what it had, or would have got; ours */
+	uid_t top_owner;
 	struct placed *placed[BUCKETS]; /* path NULL: a directory */
 	char path[PATH_MAX];		/* of what is at hand, from the target directory, for messages and links */
 };
@@ -99,7 +104,8 @@ static int copy_xattr(struct extract *x, int fd, uint64_t ino, const char *name)
 	return err;
 }
 
-static void copy_xattrs(struct extract *x, int fd, uint64_t ino)
+/* @owned: it has its owner.  Capabilities are set-user-ID by another name. */
+static void copy_xattrs(struct extract *x, int fd, uint64_t ino, bool owned)
 {
 	int size = vfs_listxattr(x->d->fs, ino, NULL, 0), n = size, err;
 	char *names, *p;
@@ -108,7 +114,7 @@ static void copy_xattrs(struct extract *x, int fd, uint64_t ino)
 		names = tl_zalloc((size_t)size + 1);
 		n = names ? vfs_listxattr(x->d->fs, ino, names, (size_t)size) : -ENOMEM;
 		for (p = names; n > 0 && p < names + n; p += strlen(p) + 1) {
-			err = copy_xattr(x, fd, ino, p);
+			err = !owned && !strcmp(p, "security.capability") ? -EPERM : copy_xattr(x, fd, ino, p);
 			if (err)
 				dump_complain(x->d, x->path, "an extended attribute: %s", dump_error(err));
 		}
@@ -118,19 +124,32 @@ static void copy_xattrs(struct extract *x, int fd, uint64_t ino)
 		dump_complain(x->d, x->path, "its extended attributes: %s", dump_error(n));
 }
 
+/* Set-id and sticky bits go with the owner they were set by; who is not root has a umask to be kept. */
+static mode_t mode_for(const struct extract *x, const struct vfs_attr *a, bool owned)
+{
+	mode_t mode = a->mode & 07777;
+
+	if (!owned)
+		mode &= 0777;
+	return geteuid() ? mode & ~x->umask : mode;
+}
+
 /* @fd: of a file, a directory, or, with O_PATH, of anything else. */
 static void set_attrs(struct extract *x, int fd, const struct vfs_attr *a)
 {
 	struct timespec ts[2] = { a->atime, a->mtime };
+	bool owned = false;
 	char proc[64];
 	int err = 0;
 
 	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
 	/* whose it is can be said by root only; set-id bits and capabilities fall with a change of owner */
-	if (!geteuid() && fchownat(fd, "", a->uid, a->gid, AT_EMPTY_PATH))
-		err = -errno;
-	copy_xattrs(x, fd, a->ino);
-	if (!S_ISLNK(a->mode) && chmod(proc, a->mode & 07777))
+	if (!geteuid()) {
+		owned = !fchownat(fd, "", a->uid, a->gid, AT_EMPTY_PATH);
+		err = owned ? 0 : -errno;
+	}
+	copy_xattrs(x, fd, a->ino, owned);
+	if (!S_ISLNK(a->mode) && chmod(proc, mode_for(x, a, owned)))
 		err = -errno;
 	if (utimensat(fd, "", ts, AT_EMPTY_PATH))
 		err = -errno;
@@ -312,17 +331,50 @@ static bool is_empty(int fd)
 	return empty;
 }
 
+/* As it was, or as it would have been made. */
+static int reopen_target(struct extract *x)
+{
+	if (x->top_owner != geteuid() && fchown(x->top, x->top_owner, (gid_t)-1))
+		return -errno;
+	return fchmod(x->top, x->top_mode) ? -errno : 0;
+}
+
+/* From here on nobody else comes in; who did before has left something, or has not. */
+static int shut_target(struct extract *x, const char *path)
+{
+	struct stat st;
+
+	if (fstat(x->top, &st))
+		return dump_fail(x->d, -errno, "%s: %s", path, strerror(errno));
+	if (geteuid() && st.st_uid != geteuid())
+		return dump_fail(x->d, -EPERM, "%s: belongs to somebody else; name a directory that is new or your own",
+				 path);
+	x->top_mode = st.st_mode & 07777;
+	x->top_owner = st.st_uid;
+	if ((st.st_uid != geteuid() && fchown(x->top, 0, (gid_t)-1)) || fchmod(x->top, 0700))
+		return dump_fail(x->d, -errno, "%s: %s", path, strerror(errno));
+	if (is_empty(x->top))
+		return 0;
+	reopen_target(x);
+	return dump_fail(x->d, -ENOTEMPTY, "%s: not empty; name a directory that is new or empty", path);
+}
+
 static int open_target(struct extract *x, const char *path)
 {
-	if (mkdir(path, 0700) && errno != EEXIST)
+	bool made = !mkdir(path, 0700);
+	int err;
+
+	if (!made && errno != EEXIST)
 		return dump_fail(x->d, -errno, "%s: %s", path, strerror(errno));
 	x->top = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (x->top < 0)
 		return dump_fail(x->d, -errno, "%s: %s", path, strerror(errno));
-	if (is_empty(x->top))
-		return 0;
-	close(x->top);
-	return dump_fail(x->d, -ENOTEMPTY, "%s: not empty; name a directory that is new or empty", path);
+	err = shut_target(x, path);
+	if (err)
+		close(x->top);
+	else if (made)
+		x->top_mode = 0777 & ~x->umask;
+	return err;
 }
 
 /* A descriptor for each level. */
@@ -352,12 +404,13 @@ int dump_extract(struct dump *d, struct json_object *o)
 	struct extract *x = tl_zalloc(sizeof(*x));
 	const char *name;
 	struct vfs_attr a;
-	int err;
+	int err, reopened;
 
 	(void)o;
 	if (!x)
 		return dump_fail(d, -ENOMEM, "out of memory");
 	x->d = d;
+	x->umask = umask(0);
 	err = dump_resolve(d, d->args[0], &a);
 	if (err) {
 		dump_fail(d, err, "%s: %s", d->args[0], dump_error(err));
@@ -367,7 +420,6 @@ int dump_extract(struct dump *d, struct json_object *o)
 	if (err)
 		goto out;
 	allow_depth();
-	umask(0);
 	if (S_ISDIR(a.mode)) {
 		err = put_tree(x, x->top, &a);
 		name = ".";
@@ -376,6 +428,9 @@ int dump_extract(struct dump *d, struct json_object *o)
 		snprintf(x->path, sizeof(x->path), "%s", name);
 		a.nlink = 1;
 		err = put(x, x->top, name, &a);
+		reopened = reopen_target(x);
+		if (reopened)
+			dump_complain(d, d->args[1], "its owner or mode: %s", strerror(-reopened));
 	}
 	if (err < 0)
 		dump_complain(d, name, "%s", dump_error(err));

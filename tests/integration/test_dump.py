@@ -125,6 +125,76 @@ def flipped(image, work, facts):
     assert not os.path.exists(f'{out}/a/n149')
 
 
+# ---- a stranger's image ----
+
+NOBODY = 65534
+PERSON = ['setpriv', f'--reuid={NOBODY}', f'--regid={NOBODY}', '--clear-groups'] if tally.AS_ROOT else []
+
+
+def person(command, *args, want=0):
+    return tally.run([*PERSON, 'sh', '-c', command, 'sh', DUMP, *args], want=want)
+
+
+def stranger(work):
+    """Who extracts as an ordinary user gets no set-id file of his own, keeps his umask, and nobody looks on."""
+    image, mine = f'{work}/stranger', f'{work}/mine'
+    tally.mkfs(image, 64 * M)
+    with Mount(image, f'{work}/mnt') as m:
+        for mode in 0o6755, 0o4711, 0o2777, 0o666, 0o1777:
+            with open(m / f'f{mode:o}', 'w') as f:
+                f.write('x')
+            os.chmod(f.name, mode)
+        os.mkdir(m / 'sub')
+        os.chmod(m / 'sub', 0o3777)
+        with open(m / 'big', 'wb') as f:
+            f.write(os.urandom(300 * K))
+        if tally.AS_ROOT:
+            tally.run(['chown', '-R', '1000:1000', m.mountpoint])
+            os.chmod(m / 'f6755', 0o6755)
+            os.setxattr(m / 'f4711', 'security.capability', struct.pack('<IIIII', 0x02000001, 1 << 7, 0, 0, 0))
+        os.chmod(m.mountpoint, 0o2777)
+    os.chmod(image, 0o644)
+    os.mkdir(mine)
+    if tally.AS_ROOT:
+        os.chown(mine, NOBODY, NOBODY)
+
+    def mode(path):
+        return stat.S_IMODE(os.stat(path).st_mode)
+
+    r = person('umask 027; "$1" "$2" extract / "$3"', image, f'{mine}/all', want=(0, 1))
+    assert all('f4711' in line and 'attribute' in line for line in r.stderr.splitlines()), r
+    want = {'f6755': 0o750, 'f4711': 0o710, 'f2777': 0o750, 'f666': 0o640, 'f1777': 0o750, 'sub': 0o750, 'big': 0o640, '.': 0o750}
+    assert {n: mode(f'{mine}/all/{n}') for n in want} == want, os.listdir(f'{mine}/all')
+    assert not any(n.startswith('security.cap') for n in os.listxattr(f'{mine}/all/f4711'))
+    # a file alone, into a folder that is there and one that is not
+    os.mkdir(f'{mine}/there')
+    os.chmod(f'{mine}/there', 0o777)
+    if tally.AS_ROOT:
+        os.chown(f'{mine}/there', NOBODY, NOBODY)
+    person('umask 022; "$1" "$2" extract /f6755 "$3" && "$1" "$2" extract /f666 "$4"', image, f'{mine}/there', f'{mine}/new')
+    assert (mode(f'{mine}/there'), mode(f'{mine}/there/f6755'), mode(f'{mine}/new')) == (0o777, 0o755, 0o755)
+    # killed in the middle (at 64 KiB of "big"), the first of all names: nobody but the owner comes in
+    os.mkdir(f'{mine}/half')
+    os.chmod(f'{mine}/half', 0o777)
+    if tally.AS_ROOT:
+        os.chown(f'{mine}/half', NOBODY, NOBODY)
+    person('ulimit -c 0; ulimit -f 128; "$1" "$2" extract / "$3"; true', image, f'{mine}/half')
+    assert os.listdir(f'{mine}/half') == ['big'] and mode(f'{mine}/half') == 0o700, os.listdir(f'{mine}/half')
+    if not tally.AS_ROOT:
+        return
+    os.mkdir(f'{work}/others')
+    os.chmod(f'{work}/others', 0o777)
+    assert 'somebody else' in person('"$1" "$2" extract / "$3"', image, f'{work}/others', want=1).stderr
+    # root gives all back, owners too
+    dump(image, 'extract', '/', f'{mine}/root')
+    st = os.stat(f'{mine}/root/f6755')
+    assert (stat.S_IMODE(st.st_mode), st.st_uid, mode(f'{mine}/root')) == (0o6755, 1000, 0o2777)
+    os.mkdir(f'{mine}/his')
+    os.chown(f'{mine}/his', 1000, 1000)
+    dump(image, 'extract', '/f666', f'{mine}/his')
+    assert os.stat(f'{mine}/his').st_uid == 1000 and mode(f'{mine}/his') == 0o755
+
+
 # ---- forged images ----
 
 def reseal(image, at):
@@ -203,6 +273,10 @@ def test(work):
     with open(m / 'big', 'rb') as f:
         sums = {'/big': f.read()}
     facts = tally.describe(m.mountpoint)
+    if not tally.AS_ROOT:  # see stranger()
+        os.umask(0)
+        for fact in facts.values():
+            fact[0] = oct(int(fact[0], 8) & ~0o7000)
     fd = os.open(m.mountpoint, os.O_RDONLY)
     os.fsync(fd)
     os.close(fd)
@@ -217,6 +291,7 @@ def test(work):
     blocks(image)
     listing(image, facts)
     flipped(image, work, facts)
+    stranger(work)
     hostile(work)
 
 
