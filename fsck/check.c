@@ -12,6 +12,7 @@
  *
  * A pass goes on after a problem.  When a tree node is unreadable, what follows from
  * the missing items (leaked blocks, wrong link counts) is not reported again.
+ * Nothing at all is reported once the check has been stopped.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -24,6 +25,9 @@ void check_report(struct check *c, enum check_severity sev, const char *code, ui
 	char text[1024];
 	va_list ap;
 
+	/* A check that was stopped, or ran out of memory, takes for missing what it has not come to. */
+	if (c->err)
+		return;
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);

@@ -154,6 +154,8 @@ static void report(void *arg, const struct check_problem *p)
 	static const char *const word[] = { "note", "leak", "error" };
 	struct json_object *o;
 
+	if (interrupted)
+		return;
 	if (opt.json) {
 		o = json_object_new_object();
 		json_object_object_add(o, "message_type", json_object_new_string("problem"));
@@ -241,7 +243,8 @@ static void summary(const struct check_result *r, int status)
 			 (unsigned long long)r->orphans, (unsigned long long)r->extents, (unsigned long long)r->nodes);
 }
 
-static int operational(const char *what)
+/* No check, or none to the end.  @status. */
+static int no_result(int status, const char *what)
 {
 	struct json_object *o;
 
@@ -249,18 +252,31 @@ static int operational(const char *what)
 		o = cli_json_begin("fsck");
 		json_object_object_add(o, "message_type", json_object_new_string("summary"));
 		cli_json_path(o, "device", opt.device, strlen(opt.device));
+		json_object_object_add(o, "exit_status", json_object_new_int(status));
 		json_object_object_add(o, "clean", json_object_new_boolean(false));
-		json_object_object_add(o, "error", json_object_new_string(what));
+		cli_json_path(o, "error", what, strlen(what));
 		cli_json_end(o);
 	}
 	text_err("fsck.tallyfs: %s: %s", opt.device, what);
-	return EXIT_OPERATIONAL;
+	return status;
+}
+
+static int operational(const char *what)
+{
+	return no_result(EXIT_OPERATIONAL, what);
+}
+
+static int cancelled(void)
+{
+	return no_result(EXIT_CANCELLED, "interrupted; not checked to the end");
 }
 
 static int open_device(unsigned int flags, struct bdev **b)
 {
 	int err = bdev_open(opt.device, flags | BDEV_OPEN_WAIT, b);
 
+	if (err && interrupted)
+		return cancelled();
 	return err ? operational(bdev_open_error(err)) : 0;
 }
 
@@ -279,8 +295,7 @@ static int replay(bool *errors_seen)
 	err = tfs_super_read(b, opt.super, &super, &geom, why, sizeof(why));
 	if (err) {
 		bdev_close(b);
-		text_err("fsck.tallyfs: %s: %s", opt.device, why);
-		return err == -EUCLEAN ? EXIT_UNCORRECTED : EXIT_OPERATIONAL;
+		return no_result(err == -EUCLEAN ? EXIT_UNCORRECTED : EXIT_OPERATIONAL, why);
 	}
 	err = journal_recover_scan(b, &super, &geom, &rec);
 	if (!err && rec.pending && !rec.corrupt) {
@@ -309,8 +324,7 @@ static int quick_line(void)
 		return ret;
 	if (tfs_super_read(b, opt.super, &super, &geom, why, sizeof(why))) {
 		bdev_close(b);
-		text_err("fsck.tallyfs: %s: %s", opt.device, why);
-		return EXIT_UNCORRECTED;
+		return no_result(EXIT_UNCORRECTED, why);
 	}
 	bdev_close(b);
 	r.inodes = le64_get(super.nr_inodes);
@@ -347,17 +361,13 @@ static int full_check(void)
 	cli_progress_init(&bar, opt.progress, opt.json);
 	err = tfs_check_device(b, &co, &res, why, sizeof(why));
 	cli_progress_clear(&bar);
-	if (!err)
+	if (!err && !interrupted)
 		note_mismatches(b);
 	bdev_close(b);
-	if (err == -ECANCELED) {
-		text_err("fsck.tallyfs: %s: interrupted; not checked to the end", opt.device);
-		return EXIT_CANCELLED;
-	}
-	if (err == -EUCLEAN) {
-		text_err("fsck.tallyfs: %s: %s", opt.device, why);
-		return EXIT_UNCORRECTED;
-	}
+	if (interrupted || err == -ECANCELED)
+		return cancelled();
+	if (err == -EUCLEAN)
+		return no_result(EXIT_UNCORRECTED, why);
 	if (err)
 		return operational(why);
 	ret = res.errors || res.leaks ? EXIT_UNCORRECTED : EXIT_CLEAN;
@@ -384,6 +394,8 @@ int main(int argc, char **argv)
 		return operational(strerror(-ret));
 	if (opt.preen || opt.yes)
 		ret = replay(&errors_seen);
+	if (!ret && interrupted)
+		ret = cancelled();
 	if (!ret)
 		ret = opt.preen && !opt.force && !errors_seen && !opt.verify_data ? quick_line() : full_check();
 	blk_exit();

@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Ctrl-C: fsck reports nothing of a clean image and exits 32, wherever it is; mkfs says a line, and what it leaves is
+either no file system or a whole one."""
+import json, os, signal, subprocess
+import tally
+from tally import M, Mount
+
+
+def fill(image, mnt):
+    with Mount(image, mnt) as m:
+        for d in range(8):
+            os.mkdir(m / f'd{d}')
+            for i in range(150):
+                with open(m / f'd{d}/a name of some length {i}', 'w') as f:
+                    f.write('x' * (600 if i % 2 else 9000))
+
+
+def interrupted_fsck(image, lines, *options):
+    """SIGINT when the progress has come so far; it hears of it at its next look."""
+    r, w = os.pipe()
+    p = subprocess.Popen([tally.tool('fsck.tallyfs'), *options, f'-C{w}', image], pass_fds=[w], stdin=subprocess.DEVNULL,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    os.close(w)
+    with os.fdopen(r) as progress:
+        for _ in range(lines):
+            if not progress.readline():
+                break
+        p.send_signal(signal.SIGINT)
+        progress.read()
+    out, err = p.communicate(timeout=60)
+    return p.returncode, out, err
+
+
+def fsck(image):
+    cancelled = 0
+    for lines in range(1, 120, 4):
+        code, out, err = interrupted_fsck(image, lines, '-n', '--verify-data')
+        if code == 0:  # it was faster
+            assert out.startswith(image) and ': clean' in out and not err, (out, err)
+            continue
+        cancelled += 1
+        assert (code, out) == (32, ''), f'after {lines} lines: exit {code}, {out}'
+        assert err == f'fsck.tallyfs: {image}: interrupted; not checked to the end\n', err
+    assert cancelled > 10, f'only {cancelled} were interrupted'
+    code, out, _ = interrupted_fsck(image, 2, '-p', '-f', '--json', '--progress=never')
+    answer = json.loads(out.splitlines()[-1])
+    assert code == answer['exit_status'] and answer['clean'] == (code == 0) and 'error' in answer or code == 0, answer
+
+
+def test(work):
+    tally.require_fuse()
+    image = f'{work}/image'
+    tally.mkfs(image, 64 * M)
+    fill(image, f'{work}/mnt')
+    fsck(image)
+
+
+tally.main(test)
