@@ -432,6 +432,15 @@ static int write_groups(struct format *f, const struct tfs_format_opts *o)
 	return err ? err : write_root_group(f, o, last);
 }
 
+int tfs_format_erase(struct bdev *b, const struct tfs_geom *geom)
+{
+	struct format f = { .b = b, .g = geom, .buf = tl_alloc_aligned(4096, TFS_MAX_NODE) };
+	int err = f.buf ? destroy_old(&f) : -ENOMEM;
+
+	tl_free(f.buf);
+	return err;
+}
+
 int tfs_format_write(struct bdev *b, const struct tfs_format_opts *o, const struct tfs_super *super,
 		     const struct tfs_geom *geom)
 {

@@ -2,6 +2,7 @@
 /* mkfs.tallyfs: make a file system. */
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -194,6 +195,26 @@ static int parse(int argc, char **argv)
 	return -1;
 }
 
+/*
+ * Ctrl-C is looked at between the steps; once the old file system is gone there is either none or, when the last step
+ * has ended in time, a whole one.  A second Ctrl-C ends the program at once.
+ */
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int sig)
+{
+	interrupted = sig;
+}
+
+static void catch_signals(void)
+{
+	struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_RESETHAND };
+
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+	sigaction(SIGHUP, &sa, NULL);
+}
+
 static int discard_all(struct bdev *b, const struct tfs_geom *g)
 {
 	uint64_t end = g->total_blocks << g->blkbits, at, n;
@@ -201,7 +222,7 @@ static int discard_all(struct bdev *b, const struct tfs_geom *g)
 	int err = 0;
 
 	cli_progress_init(&bar, opt.quiet ? CLI_PROGRESS_NEVER : opt.progress, opt.json);
-	for (at = TFS_SUPER_OFFSET; at < end && !err; at += n) {
+	for (at = TFS_SUPER_OFFSET; at < end && !err && !interrupted; at += n) {
 		n = end - at < DISCARD_STEP ? end - at : DISCARD_STEP;
 		err = bdev_discard(b, at, n);
 		cli_progress_update(&bar, "discarding", at + n, end, true);
@@ -270,15 +291,27 @@ static int write_all(struct target *t, struct bdev *b, const struct tfs_super *s
 {
 	int err = 0;
 
+	if (interrupted)
+		return -1;
+	t->touched = true;
+	err = tfs_format_erase(b, g);
+	if (err) {
+		snprintf(why, why_len, "%s: writing failed: %s", t->path, strerror(-err));
+		return -1;
+	}
 	if (target_wipe(t, why, why_len))
 		return -1;
 	if (!opt.keep && !t->created)
 		err = discard_all(b, g);
+	if (interrupted)
+		return -1;
 	if (err)
 		text_err(PROGRAM ": %s: blocks can't be discarded (going on): %s", t->path, strerror(-err));
 	err = tfs_format_write(b, &opt.format, s, g);
 	if (err)
 		snprintf(why, why_len, "%s: writing failed: %s", t->path, strerror(-err));
+	else if (interrupted)
+		err = tfs_format_erase(b, g) ? 0 : -EINTR;
 	return err ? -1 : 0;
 }
 
@@ -335,7 +368,13 @@ int main(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
+	catch_signals();
 	status = make(&t, why, sizeof(why)) ? 1 : 0;
+	if (status && interrupted)
+		snprintf(why, sizeof(why), "interrupted: no file system was made%s",
+			 !t.touched  ? ", nothing was changed"
+			 : t.created ? ""
+				     : "; what was there before is gone");
 	if (status && strncmp(why, opt.path, strlen(opt.path)))
 		text_err(PROGRAM ": %s: %s", opt.path, why);
 	else if (status)

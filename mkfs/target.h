@@ -10,6 +10,7 @@
 struct target {
 	const char *path;
 	bool is_block;
+	bool touched;  /* what it held before is no more */
 	bool created;  /* by us: removed again if anything fails */
 	uint64_t size; /* bytes */
 	int fd;	       /* own descriptor (a block device: O_EXCL), -1: a file that is not there yet */
