@@ -151,6 +151,9 @@ int extent_look(struct tfs_trans *t, uint64_t ino, uint64_t from, uint64_t to, u
 			return err;
 		pos = extent_end(&e);
 	}
+	/* whoever goes on from *stop gets somewhere */
+	if (from < to && *stop <= from)
+		return bad_extent(t, ino, from, "no way on from here");
 	/* where the new item will stand */
 	return btree_prefault(t, TFS_TREE_FS, &TKEY(ino, TFS_KEY_EXTENT, from));
 }

@@ -72,6 +72,10 @@ static int ref_at(struct tfs_trans *t, uint64_t block, uint64_t n, struct ref *r
 	err = ref_item(t, block, BTREE_GE, &next);
 	if (err && err != -ENOENT)
 		return err;
+	/* every walk relies on it: a stretch is never empty */
+	if (!err && next.start <= block)
+		return tfs_fs_error(t->fs, -EUCLEAN, "the reference counts of blocks around %llu contradict",
+				    (unsigned long long)block);
 	*r = (struct ref){ .start = block, .len = n, .count = 1 };
 	if (!err && next.start - block < n)
 		r->len = next.start - block;

@@ -410,7 +410,7 @@ static int children_swapped(struct tfs_child *c, unsigned int n)
 
 static int bound_too_high(struct tfs_child *c, unsigned int n)
 {
-	c[n / 2].key.snap = le32_of(1);
+	c[n / 2].key.off = le64_of(le64_get(c[n / 2].key.off) + 1);
 	return 0;
 }
 

@@ -102,6 +102,10 @@ Test(btree_check, leaf)
 	CR_BAD(make_leaf, item[3].off = item[1].off, "overlaps");
 	CR_BAD(make_leaf, item[1].key = item[2].key, "order");
 	CR_BAD(make_leaf, item[3].key.ino = le64_of(0), "order");
+	CR_BAD(make_leaf, item[2].key.snap = le32_of(7), "item 2 has a key");
+	CR_BAD(make_leaf, item[0].key.snap = le32_of(1u << 31), "item 0 has a key");
+	CR_BAD(make_leaf, item[3].key.pad[0] = 1, "item 3 has a key");
+	CR_BAD(make_leaf, item[3].key.pad[2] = 128, "item 3 has a key");
 	make_leaf();
 	item[3].len = le32_of(0);
 	item[3].off = le32_of(geom.node_size);
@@ -132,6 +136,8 @@ Test(btree_check, inner)
 	CR_BAD(make_inner, n.hdr.nritems = le16_of((16384 - 64) / 40 + 1), "children");
 	CR_BAD(make_inner, child[0].key.snap = le32_of(1), "not zero");
 	CR_BAD(make_inner, child[2].key = child[1].key, "order");
+	CR_BAD(make_inner, child[3].key.snap = le32_of(1), "child 3 has a key");
+	CR_BAD(make_inner, child[3].key.pad[1] = 1, "child 3 has a key");
 	CR_BAD(make_inner, child[2].addr = le64_of(0), "child 2");
 	CR_BAD(make_inner, child[2].addr = le64_of(BLOCK), "child 2");
 	CR_BAD(make_inner, child[2].addr = le64_of(1001), "child 2");
