@@ -5,7 +5,56 @@
 #include "fs/extent.h"
 #include "fs/refs.h"
 
-#define UNSHARE_CHUNK (64ull << 20) /* bytes between two moments when others get at the file */
+/* What one call does at most, so that nobody can keep a thread of the front end busy for ever. */
+#define UNSHARE_BYTES (64ull << 20) /* of the file, from the first shared block on */
+#define LOOK_SECTIONS 64u	    /* in search of that, of so many */
+#define LOOK_EXTENTS 256u
+
+/* The next shared extent in [*fblk, end), or where the search has got to. */
+static int look_on(struct tfs_trans *t, uint64_t ino, uint64_t *fblk, uint64_t end, bool *found)
+{
+	struct extent e;
+	int err;
+
+	*found = false;
+	for (unsigned int n = 0; n < LOOK_EXTENTS && *fblk < end; n++) {
+		err = extent_seek(t, ino, *fblk, &e);
+		if (err == -ENOENT || (!err && e.off >= end)) {
+			*fblk = end;
+			return 0;
+		}
+		if (err)
+			return err;
+		*fblk = max_t(uint64_t, *fblk, e.off);
+		*found = e.flags & TFS_EXTENT_SHARED;
+		if (*found)
+			break;
+		*fblk = extent_end(&e);
+	}
+	*fblk = min_t(uint64_t, *fblk, end);
+	return 0;
+}
+
+static int next_shared(struct tfs_inode *i, uint64_t *fblk, uint64_t end, bool (*stop)(void *arg), void *arg,
+		       bool *found)
+{
+	struct tfs_trans t;
+	uint64_t at;
+	int err = 0;
+
+	*found = false;
+	for (unsigned int n = 0; n < LOOK_SECTIONS && !err && !*found && *fblk < end; n++) {
+		if (stop && stop(arg))
+			return -EINTR;
+		do {
+			at = *fblk;
+			trans_read_begin(&t, i->fs);
+			err = look_on(&t, i->ino, &at, end, found);
+		} while (trans_again(&t, &err));
+		*fblk = at;
+	}
+	return err;
+}
 
 static int unshare_chunk(struct tfs_inode *i, uint64_t pos, uint64_t len)
 {
@@ -19,22 +68,32 @@ static int unshare_chunk(struct tfs_inode *i, uint64_t pos, uint64_t len)
 	return err ? err : filemap_write_and_wait_range(&i->mapping, pos, pos + len);
 }
 
-int vfs_unshare(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, uint64_t len)
+int vfs_unshare(struct tfs_fs *fs, struct vfs_file *f, uint64_t *pos, uint64_t *len, bool (*stop)(void *arg), void *arg)
 {
 	struct tfs_inode *i = f->inode;
-	uint64_t bs = fs->geom.block_size, end, n;
+	unsigned int bits = fs->geom.blkbits;
+	uint64_t size, end, fblk, n = 0;
+	bool found;
 	int err;
 
 	if (!inode_is_reg(i))
 		return inode_is_dir(i) ? -EISDIR : -EINVAL;
 	err = vfs_writable(fs);
-	end = min_t(uint64_t, i_size_read(&i->mapping), len < UINT64_MAX - pos ? pos + len : UINT64_MAX);
-	end = round_up_to(end, bs);
-	for (pos = round_down_to(pos, bs); !err && pos < end; pos += n) {
-		n = min_t(uint64_t, UNSHARE_CHUNK, end - pos);
-		err = unshare_chunk(i, pos, n);
+	if (err)
+		return err;
+	size = i_size_read(&i->mapping);
+	end = div_up(min_t(uint64_t, size, *len < UINT64_MAX - *pos ? *pos + *len : UINT64_MAX), fs->geom.block_size);
+	fblk = min_t(uint64_t, *pos >> bits, end);
+	err = next_shared(i, &fblk, end, stop, arg, &found);
+	if (!err && found) {
+		n = min_t(uint64_t, UNSHARE_BYTES >> bits, end - fblk);
+		err = unshare_chunk(i, fblk << bits, n << bits);
 	}
-	return err;
+	if (err)
+		return err;
+	*pos = (fblk + n) << bits;
+	*len = (end << bits) - *pos;
+	return 0;
 }
 
 /* ---- listing ---- */

@@ -137,8 +137,13 @@ int vfs_sync(struct tfs_fs *fs);
  */
 int64_t vfs_copy_file_range(struct tfs_fs *fs, struct vfs_file *in, uint64_t pos_in, struct vfs_file *out,
 			    uint64_t pos_out, uint64_t len, unsigned int flags);
-/* Shared blocks in [pos, pos + len) (up to the end of the file) become the file's own. */
-int vfs_unshare(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, uint64_t len);
+/*
+ * Shared blocks in [*pos, *pos + *len) (up to the end of the file) become the file's own.  A call does no more than a
+ * bounded part, however large or sparse the file is: *pos and *len are then the rest, *len 0 when there is none.
+ * @stop (or NULL) is asked now and then whether to give up (-EINTR).
+ */
+int vfs_unshare(struct tfs_fs *fs, struct vfs_file *f, uint64_t *pos, uint64_t *len, bool (*stop)(void *arg),
+		void *arg);
 enum {
 	VFS_EXTENT_UNWRITTEN = 1 << 0,
 	VFS_EXTENT_SHARED = 1 << 1, /* somebody else has these blocks too, now */

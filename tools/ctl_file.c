@@ -14,8 +14,6 @@
 #include "tallyfs/ctl.h"
 #include "tools/cli.h"
 
-#define UNSHARE_STEP (256ull << 20) /* bytes: so that an interrupt is noticed */
-
 static int fail_errno(const char *path)
 {
 	switch (errno) {
@@ -50,7 +48,7 @@ static int open_file(const char *path, int flags, uint64_t *size)
 
 int ctl_unshare(const struct ctl_request *r)
 {
-	struct tally_range range = { .len = UNSHARE_STEP };
+	struct tally_range range = { .len = UINT64_MAX };
 	int code = CTL_OK;
 	uint64_t size;
 	int fd = open_file(r->target, O_RDWR, &size);
@@ -60,8 +58,7 @@ int ctl_unshare(const struct ctl_request *r)
 	do {
 		if (ioctl(fd, TALLY_IOC_UNSHARE, &range))
 			code = fail_errno(r->target);
-		range.start += UNSHARE_STEP;
-	} while (code == CTL_OK && range.start < size);
+	} while (code == CTL_OK && range.len);
 	if (code == CTL_OK && fsync(fd))
 		code = fail_errno(r->target);
 	close(fd);

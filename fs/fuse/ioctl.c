@@ -124,13 +124,21 @@ static struct vfs_file *file_of(const struct fuse_file_info *fi, unsigned int fl
 	return flags & FUSE_IOCTL_DIR ? NULL : ((struct open_file *)(uintptr_t)fi->fh)->f;
 }
 
-static void ioctl_unshare(fuse_req_t req, struct fuse_file_info *fi, unsigned int flags, const void *in, size_t in_size)
+static bool given_up(void *arg)
+{
+	fuse_req_t req = arg;
+
+	return fuse_req_interrupted(req) || fuse_session_exited(front_of(req)->se);
+}
+
+static void ioctl_unshare(fuse_req_t req, struct fuse_file_info *fi, unsigned int flags, const void *in, size_t in_size,
+			  size_t out_size)
 {
 	struct vfs_file *f = file_of(fi, flags);
 	struct tally_range r;
 	int err;
 
-	if (!f || in_size < sizeof(r)) {
+	if (!f || in_size < sizeof(r) || out_size < sizeof(r)) {
 		reply_err(req, f ? -EINVAL : -EISDIR);
 		return;
 	}
@@ -139,11 +147,11 @@ static void ioctl_unshare(fuse_req_t req, struct fuse_file_info *fi, unsigned in
 		return;
 	}
 	memcpy(&r, in, sizeof(r));
-	err = vfs_unshare(front_of(req)->fs, f, r.start, r.len);
+	err = vfs_unshare(front_of(req)->fs, f, &r.start, &r.len, given_up, req);
 	if (err)
 		reply_err(req, err);
 	else
-		fuse_reply_ioctl(req, 0, NULL, 0);
+		fuse_reply_ioctl(req, 0, &r, sizeof(r));
 }
 
 static void ioctl_extents(fuse_req_t req, struct fuse_file_info *fi, unsigned int flags, const void *in, size_t in_size,
@@ -178,13 +186,6 @@ static void ioctl_extents(fuse_req_t req, struct fuse_file_info *fi, unsigned in
 }
 
 /* ---- fstrim(8) ---- */
-
-static bool given_up(void *arg)
-{
-	fuse_req_t req = arg;
-
-	return fuse_req_interrupted(req) || fuse_session_exited(front_of(req)->se);
-}
 
 /*
  * The kernel asks for CAP_SYS_ADMIN in its own file systems; here a request only tells who sent it.  Besides root,
@@ -250,7 +251,7 @@ void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, struc
 			fuse_reply_ioctl(req, 0, NULL, 0);
 		return;
 	case TALLY_IOC_UNSHARE:
-		ioctl_unshare(req, fi, flags, in, in_size);
+		ioctl_unshare(req, fi, flags, in, in_size, out_size);
 		return;
 	case TALLY_IOC_EXTENTS:
 		ioctl_extents(req, fi, flags, in, in_size, out_size);

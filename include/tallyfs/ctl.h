@@ -30,15 +30,15 @@ struct tally_status {
 /* Make everything written so far durable. */
 #define TALLY_IOC_SYNC _IO('T', 2)
 
-/* Bytes of the file the ioctl is made on; len UINT64_MAX: to its end. */
+/* Bytes of the file the ioctl is made on; len UINT64_MAX: to its end.  out: what is left to do, len 0: nothing. */
 struct tally_range {
 	uint64_t start, len;
 };
 /*
  * Blocks in the range that are shared with other files become this one's own, and are
- * written.  The descriptor must be open for writing.  It may take long for a large range: ask for a piece at a time.
+ * written.  The descriptor must be open for writing.  A call does a bounded part: make it again with what is left.
  */
-#define TALLY_IOC_UNSHARE _IOW('T', 3, struct tally_range)
+#define TALLY_IOC_UNSHARE _IOWR('T', 3, struct tally_range)
 
 enum {
 	TALLY_EXTENT_UNWRITTEN = 1 << 0, /* allocated, reads as zeros */

@@ -9,6 +9,7 @@
 #include "fs/alloc.h"
 #include "fs/journal.h"
 #include "tests/lib/crashsim_priv.h"
+#include "tests/lib/fsfix.h"
 
 #define NR_NAMES 14
 #define NR_LONG 60 /* names that fill tree nodes quickly */
@@ -215,7 +216,7 @@ static void share_file(struct sim *s, struct mfile *m, struct vfs_file *f)
 /* Changes nothing that can be seen. */
 static void unshare_file(struct sim *s, struct mfile *m, struct vfs_file *f)
 {
-	expect(s, "unshare", vfs_unshare(s->fs, f, test_rand(&s->rng) % (m->size + 1), test_rand(&s->rng) % 100000));
+	expect(s, "unshare", fx_unshare(s->fs, f, test_rand(&s->rng) % (m->size + 1), test_rand(&s->rng) % 100000));
 }
 
 static void change_file(struct sim *s, struct mfile *m, struct vfs_file *f)

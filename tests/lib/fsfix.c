@@ -249,6 +249,16 @@ void fx_set_size(struct fsfix *f, struct vfs_file *file, uint64_t size)
 	FX_IS(a.size, size);
 }
 
+int fx_unshare(struct tfs_fs *fs, struct vfs_file *file, uint64_t pos, uint64_t len)
+{
+	int err;
+
+	do {
+		err = vfs_unshare(fs, file, &pos, &len, NULL, NULL);
+	} while (!err && len);
+	return err;
+}
+
 struct wanted {
 	const char *group, *name;
 	uint64_t value;

@@ -72,6 +72,8 @@ uint8_t fx_byte(uint64_t tag, uint64_t pos);
 void fx_write(struct fsfix *f, struct vfs_file *file, uint64_t pos, uint64_t len, uint64_t tag);
 void fx_expect(struct fsfix *f, struct vfs_file *file, uint64_t pos, uint64_t len, uint64_t tag);
 void fx_expect_zero(struct fsfix *f, struct vfs_file *file, uint64_t pos, uint64_t len);
+/* All of the range, as vfs_unshare() does it in parts.  0 or -errno. */
+int fx_unshare(struct tfs_fs *fs, struct vfs_file *file, uint64_t pos, uint64_t len);
 uint64_t fx_size_of(struct fsfix *f, struct vfs_file *file);
 void fx_set_size(struct fsfix *f, struct vfs_file *file, uint64_t size);
 /* A number of vfs_stats(). */

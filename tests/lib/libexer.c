@@ -50,7 +50,7 @@ static int64_t be_copy(void *be, unsigned int from, uint64_t pos, unsigned int t
 
 static int be_unshare(void *be, unsigned int k, uint64_t pos, uint64_t len)
 {
-	return vfs_unshare(fs_of(be), file_of(be, k), pos, len);
+	return fx_unshare(fs_of(be), file_of(be, k), pos, len);
 }
 
 static int be_truncate(void *be, unsigned int k, uint64_t size)

@@ -87,7 +87,7 @@ static void one(uint64_t *rng, uint8_t *buf, uint8_t *want)
 	} else if (what < 17) {
 		FX_OK(vfs_fallocate(fx.fs, f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, pos, len));
 	} else if (what < 18) {
-		FX_OK(vfs_unshare(fx.fs, f, pos, len));
+		FX_OK(fx_unshare(fx.fs, f, pos, len));
 	} else if (what < 19) {
 		FX_CHECK(vfs_extents(fx.fs, f, 0, x, BLOCKS) >= 0);
 	} else {

@@ -298,9 +298,9 @@ Test(reflink, unshare)
 	FX_IS(copy(a, 0, b, 0, 50 * bs), 40 * bs + 5);
 	used = blocks();
 	cr_assert_gt(nr_shared(b), 0);
-	FX_OK(vfs_unshare(fx.fs, b, 3 * bs + 1, 2 * bs));
+	FX_OK(fx_unshare(fx.fs, b, 3 * bs + 1, 2 * bs));
 	cr_assert_eq(blocks(), used + 3);
-	FX_OK(vfs_unshare(fx.fs, b, 0, UINT64_MAX));
+	FX_OK(fx_unshare(fx.fs, b, 0, UINT64_MAX));
 	cr_assert_eq(blocks(), 2 * used);
 	cr_assert_eq(nr_shared(a), 0);
 	cr_assert_eq(nr_shared(b), 0);
@@ -308,9 +308,72 @@ Test(reflink, unshare)
 	fx_expect_zero(&fx, b, 10 * bs, 5 * bs);
 	fx_expect(&fx, b, 15 * bs, 25 * bs + 5, 1);
 	/* again: nothing to do */
-	FX_OK(vfs_unshare(fx.fs, b, 0, UINT64_MAX));
+	FX_OK(fx_unshare(fx.fs, b, 0, UINT64_MAX));
 	cr_assert_eq(blocks(), 2 * used);
 	fx_check_live(&fx);
+}
+
+static bool never(void *arg)
+{
+	++*(unsigned int *)arg;
+	return false;
+}
+
+static bool at_once(void *arg)
+{
+	return true;
+}
+
+/* From extent to extent, whatever lies between: a call does a bounded part, and says what is left. */
+Test(reflink, unshare_of_a_sparse_giant_is_quick)
+{
+	uint64_t far = (uint64_t)INT64_MAX / bs * bs - 64 * bs, pos = 5, len = UINT64_MAX;
+	unsigned int asked = 0, calls = 0;
+
+	fx_write(&fx, a, 0, 4 * bs, 1);
+	fx_set_size(&fx, b, far + 32 * bs);
+	FX_IS(copy(a, 0, b, 4 * bs, 4 * bs), 4 * bs);
+	FX_IS(copy(a, 0, b, far, 4 * bs), 4 * bs);
+	FX_IS(vfs_unshare(fx.fs, b, &pos, &len, at_once, NULL), -EINTR);
+	cr_assert(pos == 5 && len == UINT64_MAX, "left alone");
+	for (; len; calls++) {
+		uint64_t before = pos;
+
+		FX_OK(vfs_unshare(fx.fs, b, &pos, &len, never, &asked));
+		cr_assert(pos > before && calls < 5, "call %u got to %llu", calls, (unsigned long long)pos);
+	}
+	cr_assert_gt(calls, 1);
+	cr_assert(asked && asked < 100, "%u", asked);
+	cr_assert_eq(nr_shared(b), 0);
+	fx_expect(&fx, a, 0, 4 * bs, 1);
+	/* nothing there, and a range behind the end */
+	fx_set_size(&fx, b, 0);
+	fx_set_size(&fx, b, far);
+	pos = 0;
+	len = UINT64_MAX;
+	FX_OK(vfs_unshare(fx.fs, b, &pos, &len, never, &asked));
+	cr_assert_eq(len, 0);
+	pos = UINT64_MAX - 1;
+	len = UINT64_MAX;
+	FX_OK(vfs_unshare(fx.fs, b, &pos, &len, never, &asked));
+	cr_assert_eq(len, 0);
+}
+
+/* More extents of its own than one call looks at, and one shared behind them. */
+Test(reflink, unshare_looks_at_so_many_extents_a_call)
+{
+	uint64_t pos = 0, len = UINT64_MAX;
+	unsigned int asked = 0;
+
+	for (uint64_t k = 0; k < 600; k++)
+		fx_write(&fx, b, 2 * k * bs, bs, 2);
+	FX_OK(vfs_fsync(fx.fs, b, false));
+	fx_write(&fx, a, 0, bs, 1);
+	FX_IS(copy(a, 0, b, 1300 * bs, bs), bs);
+	cr_assert_eq(nr_shared(a), 1);
+	FX_OK(vfs_unshare(fx.fs, b, &pos, &len, never, &asked));
+	cr_assert(!len && asked >= 3, "%u", asked);
+	cr_assert_eq(nr_shared(a), 0);
 }
 
 Test(reflink, preallocating_shared_blocks_makes_them_ones_own)
@@ -341,7 +404,7 @@ Test(reflink, refusals)
 	FX_IS(vfs_copy_file_range(fx.fs, a, 0, b, 0, bs, 1), -EINVAL);
 	FX_IS(copy(a, 0, b, (uint64_t)INT64_MAX, bs), -EFBIG);
 	FX_IS(copy(a, 0, b, 0, 0), 0);
-	FX_IS(vfs_unshare(fx.fs, dir, 0, bs), -EISDIR);
+	FX_IS(fx_unshare(fx.fs, dir, 0, bs), -EISDIR);
 	fx_close(&fx, dir);
 }
 

@@ -226,7 +226,7 @@ Test(reflink_crash, direct_write)
 
 static void unshare_all(struct vfs_file *a, struct vfs_file *b)
 {
-	FX_OK(vfs_unshare(fx.fs, b, 0, UINT64_MAX));
+	FX_OK(fx_unshare(fx.fs, b, 0, UINT64_MAX));
 }
 
 Test(reflink_crash, unshare)

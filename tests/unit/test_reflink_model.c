@@ -123,7 +123,7 @@ static void do_unshare(struct model *m)
 	uint64_t pos, len;
 
 	pick_range(m, &pos, &len);
-	FX_OK(vfs_unshare(fx.fs, pick_file(m)->f, pos, len));
+	FX_OK(fx_unshare(fx.fs, pick_file(m)->f, pos, len));
 }
 
 static void do_unlink(struct model *m)

@@ -348,7 +348,7 @@ static int copy_range(void)
 
 static int unshare_all(void)
 {
-	return vfs_unshare(fx.fs, file, 0, OLD);
+	return fx_unshare(fx.fs, file, 0, OLD);
 }
 
 static uint8_t block[8 * 4096] __attribute__((aligned(4096)));
