@@ -20,7 +20,6 @@
 #define MIN_JOURNAL (1ull << 20)
 #define SMALL_JOURNAL (16ull << 20) /* up to here a device gives a sixteenth: below, each operation is a commit */
 #define MAX_AUTO_JOURNAL (64ull << 20)
-#define MAX_JOURNAL (1ull << 30)
 #define MAX_INLINE 2048u
 #define FORMAT_TXID 1
 
@@ -123,13 +122,11 @@ static int plan_journal(const struct tfs_format_opts *o, struct tfs_super *s, co
 			size_t why_len)
 {
 	uint64_t bytes = g->total_blocks << g->blkbits, unit = div_up(TFS_LOG_BLOCK, g->block_size);
-	/* two of the largest ordinary operations, so that one can start while the other is committed */
-	uint64_t least = 2 * (16ull * g->node_size + 16ull * g->block_size + 8 * 4096ull) + 8 * TFS_LOG_BLOCK;
-	uint64_t want = o->journal_bytes, start, room, start1, room1;
+	uint64_t least = tfs_geom_min_journal(g), want = o->journal_bytes, start, room, start1, room1;
 
-	if (want && (want < least || want > MAX_JOURNAL))
+	if (want && (want < least || want > TFS_MAX_JOURNAL))
 		return refuse(why, why_len, "journal size %llu: must be from %llu (with this node size) to %llu bytes",
-			      (unsigned long long)want, (unsigned long long)least, MAX_JOURNAL);
+			      (unsigned long long)want, (unsigned long long)least, TFS_MAX_JOURNAL);
 	if (want > bytes / 2)
 		return refuse(why, why_len, "journal size %llu: more than half of the device",
 			      (unsigned long long)want);

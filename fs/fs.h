@@ -137,6 +137,8 @@ int tfs_super_read(struct bdev *b, int which, struct tfs_super *super, struct tf
  * -EUCLEAN damaged; -EPROTONOSUPPORT.  One line in @why.
  */
 int tfs_super_check(const struct tfs_super *super, char *why, size_t why_len);
+/* Bytes: two of the largest ordinary operations, so that one can start while the other is committed. */
+uint64_t tfs_geom_min_journal(const struct tfs_geom *g);
 int tfs_super_geom(const struct tfs_super *super, struct tfs_geom *geom); /* -EUCLEAN if it makes no sense */
 void tfs_super_seal(struct tfs_super *super);				  /* compute csum */
 

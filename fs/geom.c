@@ -4,7 +4,6 @@
 #include "fs/group.h"
 
 #define MAX_BLOCKS (1ull << 48) /* a tuple's reference tag has 48 bits */
-#define MIN_JOURNAL_BYTES (16ull * TFS_LOG_BLOCK)
 
 static bool size_ok(uint32_t x, uint32_t min, uint32_t max)
 {
@@ -53,11 +52,18 @@ static int geom_groups(const struct tfs_super *s, struct tfs_geom *g)
 	return 0;
 }
 
+uint64_t tfs_geom_min_journal(const struct tfs_geom *g)
+{
+	return 2 * (16ull * g->node_size + 16ull * g->block_size + 8 * 4096ull) + 8 * TFS_LOG_BLOCK;
+}
+
 static int geom_journal(const struct tfs_super *s, struct tfs_geom *g)
 {
 	uint64_t start = le64_get(s->journal_start), n = le64_get(s->journal_blocks), group;
 
-	if (start >= g->total_blocks || !n || n > g->blocks_per_group || n * g->block_size < MIN_JOURNAL_BYTES)
+	if (start >= g->total_blocks || !n || n > g->blocks_per_group)
+		return -EUCLEAN;
+	if (n * g->block_size < tfs_geom_min_journal(g) || n * g->block_size > TFS_MAX_JOURNAL)
 		return -EUCLEAN;
 	group = tfs_group_of(g, start);
 	if (tfs_group_of(g, start + n - 1) != group || start < tfs_group_first_free(g, group) ||

@@ -333,6 +333,7 @@ struct tfs_refs_item {
  * not a torn tail.
  */
 #define TFS_LOG_BLOCK 4096u
+#define TFS_MAX_JOURNAL (1ull << 30) /* bytes: all of it is read to mount */
 #define TFS_LOG_FIRST 2u	     /* first log block of the ring */
 #define TFS_LOG_MAGIC 0x4a796c54u    /* "TlyJ" */
 #define TFS_COMMIT_MAGIC 0x43796c54u /* "TlyC" */

@@ -38,6 +38,7 @@ Test(format, refusals)
 		{ 64 * M, { .guard = (enum tfs_guard)9 }, "guard" },
 		{ 64 * M, { .journal_bytes = 4096 }, "journal size" },
 		{ 64 * M, { .journal_bytes = 63 * M }, "journal size" },
+		{ 70000 * M, { .block_size = 65536, .node_size = 65536, .journal_bytes = 1025 * M }, "journal size" },
 		{ 64 * M, { .journal_bytes = 2 * M, .blocks_per_group = 256 }, "room" },
 		{ 64 * M, { .size = 65 * M }, "device" },
 		{ 1 * M, { 0 }, "too small" },
@@ -52,6 +53,37 @@ Test(format, refusals)
 	for (i = 0; i < ARRAY_SIZE(t); i++) {
 		cr_assert_eq(plan(t[i].bytes, &t[i].o, &s, &g, why), -EINVAL, "row %u", i);
 		cr_assert(strstr(why, t[i].says), "row %u says: %s", i, why);
+	}
+}
+
+/* What mkfs would not make is not mounted: one too small for an operation, one that takes minutes to read. */
+Test(format, journals_out_of_bounds_make_no_sense)
+{
+	static const uint32_t bs[] = { 1024, 4096, 65536 };
+	struct tfs_format_opts o = { .test_seed = 1 };
+	struct tfs_geom g, again;
+	struct tfs_super s;
+	uint64_t min, max;
+	char why[200];
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(bs); i++) {
+		o.block_size = bs[i];
+		o.node_size = max_t(uint32_t, bs[i], TFS_MIN_NODE);
+		cr_assert_eq(plan(70000 * M, &o, &s, &g, why), 0, "%s", why);
+		min = div_up(tfs_geom_min_journal(&g), bs[i]);
+		max = TFS_MAX_JOURNAL / bs[i];
+		s.journal_blocks = le64_of(min);
+		cr_assert_eq(tfs_super_geom(&s, &again), 0);
+		s.journal_blocks = le64_of(min - 1);
+		cr_assert_eq(tfs_super_geom(&s, &again), -EUCLEAN);
+		if (bs[i] != 65536) /* its groups alone are large enough */
+			continue;
+		s.journal_blocks = le64_of(max);
+		cr_assert_eq(tfs_super_geom(&s, &again), 0);
+		s.journal_blocks = le64_of(max + 1);
+		cr_assert_eq(tfs_super_geom(&s, &again), -EUCLEAN);
+		o.journal_bytes = TFS_MAX_JOURNAL;
+		cr_assert_eq(plan(70000 * M, &o, &s, &g, why), 0, "%s", why);
 	}
 }
 
