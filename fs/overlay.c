@@ -3,8 +3,9 @@
  * The overlay: what replay makes of the log, by home block, in memory.  Mounting
  * for writing writes it home; mounting read-only and fsck -n read through it.
  *
- * A revoked block keeps an entry without an image, so that a record of the same
- * transaction that comes after the revoke is not replayed either.
+ * Revokes are collected while a transaction is replayed, as ranges, and take effect at its end: what it and
+ * those before it have for a structure that begins in one of them is dropped.  So they cost less memory than the
+ * log that says them.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,9 +14,13 @@
 
 struct entry {
 	struct entry *next;
-	uint64_t block, revoked; /* last transaction that revoked it; 0: none */
+	uint64_t block;
 	uint32_t bytes;
-	void *data; /* NULL: revoked */
+	void *data;
+};
+
+struct range {
+	uint64_t start, end;
 };
 
 struct tfs_overlay {
@@ -23,6 +28,8 @@ struct tfs_overlay {
 	unsigned int bits;
 	size_t nr; /* entries */
 	struct entry **hash;
+	struct range *revoked; /* by the transaction being replayed */
+	size_t nr_revoked, max_revoked;
 };
 
 struct tfs_overlay *overlay_create(uint32_t align)
@@ -55,6 +62,7 @@ void overlay_free(struct tfs_overlay *o)
 			tl_free(e);
 		}
 	}
+	tl_free(o->revoked);
 	tl_free(o->hash);
 	tl_free(o);
 }
@@ -95,35 +103,44 @@ static void grow(struct tfs_overlay *o)
 	o->bits++;
 }
 
-static struct entry *find_or_add(struct tfs_overlay *o, uint64_t block)
+static int add(struct tfs_overlay *o, uint64_t block, const void *data, uint32_t bytes)
 {
-	struct entry *e = find(o, block), **s;
+	struct entry *e = tl_alloc(sizeof(*e)), **s;
+	void *copy = tl_alloc_aligned(o->align, bytes);
 
-	if (e)
-		return e;
-	e = tl_zalloc(sizeof(*e));
-	if (!e)
-		return NULL;
+	if (!e || !copy) {
+		tl_free(e);
+		tl_free(copy);
+		return -ENOMEM;
+	}
 	if (o->nr >> o->bits)
 		grow(o);
-	e->block = block;
 	s = slot(o->hash, o->bits, block);
-	e->next = *s;
+	*e = (struct entry){ .next = *s, .block = block, .bytes = bytes, .data = copy };
+	memcpy(copy, data, bytes);
 	*s = e;
 	o->nr++;
-	return e;
+	return 0;
 }
 
-int overlay_image(struct tfs_overlay *o, uint64_t txid, uint64_t block, const void *data, uint32_t bytes)
+static void drop(struct tfs_overlay *o, struct entry **p)
 {
-	struct entry *e = find_or_add(o, block);
+	struct entry *e = *p;
+
+	*p = e->next;
+	tl_free(e->data);
+	tl_free(e);
+	o->nr--;
+}
+
+int overlay_image(struct tfs_overlay *o, uint64_t block, const void *data, uint32_t bytes)
+{
+	struct entry *e = find(o, block);
 	void *copy;
 
 	if (!e)
-		return -ENOMEM;
-	if (txid <= e->revoked)
-		return 0;
-	if (!e->data || e->bytes != bytes) {
+		return add(o, block, data, bytes);
+	if (e->bytes != bytes) {
 		copy = tl_alloc_aligned(o->align, bytes);
 		if (!copy)
 			return -ENOMEM;
@@ -135,37 +152,126 @@ int overlay_image(struct tfs_overlay *o, uint64_t txid, uint64_t block, const vo
 	return 0;
 }
 
-int overlay_range(struct tfs_overlay *o, uint64_t txid, uint64_t block, uint32_t bytes, uint32_t off, const void *data,
-		  uint32_t len)
+int overlay_range(struct tfs_overlay *o, uint64_t block, uint32_t bytes, uint32_t off, const void *data, uint32_t len)
 {
 	struct entry *e = find(o, block);
 
-	if (e && txid <= e->revoked)
-		return 0;
-	if (!e || !e->data || e->bytes != bytes || off > bytes || len > bytes - off)
+	if (!e || e->bytes != bytes || off > bytes || len > bytes - off)
 		return -EUCLEAN;
 	memcpy((char *)e->data + off, data, len);
 	return 0;
 }
 
-int overlay_revoke(struct tfs_overlay *o, uint64_t txid, uint64_t block)
+int overlay_revoke(struct tfs_overlay *o, uint64_t block, uint32_t n)
 {
-	struct entry *e = find_or_add(o, block);
+	struct range *grown;
+	size_t max;
 
-	if (!e)
-		return -ENOMEM;
-	tl_free(e->data);
-	e->data = NULL;
-	e->bytes = 0;
-	e->revoked = txid;
+	if (o->nr_revoked == o->max_revoked) {
+		max = o->max_revoked ? o->max_revoked + o->max_revoked / 2 : 64;
+		grown = tl_realloc(o->revoked, max * sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		o->revoked = grown;
+		o->max_revoked = max;
+	}
+	o->revoked[o->nr_revoked++] = (struct range){ .start = block, .end = block + n };
 	return 0;
+}
+
+static int by_start(const void *a, const void *b)
+{
+	uint64_t x = ((const struct range *)a)->start, y = ((const struct range *)b)->start;
+
+	return x < y ? -1 : x > y;
+}
+
+/* In order, and where they touch or overlap as one.  Blocks in all. */
+static uint64_t join_revoked(struct tfs_overlay *o)
+{
+	struct range *r = o->revoked;
+	uint64_t blocks = 0;
+	size_t i, n = 0;
+
+	qsort(r, o->nr_revoked, sizeof(*r), by_start);
+	for (i = 1; i < o->nr_revoked; i++) {
+		if (r[i].start <= r[n].end)
+			r[n].end = max_t(uint64_t, r[n].end, r[i].end);
+		else
+			r[++n] = r[i];
+	}
+	o->nr_revoked = n + 1;
+	for (i = 0; i < o->nr_revoked; i++)
+		blocks += r[i].end - r[i].start;
+	return blocks;
+}
+
+static bool is_revoked(const struct tfs_overlay *o, uint64_t block)
+{
+	size_t lo = 0, hi = o->nr_revoked, mid;
+
+	while (lo < hi) {
+		mid = (lo + hi) / 2;
+		if (o->revoked[mid].end <= block)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < o->nr_revoked && o->revoked[lo].start <= block;
+}
+
+/* Few blocks: look each of them up. */
+static void drop_blocks(struct tfs_overlay *o)
+{
+	struct entry **p;
+	uint64_t b;
+	size_t i;
+
+	for (i = 0; i < o->nr_revoked; i++) {
+		for (b = o->revoked[i].start; b < o->revoked[i].end; b++) {
+			for (p = slot(o->hash, o->bits, b); *p && (*p)->block != b; p = &(*p)->next)
+				;
+			if (*p)
+				drop(o, p);
+		}
+	}
+}
+
+/* Few entries: ask of each. */
+static void drop_entries(struct tfs_overlay *o)
+{
+	struct entry **p;
+	size_t i;
+
+	for (i = 0; i < (size_t)1 << o->bits; i++) {
+		for (p = &o->hash[i]; *p;) {
+			if (is_revoked(o, (*p)->block))
+				drop(o, p);
+			else
+				p = &(*p)->next;
+		}
+	}
+}
+
+void overlay_end_tx(struct tfs_overlay *o)
+{
+	if (!o->nr_revoked)
+		return;
+	if (join_revoked(o) <= o->nr)
+		drop_blocks(o);
+	else
+		drop_entries(o);
+	/* what one transaction of a hostile log took, the next one need not have */
+	tl_free(o->revoked);
+	o->revoked = NULL;
+	o->nr_revoked = o->max_revoked = 0;
 }
 
 const void *overlay_lookup(const struct tfs_overlay *o, uint64_t block, uint32_t *bytes)
 {
 	struct entry *e = find(o, block);
 
-	if (!e || !e->data)
+	if (!e)
 		return NULL;
 	*bytes = e->bytes;
 	return e->data;
@@ -190,8 +296,7 @@ int overlay_each(const struct tfs_overlay *o, int (*fn)(void *arg, uint64_t bloc
 		return -ENOMEM;
 	for (i = 0; i < (size_t)1 << o->bits; i++)
 		for (e = o->hash[i]; e; e = e->next)
-			if (e->data)
-				sorted[n++] = e;
+			sorted[n++] = e;
 	qsort(sorted, n, sizeof(*sorted), by_block);
 	for (i = 0; i < n && !ret; i++)
 		ret = fn(arg, sorted[i]->block, sorted[i]->bytes, sorted[i]->data);

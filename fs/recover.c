@@ -86,19 +86,14 @@ static bool place_ok(const struct tfs_geom *g, uint64_t block, uint32_t bytes)
 	return false;
 }
 
-static int replay_revoke(struct scan *s, uint64_t txid, uint64_t block, uint32_t n)
+static int replay_revoke(struct scan *s, uint64_t block, uint32_t n)
 {
-	uint32_t i;
-	int err = 0;
-
 	if (!n || n > MAX_REVOKE || block >= s->g->total_blocks || n > s->g->total_blocks - block)
 		return -EUCLEAN;
-	for (i = 0; i < n && !err; i++)
-		err = overlay_revoke(s->r->overlay, txid, block + i);
-	return err;
+	return overlay_revoke(s->r->overlay, block, n);
 }
 
-static int replay_record(struct scan *s, struct log_reader *lr, uint64_t txid, const struct tfs_log_record *rec)
+static int replay_record(struct scan *s, struct log_reader *lr, const struct tfs_log_record *rec)
 {
 	uint32_t type = le32_get(rec->type), len = le32_get(rec->len), bytes = le32_get(rec->buf_bytes);
 	uint32_t off = le32_get(rec->off);
@@ -106,7 +101,7 @@ static int replay_record(struct scan *s, struct log_reader *lr, uint64_t txid, c
 	int err;
 
 	if (type == TFS_REC_REVOKE)
-		return len ? -EUCLEAN : replay_revoke(s, txid, block, off);
+		return len ? -EUCLEAN : replay_revoke(s, block, off);
 	if (type != TFS_REC_IMAGE && type != TFS_REC_RANGE)
 		return -EUCLEAN;
 	if (!place_ok(s->g, block, bytes) || off > bytes || len > bytes - off)
@@ -117,8 +112,8 @@ static int replay_record(struct scan *s, struct log_reader *lr, uint64_t txid, c
 	if (err)
 		return err;
 	if (type == TFS_REC_IMAGE)
-		return overlay_image(s->r->overlay, txid, block, s->buf, bytes);
-	return overlay_range(s->r->overlay, txid, block, bytes, off, s->buf, len);
+		return overlay_image(s->r->overlay, block, s->buf, bytes);
+	return overlay_range(s->r->overlay, block, bytes, off, s->buf, len);
 }
 
 static int replay_tx(struct scan *s, const struct log_tx *tx)
@@ -131,9 +126,11 @@ static int replay_tx(struct scan *s, const struct log_tx *tx)
 	while (!err && lr.left) {
 		err = log_reader_get(&lr, &rec, sizeof(rec));
 		if (!err)
-			err = replay_record(s, &lr, tx->txid, &rec);
+			err = replay_record(s, &lr, &rec);
 	}
 	log_reader_close(&lr);
+	if (!err)
+		overlay_end_tx(s->r->overlay);
 	return err;
 }
 

@@ -442,26 +442,72 @@ Test(overlay, records)
 	uint32_t bytes;
 
 	memset(img, 1, sizeof(img));
-	cr_assert_eq(overlay_image(o, 1, 10, img, 4096), 0);
-	cr_assert_eq(overlay_range(o, 2, 10, 4096, 4000, "abcd", 4), 0);
+	cr_assert_eq(overlay_image(o, 10, img, 4096), 0);
+	cr_assert_eq(overlay_range(o, 10, 4096, 4000, "abcd", 4), 0);
 	cr_assert_eq(memcmp((const char *)overlay_lookup(o, 10, &bytes) + 4000, "abcd\1", 5), 0);
 	cr_assert_eq(bytes, 4096);
-	cr_assert_eq(overlay_range(o, 2, 11, 4096, 0, "abcd", 4), -EUCLEAN, "no image before it");
-	cr_assert_eq(overlay_range(o, 2, 10, 1024, 0, "abcd", 4), -EUCLEAN, "another size");
-	cr_assert_eq(overlay_range(o, 2, 10, 4096, 4095, "abcd", 4), -EUCLEAN);
-	cr_assert_eq(overlay_revoke(o, 3, 10), 0);
-	cr_assert_null(overlay_lookup(o, 10, &bytes));
-	cr_assert_eq(overlay_image(o, 3, 10, img, 4096), 0);
-	cr_assert_null(overlay_lookup(o, 10, &bytes), "same transaction");
-	cr_assert_eq(overlay_range(o, 3, 10, 4096, 0, "abcd", 4), 0);
-	cr_assert_eq(overlay_image(o, 4, 10, img, 1024), 0);
+	cr_assert_eq(overlay_range(o, 11, 4096, 0, "abcd", 4), -EUCLEAN, "no image before it");
+	cr_assert_eq(overlay_range(o, 10, 1024, 0, "abcd", 4), -EUCLEAN, "another size");
+	cr_assert_eq(overlay_range(o, 10, 4096, 4095, "abcd", 4), -EUCLEAN);
+	overlay_end_tx(o);
+	cr_assert_eq(overlay_revoke(o, 10, 1), 0);
+	cr_assert_eq(overlay_image(o, 10, img, 4096), 0);
+	cr_assert_eq(overlay_range(o, 10, 4096, 0, "abcd", 4), 0);
+	overlay_end_tx(o);
+	cr_assert_null(overlay_lookup(o, 10, &bytes), "an earlier one, and those of the same transaction");
+	cr_assert_eq(overlay_image(o, 10, img, 1024), 0);
+	overlay_end_tx(o);
 	cr_assert(overlay_lookup(o, 10, &bytes));
 	cr_assert_eq(bytes, 1024);
 	for (i = 40000; i > 20000; i -= 7)
-		cr_assert_eq(overlay_image(o, 5, i, img, 1024), 0);
-	cr_assert_eq(overlay_image(o, 5, 30000, img, 1024), 0);
+		cr_assert_eq(overlay_image(o, i, img, 1024), 0);
+	cr_assert_eq(overlay_image(o, 30000, img, 1024), 0);
 	cr_assert_eq(overlay_each(o, collect, &seen), 1);
 	cr_assert_eq(seen, 30000);
 	overlay_free(o);
 	overlay_free(NULL);
+}
+
+/* Which of 5,000 blocks are left, against a plain array: few revokes and many, apart, touching, overlapping. */
+Test(overlay, revokes)
+{
+	static bool there[5000];
+	uint64_t rng = test_seed(3), tx, k, b, n, max;
+	uint8_t img[512] = { 0 };
+	struct tfs_overlay *o = overlay_create(512);
+	uint32_t bytes;
+
+	for (tx = 0; tx < 60; tx++) {
+		for (k = test_rand(&rng) % 600; k; k--) {
+			b = test_rand(&rng) % ARRAY_SIZE(there);
+			cr_assert_eq(overlay_image(o, b, img, sizeof(img)), 0);
+			there[b] = true;
+		}
+		max = tx % 3 == 2 ? 2000 : tx % 3 * 5;
+		for (k = 0; k < max; k++) {
+			b = test_rand(&rng) % (ARRAY_SIZE(there) - 64);
+			n = 1 + test_rand(&rng) % (tx % 2 ? 64 : 2);
+			cr_assert_eq(overlay_revoke(o, b, (uint32_t)n), 0);
+			memset(there + b, 0, n);
+		}
+		overlay_end_tx(o);
+		for (b = 0; b < ARRAY_SIZE(there); b++)
+			cr_assert_eq(overlay_lookup(o, b, &bytes) != NULL, there[b], "transaction %llu, block %llu",
+				     (unsigned long long)tx, (unsigned long long)b);
+	}
+	overlay_free(o);
+}
+
+/* The log says it in 24 bytes: it must not take many times that, nor time with the square of it. */
+Test(overlay, a_log_full_of_revokes)
+{
+	struct tfs_overlay *o = overlay_create(512);
+	uint64_t i;
+
+	tl_alloc_fail_nth(0); /* counts from here on */
+	for (i = 0; i < 500000; i++)
+		cr_assert_eq(overlay_revoke(o, i * 7919 % 500000 * 128, 64), 0);
+	overlay_end_tx(o);
+	cr_assert_lt(tl_alloc_count(), 100, "memory for each of them");
+	overlay_free(o);
 }
