@@ -51,6 +51,11 @@ bool check_progress(struct check *c, const char *phase, uint64_t done, uint64_t 
 	return !c->err;
 }
 
+bool check_step(struct check *c, const char *phase, uint64_t done, uint64_t total)
+{
+	return done % 1024 ? !c->err : check_progress(c, phase, done, total);
+}
+
 void *check_vec_add(struct check *c, struct check_vec *v, size_t elem)
 {
 	if (v->nr == v->cap) {
@@ -132,9 +137,12 @@ static void check_free(struct check *c)
 			tl_free(c->used[i]);
 		if (c->disk)
 			tl_free(c->disk[i]);
+		if (c->nodes)
+			tl_free(c->nodes[i]);
 	}
 	tl_free(c->used);
 	tl_free(c->disk);
+	tl_free(c->nodes);
 	tl_free(c->extents.v);
 	tl_free(c->dirs.v);
 	tl_free(c->orphans.v);
@@ -162,7 +170,8 @@ int tfs_check(struct tfs_fs *fs, const struct tfs_recovery *rec, const struct ch
 	memset(res, 0, sizeof(*res));
 	c.used = tl_zalloc(fs->geom.nr_groups * sizeof(*c.used));
 	c.disk = tl_zalloc(fs->geom.nr_groups * sizeof(*c.disk));
-	if (!c.used || !c.disk)
+	c.nodes = tl_zalloc(fs->geom.nr_groups * sizeof(*c.nodes));
+	if (!c.used || !c.disk || !c.nodes)
 		c.err = -ENOMEM;
 	log_target = &c;
 	log_set_hook(take_log);

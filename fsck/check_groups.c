@@ -119,12 +119,11 @@ void check_groups(struct check *c)
 			     (unsigned long long)nr);
 		init = init ? nr : 0;
 	}
-	for (uint64_t i = 0; i < nr && !c->err; i++) {
-		if (i < init && mark_fixed(c, i)) {
+	for (uint64_t i = 0; i < init && check_progress(c, "groups", i, init); i++) {
+		if (mark_fixed(c, i)) {
 			c->err = -ENOMEM;
 			return;
 		}
-		if (i < init && check_progress(c, "groups", i, init))
-			check_group(c, i);
+		check_group(c, i);
 	}
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Items: each makes sense by itself, and those of one inode make sense together. */
 #include <dirent.h>
+#include <errno.h>
 #include <sys/stat.h>
+#include "fs/acl.h"
 #include "fsck/check_priv.h"
 
 static uint64_t mix(uint64_t x)
@@ -54,7 +56,9 @@ static void item_inode(struct check *c, const struct tkey *k, const void *data, 
 	c->res->inodes++;
 	c->res->directories += fmt == S_IFDIR;
 	c->res->files += fmt == S_IFREG;
-	if (k->ino > c->max_ino)
+	if ((k->ino < TFS_INO_FIRST && k->ino != TFS_INO_ROOT) || k->ino > INT64_MAX)
+		bad_item(c, k, "no number for an inode");
+	else if (k->ino > c->max_ino)
 		c->max_ino = k->ino;
 	if (le64_get(in->item.size) > (uint64_t)TFS_MAX_FILE_SIZE)
 		bad_item(c, k, "size out of range");
@@ -95,6 +99,33 @@ static void item_dirent(struct check *c, const struct tkey *k, const void *data,
 	c->cur.subdirs += de->type == DT_DIR;
 }
 
+static const char *const acl_names[] = { ACL_NAME_ACCESS, ACL_NAME_DEFAULT };
+
+/* An ACL may lie out of line: it is read when all items of the inode have passed. */
+static void check_acl(struct check *c, unsigned int which)
+{
+	struct check_inode *in = &c->cur;
+	uint32_t mode = le32_get(in->item.mode), says = mode;
+	const char *what = NULL;
+	struct tfs_trans t;
+	struct tfs_acl acl;
+	int err;
+
+	do {
+		trans_read_begin(&t, c->fs);
+		err = acl_read(&t, in->ino, acl_names[which], &acl);
+	} while (trans_again(&t, &err));
+	if (err == -ENOMEM)
+		c->err = err;
+	else if (err || S_ISLNK(mode) || (which && !S_ISDIR(mode)))
+		what = err ? "makes no sense" : "is on a file that can have none";
+	else if (!which && (acl_to_mode(&acl, &says), says != mode))
+		what = "does not agree with the mode";
+	if (what)
+		check_report(c, CHECK_ERROR, "acl", in->ino, UINT64_MAX, "inode %llu: %s %s",
+			     (unsigned long long)in->ino, acl_names[which], what);
+}
+
 static void item_xattr(struct check *c, const struct tkey *k, const void *data, uint32_t len)
 {
 	const struct tfs_xattr_item *x = data;
@@ -110,6 +141,9 @@ static void item_xattr(struct check *c, const struct tkey *k, const void *data, 
 		bad_item(c, k, "extended attribute of impossible length");
 	else if (le32_get(x->value_id))
 		c->cur.xattr_promised += vlen;
+	for (unsigned int a = 0; a < ARRAY_SIZE(acl_names); a++)
+		if (x->name_len == strlen(acl_names[a]) && !memcmp(x->name, acl_names[a], x->name_len))
+			c->cur.acls |= 1u << a;
 }
 
 static void item_extent(struct check *c, const struct tkey *k, const void *data, uint32_t len)
@@ -233,12 +267,16 @@ void check_inode_end(struct check *c)
 			     "inode %llu: extended attributes lie out of line with %llu bytes, found %llu",
 			     (unsigned long long)in->ino, (unsigned long long)in->xattr_promised,
 			     (unsigned long long)in->xattr_found);
+	for (unsigned int a = 0; a < ARRAY_SIZE(acl_names) && nlink; a++)
+		if (in->acls & 1u << a)
+			check_acl(c, a);
 	if (dir) {
 		d = check_vec_add(c, &c->dirs, sizeof(*d));
 		if (d)
 			*d = (struct check_dir){ .ino = in->ino,
 						 .parent = in->ino == TFS_INO_ROOT ? TFS_INO_ROOT : in->parent,
-						 .connected = in->ino == TFS_INO_ROOT || !nlink };
+						 .hangs = in->ino == TFS_INO_ROOT || !nlink ? HANGS_ON_ROOT
+											    : HANGS_UNKNOWN };
 	}
 	if (!nlink) {
 		v = check_vec_add(c, &c->unlinked, sizeof(*v));

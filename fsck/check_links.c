@@ -4,78 +4,112 @@
 #include <stdio.h>
 #include "fsck/check_priv.h"
 
+#define MAX_SHOWN 50u
+
+/* The key behind @k in the order of the tree; false: there is none. */
+static bool next_key(struct tkey *k)
+{
+	return ++k->off || ++k->type || ++k->ino;
+}
+
+/* Where a name and its inode contradict: *text.  0 or -errno. */
+static int compare_name(struct tfs_trans *t, const struct btree_item *it, char *text, size_t size)
+{
+	const struct tfs_dirent_item *de = it->data;
+	unsigned long long dir = it->key.ino, ino = le64_get(de->ino);
+	struct btree_path p = BTREE_PATH_INIT;
+	struct tfs_inode_item item;
+	int err = inode_item_read(t, ino, &item);
+
+	if (err == -ENOENT) {
+		snprintf(text, size, "directory %llu names inode %llu, which does not exist", dir, ino);
+		return 0;
+	}
+	if (err)
+		return err;
+	if ((le32_get(item.mode) >> 12 & 15) != de->type) {
+		snprintf(text, size, "directory %llu names inode %llu with another file type", dir, ino);
+		return 0;
+	}
+	err = btree_seek(t, TFS_TREE_FS, &TKEY(ino, TFS_KEY_LINK, it->key.off), BTREE_EQ, &p);
+	btree_release(&p);
+	if (err == -ENOENT) {
+		snprintf(text, size, "inode %llu lacks the back-reference to its name in directory %llu", ino, dir);
+		err = 0;
+	}
+	return err;
+}
+
+/* Which directory of a LINK item lacks the name. */
+static int compare_link(struct tfs_trans *t, const struct btree_item *it, char *text, size_t size)
+{
+	const le64 *dirs = it->data;
+	int err = 0;
+
+	for (uint32_t i = 0; i < it->len / sizeof(*dirs) && !err; i++) {
+		struct btree_path p = BTREE_PATH_INIT;
+
+		err = btree_seek(t, TFS_TREE_FS, &TKEY(le64_get(dirs[i]), TFS_KEY_DIRENT, it->key.off), BTREE_EQ, &p);
+		btree_release(&p);
+		if (err == -ENOENT) {
+			snprintf(text, size, "inode %llu says directory %llu names it, which it does not",
+				 (unsigned long long)it->key.ino, (unsigned long long)le64_get(dirs[i]));
+			return 0;
+		}
+	}
+	return err;
+}
+
+/* Look at the first item at or behind *k, and say which that was. */
+static int compare_next(struct tfs_trans *t, struct tkey *k, char *text, size_t size)
+{
+	struct btree_path p = BTREE_PATH_INIT;
+	struct btree_item it;
+	int err = btree_seek(t, TFS_TREE_FS, k, BTREE_GE, &p);
+
+	if (err)
+		return err;
+	btree_item(&p, &it);
+	if (it.key.type == TFS_KEY_DIRENT && it.len > sizeof(struct tfs_dirent_item))
+		err = compare_name(t, &it, text, size);
+	else if (it.key.type == TFS_KEY_LINK)
+		err = compare_link(t, &it, text, size);
+	*k = it.key;
+	btree_release(&p);
+	return err;
+}
+
 /*
  * The sums differ: look at every name and every back-reference again, one by
  * one, to say which.  Slow, but only where something is wrong.
  */
 static void find_mismatches(struct check *c)
 {
-	struct tkey k = TKEY(1, 0, 0);
-	struct btree_path p = BTREE_PATH_INIT;
-	struct tfs_trans t;
+	struct tkey k = TKEY(1, 0, 0), at;
 	unsigned int shown = 0;
+	uint64_t n = 0;
+	int err = 0;
 
-	while (shown < 50 && !c->err) {
-		struct btree_item it;
-		char text[300] = "";
-		int err;
+	do {
+		char text[300];
+		struct tfs_trans t;
 
+		if (!check_step(c, "names", n, max_t(uint64_t, n, c->names + c->links)))
+			return;
+		n++;
 		do {
+			at = k;
+			text[0] = 0;
 			trans_read_begin(&t, c->fs);
-			err = btree_seek(&t, TFS_TREE_FS, &k, BTREE_GE, &p);
-			if (!err) {
-				btree_item(&p, &it);
-				k = it.key;
-				if (k.type == TFS_KEY_DIRENT && it.len > sizeof(struct tfs_dirent_item)) {
-					const struct tfs_dirent_item *de = it.data;
-					struct tkey lk = TKEY(le64_get(de->ino), TFS_KEY_LINK, k.off);
-					struct btree_path lp = BTREE_PATH_INIT;
-					struct tfs_inode_item ii;
-
-					err = inode_item_read(&t, lk.ino, &ii);
-					if (err == -ENOENT)
-						snprintf(text, sizeof(text),
-							 "directory %llu names inode %llu, which does not exist",
-							 (unsigned long long)k.ino, (unsigned long long)lk.ino);
-					else if (!err && (le32_get(ii.mode) >> 12 & 15) != de->type)
-						snprintf(text, sizeof(text),
-							 "directory %llu names inode %llu with another file type",
-							 (unsigned long long)k.ino, (unsigned long long)lk.ino);
-					else if (!err &&
-						 (err = btree_seek(&t, TFS_TREE_FS, &lk, BTREE_EQ, &lp)) == -ENOENT)
-						snprintf(text, sizeof(text),
-							 "inode %llu lacks the back-reference to its name in directory "
-							 "%llu",
-							 (unsigned long long)lk.ino, (unsigned long long)k.ino);
-					btree_release(&lp);
-					if (err == -ENOENT)
-						err = 0;
-				} else if (k.type == TFS_KEY_LINK && it.len >= sizeof(le64)) {
-					struct tkey dk = TKEY(le64_get(*(const le64 *)it.data), TFS_KEY_DIRENT, k.off);
-					struct btree_path dp = BTREE_PATH_INIT;
-
-					err = btree_seek(&t, TFS_TREE_FS, &dk, BTREE_EQ, &dp);
-					if (err == -ENOENT) {
-						snprintf(text, sizeof(text),
-							 "inode %llu says directory %llu names it, which it does not",
-							 (unsigned long long)k.ino, (unsigned long long)dk.ino);
-						err = 0;
-					}
-					btree_release(&dp);
-				}
-			}
-			btree_release(&p);
+			err = compare_next(&t, &at, text, sizeof(text));
 		} while (trans_again(&t, &err));
-		if (err)
-			break;
-		if (text[0]) {
-			check_report(c, CHECK_ERROR, "names-differ", k.ino, UINT64_MAX, "%s", text);
+		if (!err && text[0]) {
+			check_report(c, CHECK_ERROR, "names-differ", at.ino, UINT64_MAX, "%s", text);
 			shown++;
 		}
-		k.off++;
-		if (!k.off)
-			k.type++;
-	}
+		assert(err || tkey_cmp(&at, &k) >= 0);
+		k = at;
+	} while (!err && shown < MAX_SHOWN && next_key(&k));
 	if (!shown)
 		check_report(c, CHECK_ERROR, "names-differ", 0, UINT64_MAX,
 			     "%llu names, %llu back-references, and they do not match", (unsigned long long)c->names,
@@ -100,7 +134,23 @@ static struct check_dir *find_dir(struct check *c, uint64_t ino)
 	return NULL;
 }
 
-/* Climb from every directory to one known to hang on the root; more steps than directories means a loop. */
+/*
+ * Where does directory @d hang?  Up its parents to one of which it is known, to none, or to one this climb has
+ * seen already: a loop.  All on the way hang there too, so each is passed twice, however long the chains are.
+ */
+static void climb(struct check *c, struct check_dir *d, size_t number)
+{
+	enum check_hangs where = HANGS_NOWHERE;
+	struct check_dir *up;
+
+	for (up = d; up && up->hangs == HANGS_UNKNOWN && up->climb != number; up = find_dir(c, up->parent))
+		up->climb = number;
+	if (up && up->hangs != HANGS_UNKNOWN)
+		where = up->hangs;
+	for (up = d; up && up->hangs == HANGS_UNKNOWN; up = find_dir(c, up->parent))
+		up->hangs = where;
+}
+
 static void check_connected(struct check *c)
 {
 	struct check_dir *dirs = c->dirs.v;
@@ -109,19 +159,11 @@ static void check_connected(struct check *c)
 		check_report(c, CHECK_ERROR, "root-inode", TFS_INO_ROOT, UINT64_MAX, "there is no root directory");
 		return;
 	}
-	for (size_t i = 0; i < c->dirs.nr; i++) {
-		struct check_dir *d = &dirs[i], *up;
-		size_t steps = 0;
-
-		for (up = d; up && !up->connected && steps <= c->dirs.nr; steps++)
-			up = find_dir(c, up->parent);
-		if (!up || !up->connected) {
-			check_report(c, CHECK_ERROR, "dir-unconnected", d->ino, UINT64_MAX,
-				     "directory %llu does not hang on the root", (unsigned long long)d->ino);
-			continue;
-		}
-		for (up = d; !up->connected; up = find_dir(c, up->parent))
-			up->connected = true;
+	for (size_t i = 0; i < c->dirs.nr && check_step(c, "directories", i, c->dirs.nr); i++) {
+		climb(c, &dirs[i], i + 1);
+		if (dirs[i].hangs == HANGS_NOWHERE)
+			check_report(c, CHECK_ERROR, "dir-unconnected", dirs[i].ino, UINT64_MAX,
+				     "directory %llu does not hang on the root", (unsigned long long)dirs[i].ino);
 	}
 }
 
@@ -151,16 +193,16 @@ static void check_orphans(struct check *c)
 	struct tfs_trans t;
 	int err;
 
-	for (size_t i = 0; i < c->unlinked.nr; i++)
+	for (size_t i = 0; i < c->unlinked.nr && check_step(c, "orphans", i, c->unlinked.nr); i++)
 		if (!has(&c->orphans, u[i]))
 			check_report(c, CHECK_ERROR, "orphan-missing", u[i], UINT64_MAX,
 				     "inode %llu has no name and is not on the orphan list", (unsigned long long)u[i]);
-	for (size_t i = 0; i < c->orphans.nr; i++)
+	for (size_t i = 0; i < c->orphans.nr && check_step(c, "orphans", i, c->orphans.nr); i++)
 		if (!has(&c->unlinked, o[i]))
 			check_report(c, CHECK_ERROR, "orphan-linked", o[i], UINT64_MAX,
 				     "inode %llu is on the orphan list but %s", (unsigned long long)o[i],
 				     "does not exist without a name");
-	for (size_t i = 0; i < c->intents.nr; i++) {
+	for (size_t i = 0; i < c->intents.nr && check_step(c, "orphans", i, c->intents.nr); i++) {
 		do {
 			trans_read_begin(&t, c->fs);
 			err = inode_item_read(&t, n[i], &item);
@@ -180,6 +222,8 @@ void check_links(struct check *c)
 	}
 	if (c->names != c->links || c->name_sum[0] != c->link_sum[0] || c->name_sum[1] != c->link_sum[1])
 		find_mismatches(c);
-	check_connected(c);
-	check_orphans(c);
+	if (!c->err)
+		check_connected(c);
+	if (!c->err)
+		check_orphans(c);
 }

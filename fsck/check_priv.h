@@ -20,9 +20,11 @@ struct check_extent {
 	uint64_t eof_bytes; /* file size, to see whether the EOF block lies inside */
 };
 
+enum check_hangs { HANGS_UNKNOWN, HANGS_ON_ROOT, HANGS_NOWHERE };
 struct check_dir {
 	uint64_t ino, parent;
-	bool connected;
+	enum check_hangs hangs;
+	size_t climb; /* the last climb that came by */
 };
 
 /* A growing array; one element type each. */
@@ -45,6 +47,7 @@ struct check_inode {
 	bool have_inline;
 	/* out-of-line xattr values: bytes promised by XATTR items, bytes found in chunks */
 	uint64_t xattr_promised, xattr_found;
+	unsigned int acls; /* seen: bit 0 access, bit 1 default */
 };
 
 struct check {
@@ -56,8 +59,9 @@ struct check {
 	bool tree_incomplete; /* some node could not be read: do not report what merely follows */
 	bool bitmap_incomplete;
 
-	uint8_t **used; /* per group, blocks_per_group bits: referenced by something */
-	uint8_t **disk; /* per group: the bitmap as found, NULL: unreadable or all free */
+	uint8_t **used;	 /* per group, blocks_per_group bits: referenced by something */
+	uint8_t **disk;	 /* per group: the bitmap as found, NULL: unreadable or all free */
+	uint8_t **nodes; /* per group, a bit for each place of a node: one was entered there */
 
 	struct check_vec extents;  /* struct check_extent */
 	struct check_vec dirs;	   /* struct check_dir, by ino */
@@ -80,6 +84,8 @@ struct check {
 void check_report(struct check *c, enum check_severity sev, const char *code, uint64_t ino, uint64_t block,
 		  const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 bool check_progress(struct check *c, const char *phase, uint64_t done, uint64_t total); /* false: stop (c->err set) */
+/* The same at every so many steps of a loop, however long an image makes it. */
+bool check_step(struct check *c, const char *phase, uint64_t done, uint64_t total);
 void *check_vec_add(struct check *c, struct check_vec *v, size_t elem); /* NULL: out of memory, c->err set */
 
 /* Cached and verified buffer, referenced; stays valid (nothing changes while we look). */

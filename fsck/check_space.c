@@ -77,7 +77,7 @@ static void check_counts(struct check *c)
 
 	if (c->refs.nr)
 		qsort(c->refs.v, c->refs.nr, sizeof(*r), extent_by_start);
-	for (size_t i = 0; i < c->refs.nr && !c->err; i++)
+	for (size_t i = 0; i < c->refs.nr && check_step(c, "space", i, c->refs.nr); i++)
 		if (r[i].fblock < 2 || (i && r[i - 1].start + r[i - 1].len > r[i].start))
 			check_report(c, CHECK_ERROR, "refcount", 0, r[i].start,
 				     "the count of %llu for %u blocks from %llu on makes no sense",
@@ -115,7 +115,7 @@ static void check_shared(struct check *c)
 	check_counts(c);
 	collect_edges(c, &edges);
 	e = edges.v;
-	for (size_t i = 0; i < edges.nr && !c->err; i++) {
+	for (size_t i = 0; i < edges.nr && check_step(c, "space", i, edges.nr); i++) {
 		if (e[i].block > from && count) {
 			shared_run(c, from, e[i].block, (uint64_t)count);
 			check_mark(c, from, e[i].block - from, "a shared extent", 0);
@@ -174,7 +174,7 @@ void check_space(struct check *c)
 	uint64_t free = 0;
 
 	check_shared(c);
-	for (uint64_t i = 0; i < g->nr_groups && !c->err; i++) {
+	for (uint64_t i = 0; i < g->nr_groups && check_step(c, "space", i, g->nr_groups); i++) {
 		if (i < n->groups_init) {
 			compare_group(c, i, &free);
 			continue;
@@ -185,6 +185,8 @@ void check_space(struct check *c)
 		group_fresh_counts(g, i, &blocks, &slots);
 		free += blocks;
 	}
+	if (c->err)
+		return;
 	c->res->extents = c->extent_items;
 	c->res->data_blocks = c->data_blocks;
 	if (!c->bitmap_incomplete)
@@ -196,7 +198,11 @@ void check_space(struct check *c)
 	counter(c, "extents", n->nr_extents, c->extent_items);
 	counter(c, "shared extents", n->shared_extents, c->shared_extents);
 	counter(c, "inodes", n->nr_inodes, c->res->inodes);
-	if (n->next_ino <= c->max_ino && c->max_ino >= TFS_INO_FIRST)
+	if (n->next_ino < TFS_INO_FIRST || n->next_ino > INT64_MAX)
+		check_report(c, CHECK_ERROR, "next-ino", 0, UINT64_MAX,
+			     "inode %llu is to be given out next, which is no number for an inode",
+			     (unsigned long long)n->next_ino);
+	else if (n->next_ino <= c->max_ino && c->max_ino >= TFS_INO_FIRST)
 		check_report(c, CHECK_ERROR, "next-ino", c->max_ino, UINT64_MAX,
 			     "inode %llu exists, but %llu is to be given out next", (unsigned long long)c->max_ino,
 			     (unsigned long long)n->next_ino);

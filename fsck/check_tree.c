@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Walk of the trees: nodes verify, levels fall by one, keys lie within the parent's bounds and rise. */
+#include <errno.h>
 #include "fsck/check_priv.h"
 
 struct level {
@@ -20,7 +21,29 @@ static const struct tfs_child *child_of(const struct level *l, unsigned int i)
 	return (const struct tfs_child *)(node_of(l) + 1) + i;
 }
 
-/* Read the node and push it.  False: unreadable or out of place (reported). */
+/*
+ * Is it the first time that something points to a node at @block?  A node that is named again and again, on each
+ * level of a tree that lies, would otherwise be walked as often as there are ways to it.
+ */
+static bool first_time(struct check *c, uint64_t block)
+{
+	const struct tfs_geom *g = &c->fs->geom;
+	uint64_t group = tfs_group_of(g, block), i = (block - tfs_group_start(g, group)) / g->node_blocks;
+	uint8_t bit = (uint8_t)(1u << i % 8);
+
+	if (!c->nodes[group])
+		c->nodes[group] = tl_zalloc(div_up(g->blocks_per_group / g->node_blocks, 8));
+	if (!c->nodes[group]) {
+		c->err = -ENOMEM;
+		return false;
+	}
+	if (c->nodes[group][i / 8] & bit)
+		return false;
+	c->nodes[group][i / 8] |= bit;
+	return true;
+}
+
+/* Read the node and push it.  False: unreadable, out of place or entered before (reported). */
 static bool enter(struct check *c, enum tfs_tree_id tree, uint64_t block, int level, struct level *l)
 {
 	const struct tfs_node *n;
@@ -29,6 +52,14 @@ static bool enter(struct check *c, enum tfs_tree_id tree, uint64_t block, int le
 		check_report(c, CHECK_ERROR, "node-address", 0, block,
 			     "tree %d: a node is said to be at block %llu, where none can be", tree,
 			     (unsigned long long)block);
+		c->tree_incomplete = true;
+		return false;
+	}
+	if (!first_time(c, block)) {
+		if (!c->err)
+			check_report(c, CHECK_ERROR, "node-twice", 0, block,
+				     "tree %d: the node at block %llu is pointed to a second time", tree,
+				     (unsigned long long)block);
 		c->tree_incomplete = true;
 		return false;
 	}
