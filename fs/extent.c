@@ -3,6 +3,7 @@
 #include <errno.h>
 #include "fs/alloc.h"
 #include "fs/extent.h"
+#include "fs/group.h"
 #include "fs/refs.h"
 
 static int bad_extent(struct tfs_trans *t, uint64_t ino, uint64_t off, const char *what)
@@ -11,10 +12,30 @@ static int bad_extent(struct tfs_trans *t, uint64_t ino, uint64_t off, const cha
 			    (unsigned long long)off, what);
 }
 
-static int extent_decode(struct tfs_trans *t, const struct btree_item *it, struct extent *e)
+/*
+ * What the trees are standing on while somebody looks: their roots, and the nodes that lead to the extent.  Other
+ * nodes and other files' blocks can lie below an extent that lies, too; only fsck sees all of them at once.
+ */
+static bool under_trees(struct tfs_trans *t, const struct btree_path *p, const struct extent *e)
+{
+	uint64_t n = t->fs->geom.node_blocks, at;
+	int i;
+
+	for (i = 0; i < TFS_NR_TREES + p->depth; i++) {
+		at = i < TFS_NR_TREES ? t->fs->roots[i].addr : p->node[i - TFS_NR_TREES].buf->block;
+		if (at && e->start < at + n && at < e->start + e->len)
+			return true;
+	}
+	return false;
+}
+
+/* The item @p stands on.  All that uses an extent gets it from here, so nothing is ever read, written or freed that
+ * can't be a file's. */
+static int extent_decode(struct tfs_trans *t, const struct btree_path *p, const struct btree_item *it, struct extent *e)
 {
 	const struct tfs_extent_item *x = it->data;
-	uint64_t total = t->fs->geom.total_blocks;
+	const struct tfs_geom *g = &t->fs->geom;
+	uint64_t total = g->total_blocks;
 	uint64_t max_fblk = (uint64_t)TFS_MAX_FILE_SIZE >> t->fs->geom.blkbits;
 
 	if (it->len != sizeof(*x))
@@ -24,6 +45,11 @@ static int extent_decode(struct tfs_trans *t, const struct btree_item *it, struc
 	};
 	if (!e->len || e->len > TFS_EXTENT_MAX_LEN || e->start >= total || e->len > total - e->start)
 		return bad_extent(t, it->key.ino, it->key.off, "outside the device");
+	/* a group begins with structures of its own, but for the first */
+	if (tfs_group_of(g, e->start) != tfs_group_of(g, e->start + e->len - 1) || tfs_geom_fixed(g, e->start, e->len))
+		return bad_extent(t, it->key.ino, it->key.off, "over fixed structures");
+	if (under_trees(t, p, e))
+		return bad_extent(t, it->key.ino, it->key.off, "over a tree node");
 	if (e->off > max_fblk || e->len > max_fblk + 1 - e->off)
 		return bad_extent(t, it->key.ino, it->key.off, "beyond the largest file");
 	if (e->flags & ~(uint32_t)(TFS_EXTENT_UNWRITTEN | TFS_EXTENT_SHARED))
@@ -46,7 +72,7 @@ static int seek_extent(struct tfs_trans *t, uint64_t ino, uint64_t fblk, enum bt
 	if (it.key.ino != ino || it.key.type != TFS_KEY_EXTENT)
 		err = -ENOENT;
 	else
-		err = extent_decode(t, &it, e);
+		err = extent_decode(t, &p, &it, e);
 	btree_release(&p);
 	return err;
 }

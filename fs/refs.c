@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include "fs/alloc.h"
+#include "fs/group.h"
 #include "fs/refs.h"
 
 /* Blocks with @count references: an item, or (count 1) a stretch without. */
@@ -29,12 +30,14 @@ static uint64_t ref_end(const struct ref *r)
 static int ref_decode(struct tfs_trans *t, const struct btree_item *it, struct ref *r)
 {
 	const struct tfs_refs_item *x = it->data;
-	uint64_t total = t->fs->geom.total_blocks;
+	const struct tfs_geom *g = &t->fs->geom;
+	uint64_t total = g->total_blocks;
 
 	if (it->len == sizeof(*x)) {
 		*r = (struct ref){ .start = it->key.off, .len = le32_get(x->len), .count = le32_get(x->count) };
 		if (r->len && r->len <= TFS_EXTENT_MAX_LEN && r->start < total && r->len <= total - r->start &&
-		    r->count >= 2)
+		    r->count >= 2 && tfs_group_of(g, r->start) == tfs_group_of(g, ref_end(r) - 1) &&
+		    !tfs_geom_fixed(g, r->start, r->len))
 			return 0;
 	}
 	return tfs_fs_error(t->fs, -EUCLEAN, "the reference count of blocks from %llu on makes no sense",
