@@ -236,9 +236,9 @@ int btree_lookup(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *
 	if (err)
 		return err;
 	btree_item(&p, &it);
-	if (it.len == len)
+	if (it.len == len && len)
 		memcpy(data, it.data, len);
-	else
+	else if (it.len != len)
 		err = tfs_fs_error(t->fs, -EUCLEAN, "item (%llu %u %llu) in tree %u has %u bytes, not %u",
 				   (unsigned long long)key->ino, key->type, (unsigned long long)key->off,
 				   (unsigned int)tree, it.len, len);

@@ -41,6 +41,15 @@ int name_init(struct tfs_fs *fs, struct name_ref *r, uint64_t dir, const char *n
 	return err;
 }
 
+/* What the directory says of an inode's type, listings have told already: it must be so. */
+static int name_type(struct tfs_inode *i, uint64_t dir, uint8_t type)
+{
+	if (type == dirent_type(i->fmt))
+		return 0;
+	return tfs_fs_error(i->fs, -EUCLEAN, "directory %llu has a name for inode %llu with another file type",
+			    (unsigned long long)dir, (unsigned long long)i->ino);
+}
+
 int name_find(struct tfs_fs *fs, struct name_ref *r)
 {
 	uint64_t gone = TFS_INO_META;
@@ -58,6 +67,8 @@ int name_find(struct tfs_fs *fs, struct name_ref *r)
 		if (err)
 			return err;
 		err = inode_get(fs, r->de.ino, &r->inode);
+		if (!err)
+			return name_type(r->inode, r->dir->ino, r->de.type);
 		if (err != -ESTALE)
 			return err;
 		/* unlinked and gone since; numbers are not used twice, so a second time it never was there */
@@ -108,6 +119,15 @@ int drop_link_prefault(struct tfs_trans *t, uint64_t ino)
 	return err ? err : inode_prefault(t, ino);
 }
 
+int drop_link_look(struct tfs_trans *t, struct tfs_inode *i)
+{
+	int err = drop_link_prefault(t, i->ino);
+
+	if (!err && (inode_is_dir(i) || i->a.nlink <= 1))
+		err = orphan_check(t, i->ino, false);
+	return err;
+}
+
 int drop_link(struct tfs_trans *t, struct tfs_inode *i, struct timespec now)
 {
 	uint32_t nlink;
@@ -129,11 +149,13 @@ int drop_link(struct tfs_trans *t, struct tfs_inode *i, struct timespec now)
 /* ---- lookup ---- */
 
 /* The lookup count is taken in the section that saw the name: from then on the inode cannot go. */
-static int lookup_in_section(struct tfs_trans *t, uint64_t dir, const char *name, size_t len, uint64_t *ino)
+static int lookup_in_section(struct tfs_trans *t, uint64_t dir, const char *name, size_t len, uint64_t *ino,
+			     uint8_t *type)
 {
 	struct tfs_dirent de;
 	int err;
 
+	*type = DT_DIR;
 	if (!strcmp(name, ".")) {
 		*ino = dir;
 		err = 0;
@@ -146,6 +168,7 @@ static int lookup_in_section(struct tfs_trans *t, uint64_t dir, const char *name
 	} else {
 		err = dir_lookup(t, dir, name, len, &de);
 		*ino = de.ino;
+		*type = de.type;
 	}
 	return err ? err : lookup_ref(t->fs, *ino, 1);
 }
@@ -156,21 +179,23 @@ int vfs_lookup(struct tfs_fs *fs, uint64_t dir, const char *name, struct vfs_att
 	struct tfs_inode *i;
 	struct tfs_trans t;
 	uint64_t ino;
+	uint8_t type;
 
 	if (len < 0)
 		return len;
 	do {
 		trans_read_begin(&t, fs);
-		err = lookup_in_section(&t, dir, name, (size_t)len, &ino);
+		err = lookup_in_section(&t, dir, name, (size_t)len, &ino, &type);
 	} while (trans_again(&t, &err));
 	if (!err) {
 		err = inode_get(fs, ino, &i);
 		if (!err) {
+			err = name_type(i, dir, type);
 			inode_attr(i, attr);
 			inode_put(i);
-		} else {
-			lookup_unref(fs, ino, 1);
 		}
+		if (err)
+			lookup_unref(fs, ino, 1);
 	} else if (err == -ENOENT && !inode_get(fs, dir, &i)) {
 		if (!inode_is_dir(i))
 			err = -ENOTDIR;
@@ -225,6 +250,8 @@ static int link_in_section(struct tfs_trans *t, struct name_ref *r, struct tfs_i
 		err = inode_prefault(t, r->dir->ino);
 	if (!err)
 		err = drop_link_prefault(t, i->ino);
+	if (!err && orphan)
+		err = orphan_check(t, i->ino, true);
 	if (!err)
 		err = dir_add(t, r->dir->ino, r->name, r->len, i->ino, dirent_type(i->fmt));
 	if (!err && orphan)
@@ -306,7 +333,7 @@ static int unlink_in_section(struct tfs_trans *t, struct name_ref *r, bool rmdir
 	if (!err)
 		err = inode_prefault(t, r->dir->ino);
 	if (!err)
-		err = drop_link_prefault(t, r->inode->ino);
+		err = drop_link_look(t, r->inode);
 	if (!err)
 		err = dir_remove(t, r->dir->ino, &r->de);
 	if (err)

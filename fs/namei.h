@@ -39,5 +39,7 @@ void dir_changed(struct tfs_inode *dir, int entries, int subdirs, struct timespe
 /* A name of @i has gone (a directory: the only one).  May leave an orphan.  Looked up: everything in memory. */
 int drop_link(struct tfs_trans *t, struct tfs_inode *i, struct timespec now);
 int drop_link_prefault(struct tfs_trans *t, uint64_t ino);
+/* The same, and with its last name the inode can be listed as unlinked. */
+int drop_link_look(struct tfs_trans *t, struct tfs_inode *i);
 
 #endif

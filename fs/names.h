@@ -68,6 +68,8 @@ int xattr_list(struct tfs_trans *t, uint64_t ino, char *buf, size_t size);
 
 int orphan_add(struct tfs_trans *t, uint64_t ino);
 int orphan_remove(struct tfs_trans *t, uint64_t ino);
+/* Is the inode listed as unlinked, or (@listed false) not?  -EUCLEAN: the image says otherwise. */
+int orphan_check(struct tfs_trans *t, uint64_t ino, bool listed);
 int orphan_next(struct tfs_trans *t, uint64_t after, uint64_t *ino); /* -ENOENT: no more */
 int intent_set(struct tfs_trans *t, uint64_t ino, const struct tfs_intent_item *it);
 int intent_get(struct tfs_trans *t, uint64_t ino, struct tfs_intent_item *it);

@@ -57,6 +57,19 @@ int orphan_remove(struct tfs_trans *t, uint64_t ino)
 	return meta_delete(t, TFS_KEY_ORPHAN, ino);
 }
 
+int orphan_check(struct tfs_trans *t, uint64_t ino, bool listed)
+{
+	int err = btree_lookup(t, TFS_TREE_FS, &TKEY(TFS_INO_META, TFS_KEY_ORPHAN, ino), NULL, 0);
+
+	if (listed ? !err : err == -ENOENT)
+		return 0;
+	if (err && err != -ENOENT)
+		return err;
+	return tfs_fs_error(t->fs, -EUCLEAN, "inode %llu %s", (unsigned long long)ino,
+			    listed ? "has no links, but is not listed as unlinked"
+				   : "has links, but is listed as unlinked");
+}
+
 int orphan_next(struct tfs_trans *t, uint64_t after, uint64_t *ino)
 {
 	return meta_next(t, TFS_KEY_ORPHAN, after, ino, NULL, 0);

@@ -3,7 +3,8 @@
  * The reaper: inodes without a name whose last user has gone, and at mount what a
  * crash left behind.
  *
- * The transaction that removed the last name left an ORPHAN item.  Removal then takes as
+ * The transaction that removed the last name left an ORPHAN item; without it nothing is
+ * removed.  Removal then takes as
  * many transactions as it needs: extents, then attributes and all else under the inode's
  * number, and in the last one the inode item together with the orphan.
  */
@@ -58,15 +59,28 @@ static int remove_step(struct tfs_trans *t, uint64_t ino, bool *more)
 	return err || *more ? err : remove_inode(t, ino);
 }
 
+/* Before anything of it goes: is it one that may go?  An image can say that a file with a name has no links. */
+static int check_listed(struct tfs_fs *fs, uint64_t ino)
+{
+	struct tfs_trans t;
+	int err;
+
+	do {
+		trans_read_begin(&t, fs);
+		err = orphan_check(&t, ino, true);
+	} while (trans_again(&t, &err));
+	return err;
+}
+
 /* Nobody else can reach the inode. */
 static int reap_inode(struct tfs_inode *i)
 {
 	struct tfs_fs *fs = i->fs;
 	struct tfs_trans t;
 	bool more = true;
-	int err = 0;
+	int err = check_listed(fs, i->ino);
 
-	if (inode_is_reg(i)) {
+	if (!err && inode_is_reg(i)) {
 		truncate_inode_pages(&i->mapping, 0);
 		err = inode_remove_extents(i, 0, UINT64_MAX);
 	}

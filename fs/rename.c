@@ -150,7 +150,7 @@ static int rename_look(struct tfs_trans *t, struct name_ref *src, struct name_re
 	if (!err && dst->inode)
 		err = dir_prefault(t, src->dir->ino, src->name, src->len, dst->inode->ino);
 	if (!err && dst->inode)
-		err = drop_link_prefault(t, dst->inode->ino);
+		err = drop_link_look(t, dst->inode);
 	if (!err)
 		err = inode_prefault(t, src->inode->ino);
 	if (!err)

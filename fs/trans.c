@@ -81,12 +81,30 @@ uint64_t trans_max_credits(struct tfs_fs *fs)
 	return fs->journal ? journal_max_credits(fs->journal) : 0;
 }
 
-/* With the section's lock still held, so that nobody builds upon, or commits, half a change. */
-static void half_changed(struct tfs_trans *t, int err)
+/*
+ * Everything that can be refused was looked at before the first change: what fails behind it, and is not for want of
+ * memory, space or a device, fails because the image contradicts itself.
+ */
+static int as_damage(int err)
 {
+	switch (err) {
+	case -EIO:
+	case -ENOMEM:
+	case -ENOSPC:
+	case -EPROTONOSUPPORT:
+		return err;
+	}
+	return -EUCLEAN;
+}
+
+/* With the section's lock still held, so that nobody builds upon, or commits, half a change. */
+static int half_changed(struct tfs_trans *t, int err)
+{
+	err = as_damage(err);
 	tfs_fs_error(t->fs, err, "transaction %llu was left half made (%s)", (unsigned long long)t->txid,
 		     strerror(-err));
 	tfs_fs_shutdown(t->fs, err);
+	return err;
 }
 
 bool trans_again(struct tfs_trans *t, int *err)
@@ -97,7 +115,7 @@ bool trans_again(struct tfs_trans *t, int *err)
 	if (!t->active)
 		return false;
 	if (t->modified && *err < 0)
-		half_changed(t, *err);
+		*err = half_changed(t, *err);
 	t->active = false;
 	loop.inside = false;
 	pthread_rwlock_unlock(&fs->meta_lock);

@@ -174,6 +174,8 @@ int vfs_trim(struct tfs_fs *fs, uint64_t start, uint64_t len, uint64_t minlen, b
  * @flags: XATTR_CREATE, XATTR_REPLACE; VFS_XATTR_KILL_SGID: setting an access ACL takes the setgid bit away (the
  * caller is not in the file's group).  POSIX ACLs (system.posix_acl_access, _default) are checked and kept in step
  * with the mode; one without entries removes; removing one that is not there is no error.
+ *
+ * Names: user., trusted., security., and of system. the ACLs; -EOPNOTSUPP for others.
  */
 #define VFS_XATTR_KILL_SGID (1 << 16)
 int vfs_setxattr(struct tfs_fs *fs, uint64_t ino, const char *name, const void *value, size_t len, int flags,

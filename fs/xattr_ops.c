@@ -9,13 +9,26 @@
 
 #define NAME_MAX_LEN 255u /* XATTR_NAME_MAX */
 
+static bool is_access_acl(const char *name)
+{
+	return !strcmp(name, ACL_NAME_ACCESS);
+}
+
+static bool is_default_acl(const char *name)
+{
+	return !strcmp(name, ACL_NAME_DEFAULT);
+}
+
+/* Of "system." the kernel leaves to us who may change what, and of what there is in it we know the ACLs. */
 static int check_name(const char *name)
 {
-	static const char *const spaces[] = { "user.", "trusted.", "security.", "system." };
+	static const char *const spaces[] = { "user.", "trusted.", "security." };
 	size_t len = strlen(name);
 
 	if (len > NAME_MAX_LEN)
 		return -ERANGE;
+	if (is_access_acl(name) || is_default_acl(name))
+		return 0;
 	for (unsigned int k = 0; k < ARRAY_SIZE(spaces); k++) {
 		size_t n = strlen(spaces[k]);
 
@@ -79,16 +92,6 @@ static int set_value(struct setxattr *s)
 
 /* ---- POSIX ACLs ---- */
 
-static bool is_access_acl(const char *name)
-{
-	return !strcmp(name, ACL_NAME_ACCESS);
-}
-
-static bool is_default_acl(const char *name)
-{
-	return !strcmp(name, ACL_NAME_DEFAULT);
-}
-
 /*
  * The mode's permission bits follow an access ACL; one that says no more than these is not stored.  @acl without
  * entries: remove, the mode stays.
@@ -147,20 +150,6 @@ static int set_acl(struct setxattr *s)
 	return err;
 }
 
-/*
- * Of "system." the kernel leaves to us who may change what, and ACLs are all it knows there.  The rest is for whom
- * these would be: root and the owner.
- */
-static int may_change(struct tfs_inode *i, const char *name, const struct vfs_cred *cred)
-{
-	struct vfs_attr a;
-
-	if (!cred->uid || strncmp(name, "system.", 7) || is_access_acl(name) || is_default_acl(name))
-		return 0;
-	inode_attr(i, &a);
-	return cred->uid == a.uid ? 0 : -EPERM;
-}
-
 int vfs_setxattr(struct tfs_fs *fs, uint64_t ino, const char *name, const void *value, size_t len, int flags,
 		 const struct vfs_cred *cred)
 {
@@ -177,14 +166,10 @@ int vfs_setxattr(struct tfs_fs *fs, uint64_t ino, const char *name, const void *
 		err = inode_get(fs, ino, &s.i);
 	if (err)
 		return err;
-	err = may_change(s.i, name, cred);
-	if (err)
-		goto out;
 	if (is_access_acl(name) || is_default_acl(name))
 		err = set_acl(&s);
 	else
 		err = set_value(&s);
-out:
 	inode_put(s.i);
 	return err;
 }
@@ -213,9 +198,6 @@ int vfs_removexattr(struct tfs_fs *fs, uint64_t ino, const char *name, const str
 		err = inode_get(fs, ino, &none.i);
 	if (err)
 		return err;
-	err = may_change(none.i, name, cred);
-	if (err)
-		goto out;
 	if (is_access_acl(name) || is_default_acl(name)) {
 		err = set_acl(&none);
 		goto out;

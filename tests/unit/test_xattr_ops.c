@@ -79,17 +79,14 @@ Test(xattr_ops, names)
 	cr_assert_eq(vfs_setxattr(fx.fs, 12345, "user.x", "x", 1, 0, &fx_root), -ESTALE);
 }
 
-/* The kernel checks user., trusted. and security., but not what is no ACL in system. */
-Test(xattr_ops, system_is_for_root_and_owner)
+/* Of system. there are the ACLs, and nothing else. */
+Test(xattr_ops, system_is_for_acls)
 {
-	struct vfs_cred owner = { .uid = 1000 }, other = { .uid = 1001 };
-	struct vfs_attr a = { .uid = 1000 };
+	char buf[8];
 
-	FX_OK(vfs_setattr(fx.fs, ino, VFS_SET_UID, &a, &fx_root, NULL));
-	cr_assert_eq(vfs_setxattr(fx.fs, ino, "system.x", "1", 1, 0, &other), -EPERM);
-	FX_OK(vfs_setxattr(fx.fs, ino, "system.x", "1", 1, 0, &owner));
-	cr_assert_eq(vfs_removexattr(fx.fs, ino, "system.x", &other), -EPERM);
-	FX_OK(vfs_removexattr(fx.fs, ino, "system.x", &owner));
-	FX_OK(vfs_setxattr(fx.fs, ino, "system.x", "1", 1, 0, &fx_root));
-	FX_OK(vfs_setxattr(fx.fs, ino, "user.x", "1", 1, 0, &other));
+	cr_assert_eq(vfs_setxattr(fx.fs, ino, "system.x", "1", 1, 0, &fx_root), -EOPNOTSUPP);
+	cr_assert_eq(vfs_setxattr(fx.fs, ino, "system.posix_acl_accessx", "1", 1, 0, &fx_root), -EOPNOTSUPP);
+	cr_assert_eq(vfs_removexattr(fx.fs, ino, "system.x", &fx_root), -EOPNOTSUPP);
+	cr_assert_eq(vfs_getxattr(fx.fs, ino, "system.x", buf, sizeof(buf)), -EOPNOTSUPP);
+	cr_assert_eq(vfs_getxattr(fx.fs, ino, "system.posix_acl_access", buf, sizeof(buf)), -ENODATA);
 }
