@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * tallydump: each command makes one JSON object; as text it is printed by the
- * same code for all.
+ * same code for all.  Rows that may be too many to keep are made while they are printed.
  */
 #ifndef TOOLS_DUMP_H
 #define TOOLS_DUMP_H
 
 #include "fs/alloc.h"
 #include "tools/cli.h"
+
+struct dump;
+typedef int dump_rows_fn(struct dump *d, void *arg);
 
 struct dump {
 	const char *path;
@@ -19,6 +22,16 @@ struct dump {
 	char *args[2];	 /* or its other arguments; NULL: not given */
 	char why[300];	 /* on failure, one line */
 	bool incomplete; /* something could not be shown, and that was said: exit 1 */
+	bool json;
+	/* arrays behind the object's other members */
+	struct {
+		const char *key;
+		dump_rows_fn *rows;
+	} later[2];
+	unsigned int nr_later;
+	uint64_t nr_emitted; /* rows of the one being printed */
+	void *later_arg;
+	void (*later_free)(void *arg);
 };
 
 /*
@@ -38,6 +51,11 @@ void dump_time(struct json_object *o, const char *key, uint64_t sec, uint32_t ns
 struct json_object *dump_array(struct json_object *o, const char *key);
 /* An object at the end of @array, to be filled. */
 struct json_object *dump_row(struct json_object *array);
+/* The object's last members are arrays: when all else is printed, @rows is called with d->later_arg to emit the rows.
+ */
+void dump_later(struct dump *d, const char *key, dump_rows_fn *rows);
+/* Print a row, and release it. */
+void dump_emit(struct dump *d, struct json_object *row);
 /* Run @fn in a read section. */
 int dump_section(struct dump *d, int (*fn)(struct tfs_trans *t, struct dump *d, void *arg), void *arg);
 /* What an item holds, as members of @o. */

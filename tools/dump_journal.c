@@ -61,7 +61,7 @@ static int skip(struct log_reader *lr, uint64_t len)
 }
 
 /* Records of a transaction whose payload matches its checksum. */
-static int add_records(struct json_object *tx_rows, const struct log_ring *ring, const struct log_tx *tx)
+static int emit_records(struct dump *d, const struct log_ring *ring, const struct log_tx *tx)
 {
 	struct tfs_log_record rec;
 	struct json_object *r;
@@ -72,45 +72,95 @@ static int add_records(struct json_object *tx_rows, const struct log_ring *ring,
 		err = log_reader_get(&lr, &rec, sizeof(rec));
 		if (err)
 			break;
-		r = dump_row(tx_rows);
+		r = json_object_new_object();
 		dump_u64(r, "txid", tx->txid);
 		dump_str(r, "type", record_name(le32_get(rec.type)));
 		dump_u64(r, "block", le64_get(rec.block));
 		dump_u64(r, "bytes", le32_get(rec.buf_bytes));
 		dump_u64(r, "off", le32_get(rec.off));
 		dump_u64(r, "len", le32_get(rec.len));
+		dump_emit(d, r);
 		err = skip(&lr, round_up_to(le32_get(rec.len), 8));
 	}
 	log_reader_close(&lr);
 	return err == -EUCLEAN ? 0 : err;
 }
 
-static int add_commits(struct json_object *o, const struct log_ring *ring, const struct log_head *head)
-{
-	struct json_object *rows = dump_array(o, "commits"), *records = dump_array(o, "records"), *r;
+/* The commit records found, and of which the payload matches: what is printed comes from the device as it is printed,
+ * for 12 MiB of log may hold half a million records. */
+struct found {
+	struct log_ring ring;
+	struct log_head head;
 	struct log_tx *list;
-	size_t nr, i;
-	bool good;
-	int err = log_find_commits(ring, head, &list, &nr);
+	bool *good;
+	size_t nr;
+};
 
+static void free_found(void *arg)
+{
+	struct found *f = arg;
+
+	tl_free(f->list);
+	tl_free(f->good);
+	tl_free(f);
+}
+
+static int commits(struct dump *d, void *arg)
+{
+	struct found *f = arg;
+	struct json_object *r;
+	size_t i;
+
+	for (i = 0; i < f->nr; i++) {
+		const struct log_tx *tx = &f->list[i];
+
+		f->good[i] = log_commit_pos(&f->ring, tx) && !log_check_payload(&f->ring, tx, f->head.epoch);
+		r = json_object_new_object();
+		dump_u64(r, "txid", tx->txid);
+		dump_u64(r, "copy", tx->copy);
+		dump_u64(r, "pos", tx->pos);
+		dump_u64(r, "start", tx->start);
+		dump_u64(r, "payload_bytes", tx->payload_bytes);
+		cli_json_hex(r, "payload_csum", tx->payload_csum);
+		dump_u64(r, "durable_txid", tx->durable_txid);
+		json_object_object_add(r, "payload_matches", json_object_new_boolean(f->good[i]));
+		dump_emit(d, r);
+	}
+	return 0;
+}
+
+static int records(struct dump *d, void *arg)
+{
+	struct found *f = arg;
+	size_t i;
+	int err = 0;
+
+	for (i = 0; i < f->nr && !err; i++)
+		if (f->good[i] && (i == 0 || f->list[i - 1].txid != f->list[i].txid))
+			err = emit_records(d, &f->ring, &f->list[i]);
+	return err ? dump_fail(d, err, "journal: %s", strerror(-err)) : 0;
+}
+
+static int find_commits(struct dump *d, const struct log_ring *ring, const struct log_head *head)
+{
+	struct found *f = tl_zalloc(sizeof(*f));
+	int err;
+
+	if (!f)
+		return -ENOMEM;
+	f->ring = *ring;
+	f->head = *head;
+	d->later_arg = f;
+	d->later_free = free_found;
+	err = log_find_commits(ring, head, &f->list, &f->nr);
 	if (err)
 		return err;
-	for (i = 0; i < nr && !err; i++) {
-		good = log_commit_pos(ring, &list[i]) && !log_check_payload(ring, &list[i], head->epoch);
-		r = dump_row(rows);
-		dump_u64(r, "txid", list[i].txid);
-		dump_u64(r, "copy", list[i].copy);
-		dump_u64(r, "pos", list[i].pos);
-		dump_u64(r, "start", list[i].start);
-		dump_u64(r, "payload_bytes", list[i].payload_bytes);
-		cli_json_hex(r, "payload_csum", list[i].payload_csum);
-		dump_u64(r, "durable_txid", list[i].durable_txid);
-		json_object_object_add(r, "payload_matches", json_object_new_boolean(good));
-		if (good && (i == 0 || list[i - 1].txid != list[i].txid))
-			err = add_records(records, ring, &list[i]);
-	}
-	tl_free(list);
-	return err;
+	f->good = tl_zalloc(f->nr * sizeof(*f->good));
+	if (!f->good)
+		return -ENOMEM;
+	dump_later(d, "commits", commits);
+	dump_later(d, "records", records);
+	return 0;
 }
 
 static int add_verdict(struct dump *d, struct json_object *o)
@@ -143,6 +193,6 @@ int dump_journal(struct dump *d, struct json_object *o)
 	dump_u64(o, "log_blocks", ring.size + TFS_LOG_FIRST);
 	err = add_verdict(d, o);
 	if (!err && add_headers(o, &ring, &head))
-		err = add_commits(o, &ring, &head);
+		err = find_commits(d, &ring, &head);
 	return err ? dump_fail(d, err, "journal: %s", strerror(-err)) : 0;
 }

@@ -174,26 +174,28 @@ static void print_value(struct json_object *v)
 		cli_json_print(v);
 }
 
+static void print_row(struct json_object *row)
+{
+	fputs("   ", stdout);
+	if (json_object_is_type(row, json_type_object)) {
+		json_object_object_foreach(row, key, v)
+		{
+			printf(" %s=", key); /* keys are ours */
+			print_value(v);
+		}
+	} else {
+		putchar(' ');
+		print_value(row);
+	}
+	putchar('\n');
+}
+
 static void print_rows(struct json_object *array)
 {
 	size_t i, n = json_object_array_length(array);
-	struct json_object *row;
 
-	for (i = 0; i < n; i++) {
-		row = json_object_array_get_idx(array, i);
-		fputs("   ", stdout);
-		if (json_object_is_type(row, json_type_object)) {
-			json_object_object_foreach(row, key, v)
-			{
-				printf(" %s=", key); /* keys are ours */
-				print_value(v);
-			}
-		} else {
-			putchar(' ');
-			print_value(row);
-		}
-		putchar('\n');
-	}
+	for (i = 0; i < n; i++)
+		print_row(json_object_array_get_idx(array, i));
 }
 
 static void print_text(struct json_object *o)
@@ -211,6 +213,59 @@ static void print_text(struct json_object *o)
 		print_value(v);
 		putchar('\n');
 	}
+}
+
+/* ---- rows that are too many to keep ---- */
+
+void dump_later(struct dump *d, const char *key, dump_rows_fn *rows)
+{
+	assert(d->nr_later < ARRAY_SIZE(d->later));
+	d->later[d->nr_later].key = key;
+	d->later[d->nr_later++].rows = rows;
+}
+
+void dump_emit(struct dump *d, struct json_object *row)
+{
+	if (!d->json) {
+		print_row(row);
+	} else {
+		if (d->nr_emitted++)
+			putchar(',');
+		cli_json_print(row);
+	}
+	json_object_put(row);
+}
+
+/* One line of JSON, or text: the object, and what comes later.  A failure there leaves what was printed well formed. */
+static int print_all(struct dump *d, struct json_object *o)
+{
+	char before = '{';
+	int err = 0;
+
+	if (!d->json) {
+		print_text(o);
+	} else {
+		json_object_object_foreach(o, key, v)
+		{
+			printf("%c\"%s\":", before, key);
+			cli_json_print(v);
+			before = ',';
+		}
+	}
+	for (unsigned int i = 0; i < d->nr_later && !err; i++) {
+		if (d->json)
+			printf(",\"%s\":[", d->later[i].key);
+		else
+			printf("%s:\n", d->later[i].key);
+		d->nr_emitted = 0;
+		err = d->later[i].rows(d, d->later_arg);
+		if (d->json)
+			putchar(']');
+	}
+	if (d->json)
+		puts("}");
+	fflush(stdout);
+	return err;
 }
 
 /* ---- udev ---- */
@@ -350,23 +405,19 @@ static int show(struct dump *d, const struct command *c, bool json)
 	if (c->needs == NEEDS_FILES)
 		log_set_hook(log_other);
 	dump_str(o, "shows", c->name);
+	d->json = json;
 	err = open_image(d, false);
 	if (!err)
 		err = run(d, c, o);
+	if (!err && !c->no_json)
+		err = print_all(d, o);
+	json_object_put(o);
+	if (d->later_free)
+		d->later_free(d->later_arg);
 	close_all(d);
-	if (err || c->no_json) {
-		json_object_put(o);
-		if (err)
-			text_err(PROGRAM ": %s: %s", d->path, d->why[0] ? d->why : strerror(-err));
-		return err || d->incomplete;
-	}
-	if (json) {
-		cli_json_end(o);
-	} else {
-		print_text(o);
-		json_object_put(o);
-	}
-	return d->incomplete;
+	if (err)
+		text_err(PROGRAM ": %s: %s", d->path, d->why[0] ? d->why : strerror(-err));
+	return err || d->incomplete;
 }
 
 static int udev(struct dump *d)

@@ -24,7 +24,7 @@ static struct tfs_super make_super(uint32_t bs, uint32_t ns, uint32_t bpg, uint6
 	s.inline_max = le32_of(512);
 	cr_assert_eq(tfs_geom_layout(&s, &g), 0);
 	s.journal_start = le64_of(tfs_group_first_free(&g, 0));
-	s.journal_blocks = le64_of(65536 / bs ? 65536 / bs : 1);
+	s.journal_blocks = le64_of(div_up(tfs_geom_min_journal(&g), bs));
 	return s;
 }
 
