@@ -112,7 +112,7 @@ static int set_attrs(struct tfs_inode *i, unsigned int what, const struct vfs_at
 	return err;
 }
 
-int inode_kill_priv(struct tfs_inode *i)
+int inode_kill_priv(struct tfs_inode *i, bool *killed)
 {
 	struct tfs_iattr a;
 	struct tfs_trans t;
@@ -136,7 +136,20 @@ int inode_kill_priv(struct tfs_inode *i)
 	}
 	if (a.mode == mode && atomic_load(&i->no_caps))
 		return 0;
+	*killed = true;
 	return set_attrs(i, VFS_KILL_PRIV, NULL);
+}
+
+int vfs_kill_priv(struct tfs_fs *fs, uint64_t ino, bool *killed)
+{
+	struct tfs_inode *i;
+	int err = inode_get(fs, ino, &i);
+
+	if (err)
+		return err;
+	err = inode_kill_priv(i, killed);
+	inode_put(i);
+	return err;
 }
 
 static int set_size(struct tfs_inode *i, uint64_t size)
@@ -160,6 +173,7 @@ int vfs_setattr(struct tfs_fs *fs, uint64_t ino, unsigned int what, const struct
 		const struct vfs_cred *cred, struct vfs_attr *attr)
 {
 	struct tfs_inode *i;
+	bool killed;
 	int err = inode_get(fs, ino, &i);
 
 	(void)cred;
@@ -174,7 +188,7 @@ int vfs_setattr(struct tfs_fs *fs, uint64_t ino, unsigned int what, const struct
 		/* privileges first: should the rest fail, or a crash come between, nothing runs with them that was cut
 		 */
 		if (what & VFS_KILL_PRIV)
-			err = inode_kill_priv(i);
+			err = inode_kill_priv(i, &killed);
 		if (!err)
 			err = set_size(i, set->size);
 		what &= ~(unsigned int)(VFS_SET_SIZE | VFS_KILL_PRIV);

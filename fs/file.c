@@ -260,7 +260,7 @@ static int64_t write_direct(struct tfs_inode *i, uint64_t pos, const struct ioma
 }
 
 static int64_t write_locked(struct tfs_inode *i, struct vfs_file *f, uint64_t pos, const struct iomap_src *src,
-			    unsigned int flags)
+			    unsigned int flags, bool *killed)
 {
 	struct iomap_src s = *src;
 	int64_t ret;
@@ -274,7 +274,7 @@ static int64_t write_locked(struct tfs_inode *i, struct vfs_file *f, uint64_t po
 		s.len = (size_t)((uint64_t)TFS_MAX_FILE_SIZE - pos);
 	err = inode_finish_truncate(i);
 	if (!err && flags & VFS_WRITE_KILL_PRIV)
-		err = inode_kill_priv(i);
+		err = inode_kill_priv(i, killed);
 	if (err)
 		return err;
 	/* what comes from the kernel's cache came there through some descriptor without O_DIRECT */
@@ -321,7 +321,8 @@ static void fetch_edges(struct tfs_inode *i, uint64_t pos, uint64_t len)
 		fetch_block(i, end);
 }
 
-int64_t vfs_write(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, const struct iomap_src *src, unsigned int flags)
+int64_t vfs_write(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, const struct iomap_src *src, unsigned int flags,
+		  bool *killed)
 {
 	struct tfs_inode *i = f->inode;
 	int64_t ret;
@@ -337,7 +338,7 @@ int64_t vfs_write(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, const str
 	if (!(f->flags & O_DIRECT) || flags & VFS_WRITE_CACHE)
 		fetch_edges(i, f->flags & O_APPEND && !(flags & VFS_WRITE_CACHE) ? UINT64_MAX : pos, src->len);
 	inode_lock(i);
-	ret = write_locked(i, f, pos, src, flags);
+	ret = write_locked(i, f, pos, src, flags, killed);
 	inode_unlock(i);
 	balance_dirty_pages(&i->mapping);
 	if (ret > 0 && f->flags & (O_SYNC | O_DSYNC)) {
@@ -353,7 +354,7 @@ int64_t vfs_pwrite(struct tfs_fs *fs, struct vfs_file *f, const void *buf, size_
 {
 	struct iomap_src src = { .buf = buf, .len = len };
 
-	return vfs_write(fs, f, pos, &src, 0);
+	return vfs_write(fs, f, pos, &src, 0, NULL);
 }
 
 /* ---- durability ---- */

@@ -214,8 +214,11 @@ void file_init(struct vfs_file *f, struct tfs_inode *i, int flags);
 /* ---- fs/attr.c ---- */
 /* 0, -EROFS, or what shut the file system down. */
 int vfs_writable(struct tfs_fs *fs);
-/* Clear set-id bits and file capabilities in memory and on disk, if there are any.  No section. */
-int inode_kill_priv(struct tfs_inode *i);
+/*
+ * Clear set-id bits and file capabilities in memory and on disk, if there are any; *killed is set if there were, and
+ * stays as it is if not.  No section.
+ */
+int inode_kill_priv(struct tfs_inode *i, bool *killed);
 void attr_kill_suid(struct tfs_iattr *a);
 
 /* ---- fs/iomap_ops.c, fs/writeback.c ---- */

@@ -74,6 +74,9 @@ enum {
 int vfs_setattr(struct tfs_fs *fs, uint64_t ino, unsigned int what, const struct vfs_attr *set,
 		const struct vfs_cred *cred, struct vfs_attr *attr);
 
+/* What VFS_KILL_PRIV says, and nothing else; *killed is set if there was something to take. */
+int vfs_kill_priv(struct tfs_fs *fs, uint64_t ino, bool *killed);
+
 /* O_EXCL semantics: -EEXIST if the name is there.  @f may be NULL (mknod of a regular file). */
 int vfs_create(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode, const struct vfs_cred *cred, int flags,
 	       struct vfs_attr *attr, struct vfs_file **f);
@@ -123,7 +126,12 @@ enum {
 	VFS_WRITE_KILL_PRIV = 1 << 0,
 	VFS_WRITE_CACHE = 1 << 1, /* from the kernel's write-back cache: mtime is the kernel's business, no O_APPEND */
 };
-int64_t vfs_write(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, const struct iomap_src *src, unsigned int flags);
+/*
+ * With VFS_WRITE_KILL_PRIV *killed is set if there were privileges to take, also when the write then failed: who keeps
+ * attributes elsewhere has to look again.  Without, it may be NULL.
+ */
+int64_t vfs_write(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, const struct iomap_src *src, unsigned int flags,
+		  bool *killed);
 int64_t vfs_pwrite(struct tfs_fs *fs, struct vfs_file *f, const void *buf, size_t len, uint64_t pos);
 /* On close(2): reports an error not yet seen by this file; starts no I/O. */
 int vfs_flush(struct tfs_fs *fs, struct vfs_file *f);

@@ -74,6 +74,11 @@ static void reply_attr(fuse_req_t req, int err, const struct vfs_attr *a)
 	transport_reply_data(req, &out, sizeof(out));
 }
 
+void forget_attr(struct front *fr, fuse_ino_t ino)
+{
+	fuse_lowlevel_notify_inval_inode(fr->se, ino, -1, 0);
+}
+
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct vfs_attr a;
@@ -137,6 +142,9 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, str
 		what |= VFS_KILL_PRIV;
 	fill_cred(req, &cred);
 	err = vfs_setattr(fr->fs, ino, what, &set, &cred, &a);
+	/* privileges may have gone, and the rest failed */
+	if (err)
+		forget_attr(fr, ino);
 	reply_attr(req, err, &a);
 }
 

@@ -86,6 +86,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 	struct front *fr = front_of(req);
 	struct fuse_write_out out = { 0 };
 	unsigned int flags = 0;
+	bool killed = false;
 	int64_t n;
 
 	if (in->write_flags & FUSE_WRITE_CACHE)
@@ -100,10 +101,12 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 			.seg = size >= ADOPT_MIN ? rq->seg : NULL,
 		};
 
-		n = vfs_write(fr->fs, file_of(fi), (uint64_t)off + out.size, &src, flags);
+		n = vfs_write(fr->fs, file_of(fi), (uint64_t)off + out.size, &src, flags, &killed);
 		if (n > 0)
 			out.size += (uint32_t)n;
 	} while (n > 0 && out.size < size);
+	if (killed)
+		forget_attr(fr, ino);
 	/* Nobody would look at a short count of cached pages, so that is an error; a program sees its count. */
 	if (n < 0 && (!out.size || (flags & VFS_WRITE_CACHE)))
 		reply_err(req, (int)n);
@@ -112,7 +115,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 	/* Has the next write ask for attributes, which op_getattr() refuses; after the answer, for the kernel waits for
 	 * it. */
 	if (n < 0 && (flags & VFS_WRITE_CACHE) && open_write_failed(fr, ino, (int)n))
-		fuse_lowlevel_notify_inval_inode(fr->se, ino, -1, 0);
+		forget_attr(fr, ino);
 }
 
 /* The kernel reports at flush and fsync what became of its cached pages. */
@@ -135,43 +138,39 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 
 /*
  * FALLOCATE and COPY_FILE_RANGE say nothing of set-id bits, and with KILLPRIV_V2 the kernel does not clear them itself.
- * Who may keep them it does not say either: root does.  Its copy of the mode must go, for it does not look again on
- * its own account.
+ * Who may keep them it does not say either: root does.
  */
-static int kill_priv(fuse_req_t req, struct front *fr, fuse_ino_t ino)
+static int kill_priv(fuse_req_t req, fuse_ino_t ino)
 {
-	struct vfs_cred cred;
-	struct vfs_attr a;
-	int err;
+	struct front *fr = front_of(req);
+	bool killed = false;
+	int err = 0;
 
-	fill_cred(req, &cred);
-	if (!fr->killpriv || !cred.uid)
-		return 0;
-	err = vfs_getattr(fr->fs, ino, &a);
-	if (err || !(a.mode & (S_ISUID | S_ISGID)))
-		return err;
-	err = vfs_setattr(fr->fs, ino, VFS_KILL_PRIV, NULL, &cred, NULL);
-	if (!err)
-		fuse_lowlevel_notify_inval_inode(fr->se, ino, -1, 0);
+	if (fr->killpriv && fuse_req_ctx(req)->uid)
+		err = vfs_kill_priv(fr->fs, ino, &killed);
+	if (killed)
+		forget_attr(fr, ino);
 	return err;
 }
 
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi)
 {
-	int err = kill_priv(req, front_of(req), ino);
+	struct front *fr = front_of(req);
+	int err = kill_priv(req, ino);
 
-	if (err) {
-		reply_err(req, err);
-		return;
-	}
-	reply_err(req, vfs_fallocate(front_of(req)->fs, file_of(fi), mode, (uint64_t)off, (uint64_t)len));
+	if (!err)
+		err = vfs_fallocate(fr->fs, file_of(fi), mode, (uint64_t)off, (uint64_t)len);
+	/* part of it may have been done */
+	if (err)
+		forget_attr(fr, ino);
+	reply_err(req, err);
 }
 
 /* The kernel has written its dirty pages of both ranges before, and drops those of the destination after. */
 void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, struct fuse_file_info *fi_in,
 			fuse_ino_t ino_out, off_t off_out, struct fuse_file_info *fi_out, size_t len, int flags)
 {
-	int64_t n = kill_priv(req, front_of(req), ino_out);
+	int64_t n = kill_priv(req, ino_out);
 
 	if (!n)
 		n = vfs_copy_file_range(front_of(req)->fs, file_of(fi_in), (uint64_t)off_in, file_of(fi_out),

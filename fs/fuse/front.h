@@ -83,6 +83,14 @@ void fill_attr(const struct front *fr, const struct vfs_attr *a, struct fuse_att
 void fill_entry(const struct front *fr, const struct vfs_attr *a, struct fuse_entry_out *out);
 /* Answers with the entry, or @err; gives the lookup reference back if nobody got the answer. */
 void reply_entry(fuse_req_t req, int err, const struct vfs_attr *a);
+/*
+ * The kernel believes the attributes it has until something tells it better: mode and owner for ever, and runs programs
+ * by them.  So whatever changes them in a request whose answer does not carry them, or fails after it has, calls this
+ * after the change and before the answer.  A GETATTR under way is no danger, the kernel drops answers from before;
+ * answers to SETATTR and LINK it takes as they are, but those it asks for, like every write, with the inode locked.
+ * Takes no lock of a page.
+ */
+void forget_attr(struct front *fr, fuse_ino_t ino);
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi);
 void op_statfs(fuse_req_t req, fuse_ino_t ino);

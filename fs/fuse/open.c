@@ -131,13 +131,14 @@ static void fill_open(const struct front *fr, const struct open_file *of, struct
 static int truncate_at_open(fuse_req_t req, struct front *fr, uint64_t ino, bool kill)
 {
 	struct vfs_attr set = { .size = 0 }, a;
-	unsigned int what = VFS_SET_SIZE | VFS_SET_MTIME_NOW;
+	bool killed = false;
 	struct vfs_cred cred;
+	int err = kill ? vfs_kill_priv(fr->fs, ino, &killed) : 0;
 
-	if (kill)
-		what |= VFS_KILL_PRIV;
+	if (killed)
+		forget_attr(fr, ino);
 	fill_cred(req, &cred);
-	return vfs_setattr(fr->fs, ino, what, &set, &cred, &a);
+	return err ? err : vfs_setattr(fr->fs, ino, VFS_SET_SIZE | VFS_SET_MTIME_NOW, &set, &cred, &a);
 }
 
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

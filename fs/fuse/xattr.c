@@ -24,6 +24,10 @@ void raw_setxattr(struct front *fr, const struct raw_request *rq)
 	if (fr->setxattr_ext && in->setxattr_flags & ABI_SETXATTR_ACL_KILL_SGID)
 		flags |= VFS_XATTR_KILL_SGID;
 	err = vfs_setxattr(fr->fs, rq->hdr->nodeid, name, name + name_len + 1, in->size, flags, &cred);
+	/* an ACL may have changed the mode; the kernel forgets it too, but not what a GETATTR under way is about to say
+	 */
+	if (!err && !strcmp(name, "system.posix_acl_access"))
+		forget_attr(fr, rq->hdr->nodeid);
 out:
 	transport_reply(err == -ENOSYS ? EOPNOTSUPP : -err, NULL, 0);
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""O_DIRECT through the mount: next to buffered I/O and mmap on the same file, several processes at once, dd and fio,
-unmounting, killing; the checker verifies all data after each."""
+"""O_DIRECT through the mount: next to buffered I/O and mmap on the same file, several processes at once, asynchronously,
+dd and fio, unmounting, killing; the checker verifies all data after each."""
 import mmap, os, shutil
 import tally
 from tally import K, M, Mount
@@ -148,6 +148,28 @@ def dd_and_fio(m, scratch):
                    '--verify_fatal=1', '--output=/dev/null'], timeout=300, cwd=scratch)
 
 
+def asynchronous(m):
+    """Linux aio and io_uring: complete means that everybody reads it."""
+    if not os.access(tally.tool('dioasync'), os.X_OK):
+        print('no program dioasync: left out')
+        return
+    for engine in ('aio', 'uring'):
+        r = tally.run([tally.tool('dioasync'), engine, m / engine, tally.count(100, 20000)], want=(0, 77), timeout=1800)
+        print(r.stderr, end='')
+
+
+def asynchronous_when_full(scratch):
+    """A write that fits in part says so, the next says ENOSPC."""
+    if not os.access(tally.tool('dioasync'), os.X_OK):
+        return
+    image = f'{scratch}/small'
+    tally.mkfs(image, 64 * M)
+    with Mount(image, f'{scratch}/mnt') as m:
+        tally.run([tally.tool('dioasync'), 'full', m / 'full'])
+    tally.fsck(image)
+    os.unlink(image)
+
+
 def test(scratch):
     rnd = tally.seeded()
     image = f'{scratch}/image'
@@ -160,6 +182,7 @@ def test(scratch):
         f.check()
         ends(m)
         several_processes(m, rnd)
+        asynchronous(m)
     tally.fsck(image)
     with Mount(image, f'{scratch}/mnt') as m:
         f.check()
@@ -182,6 +205,7 @@ def test(scratch):
     with Mount(image, f'{scratch}/mnt'):
         f.check()
     tally.fsck(image)
+    asynchronous_when_full(scratch)
 
 
 if __name__ == '__main__':

@@ -31,8 +31,9 @@ static void in_parallel(void *(*a)(void *), void *(*b)(void *), void *arg)
 static void write_as_other(struct vfs_file *f)
 {
 	struct iomap_src src = { .buf = "x", .len = 1 };
+	bool killed;
 
-	FX_IS(vfs_write(fx.fs, f, 0, &src, VFS_WRITE_KILL_PRIV), 1);
+	FX_IS(vfs_write(fx.fs, f, 0, &src, VFS_WRITE_KILL_PRIV, &killed), 1);
 }
 
 static void *caps_set(void *arg)

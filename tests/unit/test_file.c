@@ -236,12 +236,17 @@ Test(file, times_and_kill_priv)
 	struct vfs_attr a, set = { .mode = 06755 };
 	struct vfs_file *f;
 	struct iomap_src src = { .buf = "abc", .len = 3 };
+	bool killed = false;
 	uint64_t ino = fx_file(&fx, "a", &f);
 
 	FX_OK(vfs_setattr(fx.fs, ino, VFS_SET_MODE, &set, &fx_root, &a));
 	cr_assert_eq(a.mode, (unsigned int)S_IFREG | 06755u);
 	FX_OK(vfs_setxattr(fx.fs, ino, "security.capability", "c", 1, 0, &fx_root));
-	cr_assert_eq(vfs_write(fx.fs, f, 0, &src, VFS_WRITE_KILL_PRIV), 3);
+	cr_assert_eq(vfs_write(fx.fs, f, 0, &src, VFS_WRITE_KILL_PRIV, &killed), 3);
+	cr_assert(killed);
+	killed = false;
+	cr_assert_eq(vfs_write(fx.fs, f, 0, &src, VFS_WRITE_KILL_PRIV, &killed), 3);
+	cr_assert_not(killed);
 	FX_OK(vfs_getattr(fx.fs, ino, &a));
 	cr_assert_eq(a.mode, (unsigned int)S_IFREG | 0755u);
 	cr_assert_eq(vfs_getxattr(fx.fs, ino, "security.capability", NULL, 0), -ENODATA);
