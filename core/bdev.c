@@ -30,6 +30,25 @@ static int check_range(const struct bdev *b, uint64_t off, uint64_t len)
 	return 0;
 }
 
+static uint64_t iov_bytes(const struct iovec *iov, int n)
+{
+	uint64_t len = 0;
+
+	while (n--)
+		len += iov[n].iov_len;
+	return len;
+}
+
+int bdev_check_iov(const struct bdev *b, const struct iovec *iov, int n, uint64_t off)
+{
+	uintptr_t where = 0;
+	int i;
+
+	for (i = 0; i < n; i++)
+		where |= (uintptr_t)iov[i].iov_base | iov[i].iov_len;
+	return where & (b->align - 1) ? -EINVAL : check_range(b, off, iov_bytes(iov, n));
+}
+
 static int count_result(struct bdev *b, atomic_ullong *ops, atomic_ullong *bytes, uint64_t len, int err)
 {
 	atomic_fetch_add_explicit(ops, 1, memory_order_relaxed);
@@ -43,21 +62,28 @@ static int count_result(struct bdev *b, atomic_ullong *ops, atomic_ullong *bytes
 int bdev_read(struct bdev *b, void *buf, size_t len, uint64_t off)
 {
 	struct iovec iov = { .iov_base = buf, .iov_len = len };
-	int err = check_range(b, off, len);
+	int err = bdev_check_iov(b, &iov, 1, off);
 
 	if (err || !len)
 		return err;
 	return count_result(b, &b->stats.reads, &b->stats.read_bytes, len, b->ops->readv(b, &iov, 1, off));
 }
 
-int bdev_write(struct bdev *b, const void *buf, size_t len, uint64_t off)
+int bdev_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
 {
-	struct iovec iov = { .iov_base = (void *)buf, .iov_len = len };
-	int err = b->read_only ? -EROFS : check_range(b, off, len);
+	int err = b->read_only ? -EROFS : bdev_check_iov(b, iov, n, off);
+	uint64_t len = iov_bytes(iov, n);
 
 	if (err || !len)
 		return err;
-	return count_result(b, &b->stats.writes, &b->stats.write_bytes, len, b->ops->writev(b, &iov, 1, off));
+	return count_result(b, &b->stats.writes, &b->stats.write_bytes, len, b->ops->writev(b, iov, n, off));
+}
+
+int bdev_write(struct bdev *b, const void *buf, size_t len, uint64_t off)
+{
+	struct iovec iov = { .iov_base = (void *)buf, .iov_len = len };
+
+	return bdev_writev(b, &iov, 1, off);
 }
 
 int bdev_flush(struct bdev *b)

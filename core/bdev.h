@@ -96,9 +96,16 @@ int bdev_start(struct bdev *b);
 struct bdev *bdev_mem_create(uint64_t bytes);
 void *bdev_mem_data(struct bdev *b);
 
-/* Synchronous helpers; @buf aligned to @align.  They bypass integrity. */
+/* For devices: may @iov go to byte @off?  0, -EINVAL (alignment), -EIO (not on the device). */
+int bdev_check_iov(const struct bdev *b, const struct iovec *iov, int n, uint64_t off);
+
+/*
+ * Synchronous helpers, which bypass integrity.  What is not aligned to @align, in memory or on the device, is
+ * -EINVAL, whether this device would mind or not: the next one does.  -EIO outside of the device.
+ */
 int bdev_read(struct bdev *b, void *buf, size_t len, uint64_t off);
 int bdev_write(struct bdev *b, const void *buf, size_t len, uint64_t off);
+int bdev_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t off);
 int bdev_flush(struct bdev *b);
 int bdev_discard(struct bdev *b, uint64_t off, uint64_t len);
 

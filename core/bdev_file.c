@@ -102,12 +102,16 @@ static int transfer_all(int fd, bool write, const struct iovec *iov, int n, uint
 
 static int file_readv(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
 {
-	return transfer_all(file_of(b)->fd, false, iov, n, off);
+	int err = bdev_check_iov(b, iov, n, off);
+
+	return err ? err : transfer_all(file_of(b)->fd, false, iov, n, off);
 }
 
 static int file_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
 {
-	return transfer_all(file_of(b)->fd, true, iov, n, off);
+	int err = bdev_check_iov(b, iov, n, off);
+
+	return err ? err : transfer_all(file_of(b)->fd, true, iov, n, off);
 }
 
 static int file_flush(struct bdev *b)

@@ -21,18 +21,9 @@ static struct bdev_mem *mem_of(struct bdev *b)
 	return container_of(b, struct bdev_mem, b);
 }
 
-static int mem_check(const struct bdev *b, const struct iovec *iov, int n, uint64_t off)
-{
-	uint64_t len = 0;
-
-	while (n--)
-		len += iov[n].iov_len;
-	return off > b->size || len > b->size - off ? -EIO : 0;
-}
-
 static int mem_readv(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
 {
-	int i, err = mem_check(b, iov, n, off);
+	int i, err = bdev_check_iov(b, iov, n, off);
 
 	for (i = 0; !err && i < n; off += iov[i++].iov_len)
 		memcpy(iov[i].iov_base, mem_of(b)->data + off, iov[i].iov_len);
@@ -41,7 +32,7 @@ static int mem_readv(struct bdev *b, const struct iovec *iov, int n, uint64_t of
 
 static int mem_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
 {
-	int i, err = mem_check(b, iov, n, off);
+	int i, err = bdev_check_iov(b, iov, n, off);
 
 	for (i = 0; !err && i < n; off += iov[i++].iov_len)
 		memcpy(mem_of(b)->data + off, iov[i].iov_base, iov[i].iov_len);

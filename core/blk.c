@@ -241,6 +241,23 @@ void blk_queue_sync_io(struct bio *bio)
 
 /* Submission */
 
+static bool is_rw(const struct bio *bio)
+{
+	return bio->bi_op == BIO_OP_READ || bio->bi_op == BIO_OP_WRITE;
+}
+
+/* Memory as the device wants it; some devices (a file on tmpfs) would take any. */
+static bool aligned_memory(const struct bio *bio)
+{
+	uintptr_t where = 0;
+	struct bvec_iter it;
+	struct bio_vec bv;
+
+	bio_for_each_segment(bv, bio, it)
+		where |= (uintptr_t)bv.bv_base | bv.bv_len;
+	return !(where & (bio->bi_bdev->align - 1));
+}
+
 static int check(const struct bio *bio)
 {
 	const struct bdev *b = bio->bi_bdev;
@@ -251,6 +268,8 @@ static int check(const struct bio *bio)
 	if (bio->bi_op != BIO_OP_READ && b->read_only)
 		return -EROFS;
 	if (!len || ((off | len) & (b->align - 1)))
+		return -EINVAL;
+	if (is_rw(bio) && !aligned_memory(bio))
 		return -EINVAL;
 	if (bio->bi_iter.bi_sector > b->size >> SECTOR_SHIFT || len > b->size - off)
 		return -EIO;
@@ -305,11 +324,6 @@ static void account(struct bio *bio)
 		atomic_fetch_add_explicit(&st->discards, 1, memory_order_relaxed);
 		break;
 	}
-}
-
-static bool is_rw(const struct bio *bio)
-{
-	return bio->bi_op == BIO_OP_READ || bio->bi_op == BIO_OP_WRITE;
 }
 
 static void dispatch(struct bio *bio)

@@ -171,10 +171,12 @@ void bioset_integrity_free(struct bio_set *bs);
 /* Without a bio (metadata, file system's own buffers): tuples of @n intervals at @data. */
 void blk_integrity_generate_buf(const struct blk_integrity *bi, const void *data, uint64_t first, unsigned int n,
 				uint16_t app, void *tuples);
-/* 0, or -EILSEQ and *bad (may be NULL) = index of the first interval that fails.  Application tags are not looked at.
+/*
+ * 0, or -EILSEQ and *bad (may be NULL) = index of the first interval that fails.  @app: the application tag that all
+ * must have; 0: whatever they have.
  */
 int blk_integrity_verify_buf(const struct blk_integrity *bi, const void *data, uint64_t first, unsigned int n,
-			     const void *tuples, unsigned int *bad);
+			     uint16_t app, const void *tuples, unsigned int *bad);
 
 /* Process-wide counters for `tallyctl status`. */
 struct integrity_stats {

@@ -268,11 +268,13 @@ void blk_integrity_generate_buf(const struct blk_integrity *bi, const void *data
 }
 
 int blk_integrity_verify_buf(const struct blk_integrity *bi, const void *data, uint64_t first, unsigned int n,
-			     const void *tuples, unsigned int *bad)
+			     uint16_t app, const void *tuples, unsigned int *bad)
 {
 	struct integrity_iter it = buf_iter(bi, data, first, n, tuples);
-	int err = bi->profile->verify_fn(&it);
+	int err;
 
+	it.app = app;
+	err = bi->profile->verify_fn(&it);
 	integrity_count(0, n, err ? 1 : 0);
 	if (err && bad)
 		*bad = (unsigned int)(it.bad_ref - first);

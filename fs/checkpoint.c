@@ -22,10 +22,8 @@ int home_flush(struct home_writer *w)
 {
 	int err = 0;
 
-	if (w->n && w->bdev->read_only)
-		err = -EROFS;
-	else if (w->n)
-		err = w->bdev->ops->writev(w->bdev, w->iov, w->n, w->start);
+	if (w->n)
+		err = bdev_writev(w->bdev, w->iov, w->n, w->start);
 	w->n = 0;
 	return err;
 }

@@ -15,6 +15,7 @@
 #include "fs/bitmap.h"
 #include "fs/group.h"
 #include "fs/journal.h"
+#include "fs/super.h"
 
 #define MIN_BYTES (2ull << 20)
 #define MIN_JOURNAL (1ull << 20)
@@ -311,6 +312,21 @@ static int wipe(struct format *f, uint64_t byte)
 	return bdev_write(f->b, f->buf, TFS_SUPER_BYTES, byte);
 }
 
+/* What a search would take for a copy, whoever left it there. */
+static int wipe_found(struct format *f)
+{
+	uint64_t places[TFS_SUPER_PLACES];
+	unsigned int i, n = tfs_super_places(f->b, places);
+	int err = 0;
+
+	for (i = 0; i < n && !err; i++) {
+		err = bdev_read(f->b, f->buf, TFS_SUPER_BYTES, places[i]);
+		if (!err && !memcmp(f->buf, TFS_SUPER_MAGIC, sizeof(((struct tfs_super *)0)->magic)))
+			err = wipe(f, places[i]);
+	}
+	return err;
+}
+
 /* From here on, and until the new primary superblock is written, nothing can take the device for a tallyfs. */
 static int destroy_old(struct format *f)
 {
@@ -332,6 +348,8 @@ static int destroy_old(struct format *f)
 	for (i = 0; i < 2 && !err; i++)
 		if (f->g->super_copies[i])
 			err = wipe(f, f->g->super_copies[i] << f->g->blkbits);
+	if (!err)
+		err = wipe_found(f);
 	return err ? err : bdev_flush(f->b);
 }
 

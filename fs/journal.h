@@ -49,17 +49,29 @@ struct tfs_recovery {
 	uint64_t epoch, seq;		/* of the header in force */
 	uint64_t next_txid;		/* for the next one written */
 	bool header_damaged[2];
+	bool super_damaged[3]; /* primary and copies that are bad, another file system's or, with nothing pending, old
+				*/
+	uint64_t unreadable;   /* log blocks */
 	unsigned int lone_commits; /* transactions before the last that have lost one of their two commit records */
 	/* corruption of something known durable: nothing of it is papered over */
 	bool corrupt;
+	bool base_unknown; /* and not even what the log builds on is known: reading makes no sense either */
 	uint64_t corrupt_txid;
 	char what[200];
 	struct tfs_overlay *overlay; /* final images by home block; NULL if nothing is pending */
 };
-/* Scan the log and build the overlay in memory; writes nothing.  0, -EIO, -ENOMEM; damage is told in *r. */
-int journal_recover_scan(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g,
-			 struct tfs_recovery *r);
-/* Write the overlay home, flush, and start a new epoch.  Idempotent under crashes. */
+/*
+ * Scan the log and build the overlay in memory; writes nothing.  *super, as tfs_super_read found it, becomes the one
+ * that goes with the log, should that be a copy.  0 or -ENOMEM; damage is told in *r.
+ */
+int journal_recover_scan(struct bdev *b, struct tfs_super *super, const struct tfs_geom *g, struct tfs_recovery *r);
+/* Has something been lost that journal_recover_apply() puts right? */
+static inline bool journal_recovery_mends(const struct tfs_recovery *r)
+{
+	return r->header_damaged[0] || r->header_damaged[1] || r->super_damaged[0] || r->super_damaged[1] ||
+	       r->super_damaged[2] || r->unreadable || r->lone_commits;
+}
+/* Write the overlay home, mend superblocks, flush, and start a new epoch.  Idempotent under crashes. */
 int journal_recover_apply(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g,
 			  struct tfs_recovery *r);
 void journal_recovery_free(struct tfs_recovery *r);

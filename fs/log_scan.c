@@ -14,14 +14,12 @@
 
 #define CHUNK_BLOCKS 256u /* log blocks read at once */
 
-static bool commit_ok(const struct log_ring *r, const struct log_head *head, uint64_t pos,
-		      const struct tfs_log_commit *c)
+/* A commit record that is whole and where it says it is, of whatever epoch and transaction. */
+static bool commit_whole(const struct log_ring *r, uint64_t pos, const struct tfs_log_commit *c)
 {
-	if (le32_get(c->magic) != TFS_COMMIT_MAGIC || le64_get(c->epoch) != head->epoch || le64_get(c->pos) != pos)
-		return false;
-	if (le32_get(c->copy) > 1 || le64_get(c->txid) < head->tail_txid || le64_get(c->txid) >= LOG_MAX_TXID)
-		return false;
-	return le64_get(c->csum) == log_csum(c, r->seed);
+	return le32_get(c->magic) == TFS_COMMIT_MAGIC && le64_get(c->pos) == pos && le32_get(c->copy) <= 1 &&
+	       le64_get(c->txid) < LOG_MAX_TXID && le64_get(c->epoch) < LOG_MAX_TXID &&
+	       le64_get(c->csum) == log_csum(c, r->seed);
 }
 
 static int by_txid(const void *a, const void *b)
@@ -33,55 +31,120 @@ static int by_txid(const void *a, const void *b)
 	return (int)x->copy - (int)y->copy;
 }
 
-static int append(struct log_tx **list, size_t *nr, size_t *max, uint64_t pos, const struct tfs_log_commit *c)
+/* Room for one more at *list, which holds @nr of *max. */
+static int make_room(void **list, size_t nr, size_t *max, size_t each)
 {
-	struct log_tx *grown;
+	size_t more = *max ? 2 * *max : 64;
+	void *grown;
 
-	if (*nr == *max) {
-		*max = *max ? 2 * *max : 64;
-		grown = tl_realloc(*list, *max * sizeof(*grown));
-		if (!grown)
-			return -ENOMEM;
-		*list = grown;
-	}
-	(*list)[(*nr)++] = (struct log_tx){ .txid = le64_get(c->txid),
-					    .pos = pos,
-					    .start = le64_get(c->start),
-					    .payload_bytes = le64_get(c->payload_bytes),
-					    .payload_csum = le64_get(c->payload_csum),
-					    .durable_txid = le64_get(c->durable_txid),
-					    .copy = le32_get(c->copy) };
+	if (nr < *max)
+		return 0;
+	grown = tl_realloc(*list, more * each);
+	if (!grown)
+		return -ENOMEM;
+	*list = grown;
+	*max = more;
 	return 0;
 }
 
-int log_find_commits(const struct log_ring *r, const struct log_head *head, struct log_tx **out, size_t *nr)
+static int look_at(const struct log_ring *r, const struct log_head *head, uint64_t pos, const struct tfs_log_commit *c,
+		   struct log_found *f)
 {
-	uint64_t pos, end = TFS_LOG_FIRST + r->size, n, i;
-	struct tfs_log_commit *chunk, *c;
-	size_t max = 0;
+	void *list = f->commits;
+	int err;
+
+	if (!commit_whole(r, pos, c) || le64_get(c->epoch) < head->epoch)
+		return 0;
+	if (le64_get(c->epoch) > head->epoch) {
+		f->newer_epoch = max_t(uint64_t, f->newer_epoch, le64_get(c->epoch));
+		return 0;
+	}
+	if (le64_get(c->txid) < head->tail_txid)
+		return 0;
+	err = make_room(&list, f->nr, &f->max, sizeof(*f->commits));
+	f->commits = list;
+	if (err)
+		return err;
+	f->commits[f->nr++] = (struct log_tx){ .txid = le64_get(c->txid),
+					       .pos = pos,
+					       .start = le64_get(c->start),
+					       .payload_bytes = le64_get(c->payload_bytes),
+					       .payload_csum = le64_get(c->payload_csum),
+					       .durable_txid = le64_get(c->durable_txid),
+					       .copy = le32_get(c->copy) };
+	return 0;
+}
+
+static int note_bad(struct log_found *f, uint64_t pos)
+{
+	void *list = f->bad;
+	int err = make_room(&list, f->nr_bad, &f->max_bad, sizeof(*f->bad));
+
+	f->bad = list;
+	if (!err)
+		f->bad[f->nr_bad++] = pos;
+	return err;
+}
+
+/* @n log blocks from @pos; where the device can't read them together, one by one. */
+static int look_at_chunk(const struct log_ring *r, const struct log_head *head, uint64_t pos, uint64_t n,
+			 struct tfs_log_commit *chunk, struct log_found *f)
+{
+	int err = 0, together = ring_read(r, pos, n, chunk);
+	uint64_t i;
+
+	for (i = 0; i < n && !err; i++) {
+		if (together && ring_read(r, pos + i, 1, chunk + i))
+			err = note_bad(f, pos + i);
+		else
+			err = look_at(r, head, pos + i, chunk + i, f);
+	}
+	return err;
+}
+
+int log_find_commits(const struct log_ring *r, const struct log_head *head, struct log_found *f)
+{
+	uint64_t pos, end = TFS_LOG_FIRST + r->size, n;
+	struct tfs_log_commit *chunk;
 	int err = 0;
 
-	*out = NULL;
-	*nr = 0;
+	memset(f, 0, sizeof(*f));
 	chunk = tl_alloc_aligned(TFS_LOG_BLOCK, CHUNK_BLOCKS * TFS_LOG_BLOCK);
 	if (!chunk)
 		return -ENOMEM;
 	for (pos = TFS_LOG_FIRST; pos < end && !err; pos += n) {
 		n = min_t(uint64_t, CHUNK_BLOCKS, end - pos);
-		err = ring_read(r, pos, n, chunk);
-		for (i = 0, c = chunk; i < n && !err; i++, c++)
-			if (commit_ok(r, head, pos + i, c))
-				err = append(out, nr, &max, pos + i, c);
+		err = look_at_chunk(r, head, pos, n, chunk, f);
 	}
 	tl_free(chunk);
-	if (err) {
-		tl_free(*out);
-		*out = NULL;
-		return err;
+	if (f->nr)
+		qsort(f->commits, f->nr, sizeof(*f->commits), by_txid);
+	return err;
+}
+
+void log_found_free(struct log_found *f)
+{
+	tl_free(f->commits);
+	tl_free(f->bad);
+	memset(f, 0, sizeof(*f));
+}
+
+void log_overwrite_bad(const struct log_ring *r)
+{
+	uint64_t pos, end = TFS_LOG_FIRST + r->size;
+	void *block = tl_alloc_aligned(TFS_LOG_BLOCK, TFS_LOG_BLOCK);
+	int err;
+
+	for (pos = TFS_LOG_FIRST; block && pos < end; pos++) {
+		if (!ring_read(r, pos, 1, block))
+			continue;
+		memset(block, 0, TFS_LOG_BLOCK);
+		err = ring_write(r, pos, 1, block);
+		if (err)
+			log_warn("%s: block %llu of the journal can't be read, nor written: %s", r->bdev->name,
+				 (unsigned long long)pos, strerror(-err));
 	}
-	if (*nr)
-		qsort(*out, *nr, sizeof(**out), by_txid);
-	return 0;
+	tl_free(block);
 }
 
 uint64_t log_commit_pos(const struct log_ring *r, const struct log_tx *tx)

@@ -11,11 +11,21 @@ struct log_tx {
 	uint32_t copy;
 };
 
+struct log_found {
+	struct log_tx *commits; /* by transaction and copy */
+	size_t nr, max;
+	uint64_t *bad; /* log blocks that can't be read, in order */
+	size_t nr_bad, max_bad;
+	uint64_t newer_epoch; /* the highest of valid records of epochs after the header's; 0: none */
+};
 /*
- * All valid commit records of @head's epoch from its tail_txid on, sorted by
- * transaction and copy, in *out (tl_free).  0, -EIO, -ENOMEM.
+ * The whole ring: all valid commit records of @head's epoch from its tail_txid on, and what else is to be
+ * known.  0 or -ENOMEM; log_found_free() in any case.
  */
-int log_find_commits(const struct log_ring *r, const struct log_head *head, struct log_tx **out, size_t *nr);
+int log_find_commits(const struct log_ring *r, const struct log_head *head, struct log_found *out);
+void log_found_free(struct log_found *f);
+/* The log is empty: write over what can't be read, so that the device can replace it.  What fails is logged. */
+void log_overwrite_bad(const struct log_ring *r);
 /* Where transaction @tx's payload would have its first commit record, or 0 if its numbers are impossible. */
 uint64_t log_commit_pos(const struct log_ring *r, const struct log_tx *tx);
 

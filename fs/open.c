@@ -106,7 +106,7 @@ static int recover(struct tfs_fs *fs, struct tfs_recovery *r, char *why, size_t 
 		snprintf(why, why_len, "the journal can't be read: %s", strerror(-err));
 		return err;
 	}
-	if (r->corrupt && (!fs->opts.ro || fs->opts.whole_journal)) {
+	if (r->corrupt && (!fs->opts.ro || fs->opts.whole_journal || r->base_unknown)) {
 		snprintf(why, why_len, "the journal is damaged: %s; -o ro,norecovery shows the state before it",
 			 r->what);
 		return -EUCLEAN;
@@ -116,6 +116,9 @@ static int recover(struct tfs_fs *fs, struct tfs_recovery *r, char *why, size_t 
 	if (r->header_damaged[0] || r->header_damaged[1])
 		log_warn("%s: copy %d of the journal's header is damaged", fs->bdev->name,
 			 r->header_damaged[0] ? 0 : 1);
+	if (r->unreadable)
+		log_warn("%s: %llu blocks of the journal can't be read; nothing that counts was in them",
+			 fs->bdev->name, (unsigned long long)r->unreadable);
 	err = super_from_log(fs, r, why, why_len);
 	if (err)
 		return err;

@@ -8,7 +8,8 @@
  *     committed, whatever is there is a torn tail, ignored;
  *   - no valid record, but one of a later transaction, or a later record or the
  *     superblock says it was durable: corruption;
- *   - a valid record whose payload does not match it: corruption.
+ *   - a valid record whose payload does not match it, or can't be read: corruption;
+ *   - a valid record of a later epoch than the header's: corruption, the header is an old one.
  * Corruption is told and nothing is written; what comes before it still
  * makes an overlay, for looking.
  *
@@ -23,6 +24,7 @@
 #include "fs/journal_priv.h"
 #include "fs/log_scan.h"
 #include "fs/overlay.h"
+#include "fs/recover_priv.h"
 
 #define MAX_REVOKE (TFS_MAX_NODE / TFS_MIN_BLOCK) /* blocks: a node's */
 
@@ -32,12 +34,11 @@ struct scan {
 	struct log_ring ring;
 	struct log_head head;
 	uint64_t super_txid;
-	struct log_tx *commits;
-	size_t nr;
-	void *buf; /* a record's content */
+	struct log_found found;
+	void *buf; /* a record's content, or a log block */
 };
 
-__attribute__((format(printf, 3, 4))) static void corrupt(struct tfs_recovery *r, uint64_t txid, const char *fmt, ...)
+void recovery_corrupt(struct tfs_recovery *r, uint64_t txid, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -68,7 +69,7 @@ static int read_headers(struct scan *s)
 		found = true;
 	}
 	if (!found)
-		corrupt(s->r, 0, "both copies of its header are unreadable, so what it holds is not known");
+		recovery_corrupt(s->r, 0, "both copies of its header are unreadable, so what it holds is not known");
 	return 0;
 }
 
@@ -144,36 +145,74 @@ static int take_tx(struct scan *s, const struct log_tx *tx, uint64_t expect_star
 	int err;
 
 	if (tx->start != expect_start || !pos || tx->pos != (tx->copy ? ring_next(&s->ring, pos, 1) : pos)) {
-		corrupt(s->r, tx->txid, "the commit record of transaction %llu is not where it belongs", id);
+		recovery_corrupt(s->r, tx->txid, "the commit record of transaction %llu is not where it belongs", id);
 		return -EUCLEAN;
 	}
 	err = log_check_payload(&s->ring, tx, s->head.epoch);
-	if (err == -EUCLEAN)
-		corrupt(s->r, tx->txid, "transaction %llu was committed, but no longer matches its checksum", id);
-	if (err)
+	if (err == -ENOMEM)
 		return err;
+	if (err) {
+		recovery_corrupt(s->r, tx->txid, "transaction %llu was committed, but %s", id,
+				 err == -EUCLEAN ? "no longer matches its checksum" : "can't be read");
+		return -EUCLEAN;
+	}
 	err = replay_tx(s, tx);
 	if (err == -EUCLEAN)
-		corrupt(s->r, tx->txid, "transaction %llu holds a record that makes no sense", id);
+		recovery_corrupt(s->r, tx->txid, "transaction %llu holds a record that makes no sense", id);
 	return err;
 }
 
 /* Whatever a record says was durable must have been found. */
 static void check_complete(struct scan *s, uint64_t last)
 {
-	const struct log_tx *tx = s->nr ? &s->commits[s->nr - 1] : NULL;
+	const struct log_tx *tx = s->found.nr ? &s->found.commits[s->found.nr - 1] : NULL;
 	uint64_t durable = last;
 	size_t i;
 
 	if (tx && tx->txid > last)
-		corrupt(s->r, last + 1, "transaction %llu was committed, but is lost (the log goes on to %llu)",
-			(unsigned long long)last + 1, (unsigned long long)tx->txid);
-	for (i = 0; i < s->nr; i++)
-		durable = max_t(uint64_t, durable, s->commits[i].durable_txid);
+		recovery_corrupt(s->r, last + 1,
+				 "transaction %llu was committed, but is lost (the log goes on to %llu)",
+				 (unsigned long long)last + 1, (unsigned long long)tx->txid);
+	for (i = 0; i < s->found.nr; i++)
+		durable = max_t(uint64_t, durable, s->found.commits[i].durable_txid);
 	/* as does the superblock at home, which a checkpoint writes before it gives up the log */
 	durable = max_t(uint64_t, durable, s->super_txid);
 	if (durable > last)
-		corrupt(s->r, last + 1, "transaction %llu was durable, but is lost", (unsigned long long)durable);
+		recovery_corrupt(s->r, last + 1, "transaction %llu was durable, but is lost",
+				 (unsigned long long)durable);
+}
+
+/* Could a transaction's payload begin at log block @pos?  One that can't be read could be anything. */
+static bool may_begin(struct scan *s, uint64_t pos)
+{
+	const struct tfs_log_record *rec = s->buf;
+	uint32_t type;
+
+	if (ring_read(&s->ring, pos, 1, s->buf))
+		return true;
+	type = le32_get(rec->type);
+	return (type == TFS_REC_IMAGE || type == TFS_REC_RANGE || type == TFS_REC_REVOKE) &&
+	       le64_get(rec->block) < s->g->total_blocks;
+}
+
+/*
+ * A log block that can't be read is none of ours, unless the chain leads there.  The next transaction, @txid, would
+ * begin at @start, and have its two commit records anywhere behind: one of them is enough, but
+ * where two blocks in a row can't be read, both may have been.
+ */
+static void check_hidden(struct scan *s, uint64_t txid, uint64_t start)
+{
+	const struct log_found *f = &s->found;
+	size_t i;
+
+	for (i = 0; i < f->nr_bad; i++) {
+		if (f->bad[i] == start || f->bad[(i + 1) % f->nr_bad] != ring_next(&s->ring, f->bad[i], 1))
+			continue;
+		if (may_begin(s, start))
+			recovery_corrupt(s->r, txid, "what may be the end of transaction %llu can't be read",
+					 (unsigned long long)txid);
+		return;
+	}
 }
 
 static int replay_all(struct scan *s)
@@ -182,22 +221,23 @@ static int replay_all(struct scan *s)
 	size_t i, first;
 	int err = 0;
 
-	for (i = 0; i < s->nr && s->commits[i].txid == want; want++) {
-		err = take_tx(s, &s->commits[i], start);
+	for (i = 0; i < s->found.nr && s->found.commits[i].txid == want; want++) {
+		err = take_tx(s, &s->found.commits[i], start);
 		if (err)
 			break;
-		pos = log_commit_pos(&s->ring, &s->commits[i]);
+		pos = log_commit_pos(&s->ring, &s->found.commits[i]);
 		start = ring_next(&s->ring, pos, 2);
-		for (first = i; i < s->nr && s->commits[i].txid == want; i++)
+		for (first = i; i < s->found.nr && s->found.commits[i].txid == want; i++)
 			;
 		/* the last one may be torn; both records of the others were flushed before it began */
-		if (i - first < 2 && i < s->nr)
+		if (i - first < 2 && i < s->found.nr)
 			s->r->lone_commits++;
 		s->r->last_txid = want;
 	}
 	if (s->r->corrupt)
 		err = 0;
 	check_complete(s, want - 1);
+	check_hidden(s, want, start);
 	return err;
 }
 
@@ -213,20 +253,28 @@ static int scan_log(struct scan *s)
 	r->seq = s->head.seq;
 	r->first_txid = s->head.tail_txid;
 	r->last_txid = s->head.tail_txid - 1;
-	err = log_find_commits(&s->ring, &s->head, &s->commits, &s->nr);
+	err = log_find_commits(&s->ring, &s->head, &s->found);
 	if (err)
 		return err;
+	r->unreadable = s->found.nr_bad;
+	if (s->found.newer_epoch) {
+		r->base_unknown = true;
+		recovery_corrupt(r, r->first_txid,
+				 "it holds transactions of epoch %llu, but its header is of epoch %llu",
+				 (unsigned long long)s->found.newer_epoch, (unsigned long long)r->epoch);
+		return 0;
+	}
 	r->overlay = overlay_create(s->ring.bdev->align);
 	if (!r->overlay)
 		return -ENOMEM;
 	err = replay_all(s);
 	r->pending = r->last_txid >= r->first_txid;
-	r->next_txid = s->nr ? max_t(uint64_t, s->commits[s->nr - 1].txid, r->last_txid) + 1 : r->last_txid + 1;
+	r->next_txid = s->found.nr ? max_t(uint64_t, s->found.commits[s->found.nr - 1].txid, r->last_txid) + 1
+				   : r->last_txid + 1;
 	return err;
 }
 
-int journal_recover_scan(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g,
-			 struct tfs_recovery *r)
+int journal_recover_scan(struct bdev *b, struct tfs_super *super, const struct tfs_geom *g, struct tfs_recovery *r)
 {
 	struct scan s = { .g = g, .r = r, .super_txid = le64_get(super->txid) };
 	int err;
@@ -234,12 +282,14 @@ int journal_recover_scan(struct bdev *b, const struct tfs_super *super, const st
 	memset(r, 0, sizeof(*r));
 	r->next_txid = 1;
 	ring_init(&s.ring, b, super, g);
-	s.buf = tl_alloc(TFS_MAX_NODE);
+	s.buf = tl_alloc_aligned(TFS_LOG_BLOCK, TFS_MAX_NODE);
 	if (!s.buf)
 		return -ENOMEM;
 	err = scan_log(&s);
+	if (!err)
+		recovery_judge_supers(b, super, g, r, s.head.tail_txid);
 	tl_free(s.buf);
-	tl_free(s.commits);
+	log_found_free(&s.found);
 	if (err || !r->pending) {
 		overlay_free(r->overlay);
 		r->overlay = NULL;
@@ -266,23 +316,6 @@ static int apply_one(void *arg, uint64_t block, uint32_t bytes, const void *data
 	return home_write(&a->w, block << a->g->blkbits, data, bytes);
 }
 
-/*
- * The primary superblock is no good, and what is in force was read from a copy or the log.  It comes
- * first then, while the copies are left alone: the log knows all that it is ahead of.
- */
-static int restore_primary(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g,
-			   const struct tfs_overlay *o)
-{
-	const void *logged = o ? overlay_lookup(o, g->super_block, &(uint32_t){ 0 }) : NULL;
-	struct tfs_super primary;
-	struct tfs_geom geom;
-	char why[128];
-
-	if (!tfs_super_read(b, 0, &primary, &geom, why, sizeof(why)))
-		return 0;
-	return home_write_super(b, g, logged ? logged : super);
-}
-
 /* In the order of a checkpoint: see there why the primary superblock is written alone. */
 static int apply_overlay(struct bdev *b, const struct tfs_geom *g, const struct tfs_overlay *o)
 {
@@ -307,9 +340,11 @@ int journal_recover_apply(struct bdev *b, const struct tfs_super *super, const s
 
 	if (r->corrupt)
 		return -EUCLEAN;
-	err = restore_primary(b, super, g, r->overlay);
+	err = recovery_mend_primary(b, super, g, r);
 	if (!err && r->overlay)
 		err = apply_overlay(b, g, r->overlay);
+	if (!err)
+		err = recovery_mend_copies(b, super, g, r);
 	if (err)
 		return err;
 	/* Only behind the flush: with the new epoch the old transactions do not exist any more. */
@@ -320,10 +355,15 @@ int journal_recover_apply(struct bdev *b, const struct tfs_super *super, const s
 	err = log_write_headers(&ring, &h);
 	if (err)
 		return err;
+	if (r->unreadable)
+		log_overwrite_bad(&ring);
 	r->epoch = h.epoch;
 	r->seq = h.seq;
 	r->pending = false;
 	r->header_damaged[0] = r->header_damaged[1] = false;
+	r->super_damaged[0] = r->super_damaged[1] = r->super_damaged[2] = false;
+	r->unreadable = 0;
+	r->lone_commits = 0;
 	return 0;
 }
 

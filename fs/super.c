@@ -5,7 +5,7 @@
 #include <string.h>
 #include "core/guard.h"
 #include "fs/btree.h"
-#include "fs/fs.h"
+#include "fs/super.h"
 
 static uint64_t super_csum(const struct tfs_super *super)
 {
@@ -56,9 +56,8 @@ int tfs_super_check(const struct tfs_super *s, char *why, size_t why_len)
 	return 0;
 }
 
-/* The superblock at device byte @off, whole and with a geometry that makes sense. */
-static int read_at(struct bdev *b, uint64_t off, struct tfs_super *super, struct tfs_geom *geom, char *why,
-		   size_t why_len)
+int tfs_super_read_at(struct bdev *b, uint64_t off, struct tfs_super *super, struct tfs_geom *geom, char *why,
+		      size_t why_len)
 {
 	void *buf;
 	int err;
@@ -88,75 +87,43 @@ static int read_at(struct bdev *b, uint64_t off, struct tfs_super *super, struct
 	return err;
 }
 
-/* A copy at @off counts only if it says itself that one belongs there. */
-static int read_copy(struct bdev *b, int which, uint64_t off, struct tfs_super *super, struct tfs_geom *geom)
+/* Copy @which of the file system that the primary, or what there is instead, tells of. */
+static int read_copy(struct bdev *b, int which, struct tfs_super *super, struct tfs_geom *geom, char *why,
+		     size_t why_len)
 {
-	char why[128];
-	int err = read_at(b, off, super, geom, why, sizeof(why));
+	enum tfs_super_fault fault = TFS_SUPER_BAD;
+	struct tfs_super known;
+	char find_why[128];
+	int err = tfs_super_read_at(b, TFS_SUPER_OFFSET, &known, geom, why, why_len);
 
-	if (!err && (!geom->super_copies[which - 1] || geom->super_copies[which - 1] << geom->blkbits != off))
-		err = -EUCLEAN;
-	return err;
-}
-
-/*
- * Without the primary nobody knows the block size.  Try each, with groups of the
- * default size, and, for the last group's copy, a file system that fills the device.
- */
-static int search_copy(struct bdev *b, int which, struct tfs_super *super, struct tfs_geom *geom)
-{
-	uint64_t bs, hdr, end;
-	int err = -EUCLEAN;
-
-	for (bs = TFS_MIN_BLOCK; bs <= TFS_MAX_BLOCK && err; bs *= 2) {
-		hdr = max_t(uint64_t, bs, TFS_SUPER_BYTES);
-		end = round_down_to(b->size, bs);
-		if (which == 1)
-			end = min_t(uint64_t, end, 8 * bs * bs);
-		if (bs < b->align || end < TFS_SUPER_OFFSET + 2 * hdr)
-			continue;
-		err = read_copy(b, which, end - hdr, super, geom);
-		/* The only group's end is copy 1, whichever way it was found. */
-		if (err && which == 2)
-			err = read_copy(b, 1, end - hdr, super, geom);
-	}
-	return err;
-}
-
-static int read_one(struct bdev *b, int which, struct tfs_super *super, struct tfs_geom *geom, char *why,
-		    size_t why_len)
-{
-	int err;
-
-	if (!which)
-		return read_at(b, TFS_SUPER_OFFSET, super, geom, why, why_len);
-	/* Where the primary says it is, if there is one. */
-	err = read_at(b, TFS_SUPER_OFFSET, super, geom, why, why_len);
-	if (!err && geom->super_copies[which - 1])
-		err = read_copy(b, which, geom->super_copies[which - 1] << geom->blkbits, super, geom);
-	else
-		err = search_copy(b, which, super, geom);
 	if (err)
-		snprintf(why, why_len, "no good copy %d of the superblock was found", which);
-	return err;
+		err = tfs_super_find_copy(b, &known, geom, find_why, sizeof(find_why));
+	if (!err && geom->super_copies[which - 1])
+		fault = tfs_super_look(b, which, &known, geom, super, find_why, sizeof(find_why));
+	if (fault == TFS_SUPER_GOOD || fault == TFS_SUPER_OTHER_TXID)
+		return 0;
+	snprintf(why, why_len, "no good copy %d of the superblock was found", which);
+	return err == -ENOMEM ? err : -EUCLEAN;
 }
 
 int tfs_super_read(struct bdev *b, int which, struct tfs_super *super, struct tfs_geom *geom, char *why, size_t why_len)
 {
 	char copy_why[128];
-	int copy, err;
+	int err, copy_err;
 
-	if (which >= 0)
-		return read_one(b, which, super, geom, why, why_len);
-	err = read_one(b, 0, super, geom, why, why_len);
+	if (which > 0)
+		return read_copy(b, which, super, geom, why, why_len);
+	err = tfs_super_read_at(b, TFS_SUPER_OFFSET, super, geom, why, why_len);
 	/* A newer version's superblock is not damage. */
-	if (!err || err == -EPROTONOSUPPORT || err == -ENOMEM)
+	if (!which || !err || err == -EPROTONOSUPPORT || err == -ENOMEM)
 		return err;
-	for (copy = 1; copy <= 2; copy++) {
-		if (read_one(b, copy, super, geom, copy_why, sizeof(copy_why)))
-			continue;
-		log_warn("%s: %s: using copy %d", b->name, why, copy);
+	copy_err = tfs_super_find_copy(b, super, geom, copy_why, sizeof(copy_why));
+	if (!copy_err) {
+		log_warn("%s: %s: using a copy", b->name, why);
 		return 0;
 	}
-	return err;
+	if (err == -EINVAL && copy_err == -ENOENT)
+		return err;
+	snprintf(why + strlen(why), why_len - strlen(why), "; %s", copy_why);
+	return copy_err == -ENOMEM ? copy_err : -EUCLEAN;
 }

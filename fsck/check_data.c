@@ -86,7 +86,7 @@ static void verify_blocks(struct check *c, const struct check_extent *x, uint64_
 			bad_block(c, x, block + i, "cannot be read");
 			continue;
 		}
-		if (blk_integrity_verify_buf(&c->fs->integrity, data, block + i, 1, &r->tuples[i], &bad))
+		if (blk_integrity_verify_buf(&c->fs->integrity, data, block + i, 1, TFS_APP_DATA, &r->tuples[i], &bad))
 			bad_block(c, x, block + i, "does not match its tuple");
 		else
 			check_tail(c, x, block + i, data);

@@ -1,38 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Superblocks and journal. */
+#include "fs/super.h"
 #include "fsck/check_priv.h"
 
 static const char *const copy_name[] = { "primary superblock", "superblock copy 1", "superblock copy 2" };
 
-/* Everything up to the first changing field must be the same in all copies. */
-static bool same_identity(const struct tfs_super *a, const struct tfs_super *b)
-{
-	size_t from = offsetof(struct tfs_super, version), to = offsetof(struct tfs_super, txid);
-
-	return !memcmp((const char *)a + from, (const char *)b + from, to - from);
-}
-
 static void check_super_copy(struct check *c, int which)
 {
+	const struct tfs_geom *g = &c->fs->geom;
+	const struct tfs_super *want = &c->fs->super;
 	struct tfs_super s;
-	struct tfs_geom g;
 	char why[200];
-	int err = tfs_super_read(c->fs->bdev, which, &s, &g, why, sizeof(why));
 
-	if (err) {
-		check_report(c, CHECK_ERROR, "super-bad", 0,
-			     which ? c->fs->geom.super_copies[which - 1] : c->fs->geom.super_block, "%s: %s",
-			     copy_name[which], why);
-		return;
-	}
-	if (!same_identity(&s, &c->fs->super))
+	switch (tfs_super_look(c->fs->bdev, which, want, g, &s, why, sizeof(why))) {
+	case TFS_SUPER_GOOD:
+		break;
+	case TFS_SUPER_BAD:
+		check_report(c, CHECK_ERROR, "super-bad", 0, which ? g->super_copies[which - 1] : g->super_block,
+			     "%s: %s", copy_name[which], why);
+		break;
+	case TFS_SUPER_FOREIGN:
 		check_report(c, CHECK_ERROR, "super-differs", 0, UINT64_MAX, "%s describes another file system",
 			     copy_name[which]);
-	else if (!c->res->journal_pending && le64_get(s.txid) != le64_get(c->fs->super.txid))
-		check_report(c, CHECK_ERROR, "super-stale", 0, UINT64_MAX,
-			     "%s is of transaction %llu, the one in use of %llu, and the journal is empty",
-			     copy_name[which], (unsigned long long)le64_get(s.txid),
-			     (unsigned long long)le64_get(c->fs->super.txid));
+		break;
+	case TFS_SUPER_OTHER_TXID:
+		if (!c->res->journal_pending)
+			check_report(c, CHECK_ERROR, "super-stale", 0, UINT64_MAX,
+				     "%s is of transaction %llu, the one in use of %llu, and the journal is empty",
+				     copy_name[which], (unsigned long long)le64_get(s.txid),
+				     (unsigned long long)le64_get(want->txid));
+	}
 }
 
 static void check_journal(struct check *c)
@@ -49,6 +46,9 @@ static void check_journal(struct check *c)
 	if (r->lone_commits)
 		check_report(c, CHECK_ERROR, "journal-commit", 0, UINT64_MAX,
 			     "journal: %u transactions have lost one of their two commit records", r->lone_commits);
+	if (r->unreadable)
+		check_report(c, CHECK_ERROR, "journal-unreadable", 0, UINT64_MAX,
+			     "journal: %llu of its blocks can't be read", (unsigned long long)r->unreadable);
 	if (r->corrupt)
 		check_report(c, CHECK_ERROR, "journal-corrupt", 0, UINT64_MAX, "journal: %s", r->what);
 	if (r->pending)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * fsck.tallyfs.  This version checks; it does not repair.  What -p and -y may do
- * safely is what every mount does: replay the journal.
+ * safely is what every mount does: replay the journal, and write anew what it and the superblocks have in copies.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -15,6 +15,7 @@
 
 enum {
 	EXIT_CLEAN = 0,
+	EXIT_CORRECTED = 1,
 	EXIT_UNCORRECTED = 4,
 	EXIT_OPERATIONAL = 8,
 	EXIT_USAGE = 16,
@@ -34,7 +35,7 @@ static volatile sig_atomic_t interrupted;
 
 static const char usage_text[] =
 	"Usage: fsck.tallyfs [OPTION]... DEVICE|FILE\n"
-	"Check a tallyfs.  This version finds damage and names it; it does not repair yet.\n"
+	"Check a tallyfs.  This version finds damage and names it; it mends superblocks and the journal, no more yet.\n"
 	"\n"
 	"  -n                 check everything, write nothing (the journal is replayed in memory)\n"
 	"  -p, -a             for boot: replay the journal; check fully only if errors were seen\n"
@@ -50,7 +51,8 @@ static const char usage_text[] =
 	"  -V, --version      version\n"
 	"      --help         this text\n"
 	"\n"
-	"Exit status: 0 clean, 4 errors left uncorrected, 8 operational error, 16 usage, 32 cancelled.\n";
+	"Exit status: 0 clean, 1 errors corrected, 4 errors left uncorrected, 8 operational error, 16 usage,\n"
+	"32 cancelled.\n";
 
 enum { OPT_VERIFY = 256, OPT_JSON, OPT_PROGRESS, OPT_HELP };
 
@@ -280,8 +282,28 @@ static int open_device(unsigned int flags, struct bdev **b)
 	return err ? operational(bdev_open_error(err)) : 0;
 }
 
+/* 0 or an exit status. */
+static int apply(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *geom, struct tfs_recovery *rec,
+		 bool *mended)
+{
+	bool pending = rec->pending, mends = journal_recovery_mends(rec);
+	int err;
+
+	if (rec->corrupt || (!pending && !mends))
+		return 0;
+	err = journal_recover_apply(b, super, geom, rec);
+	if (err)
+		return operational(strerror(-err));
+	*mended = mends;
+	if (pending && !opt.json)
+		text_out("%s: journal replayed", opt.device);
+	if (mends && !opt.json)
+		text_out("%s: damaged superblocks or journal blocks were written anew", opt.device);
+	return 0;
+}
+
 /* -p and -y: what a mount would do first. */
-static int replay(bool *errors_seen)
+static int replay(bool *errors_seen, bool *mended)
 {
 	struct tfs_recovery rec = { 0 };
 	struct tfs_super super;
@@ -298,16 +320,11 @@ static int replay(bool *errors_seen)
 		return no_result(err == -EUCLEAN ? EXIT_UNCORRECTED : EXIT_OPERATIONAL, why);
 	}
 	err = journal_recover_scan(b, &super, &geom, &rec);
-	if (!err && rec.pending && !rec.corrupt) {
-		err = journal_recover_apply(b, &super, &geom, &rec);
-		if (!err && !opt.json)
-			text_out("%s: journal replayed", opt.device);
-	}
-	*errors_seen = rec.corrupt || rec.header_damaged[0] || rec.header_damaged[1] ||
-		       le32_get(super.state) & TFS_STATE_ERRORS;
+	ret = err ? operational(strerror(-err)) : apply(b, &super, &geom, &rec, mended);
+	*errors_seen = rec.corrupt || *mended || le32_get(super.state) & TFS_STATE_ERRORS;
 	journal_recovery_free(&rec);
 	bdev_close(b);
-	return err ? operational(strerror(-err)) : 0;
+	return ret;
 }
 
 /* Without a full check, say what a mount would find. */
@@ -381,7 +398,7 @@ static int full_check(void)
 int main(int argc, char **argv)
 {
 	struct sigaction sa = { .sa_handler = on_signal };
-	bool errors_seen = true;
+	bool errors_seen = true, mended = false;
 	int ret = parse(argc, argv);
 
 	if (ret >= 0)
@@ -393,11 +410,13 @@ int main(int argc, char **argv)
 	if (ret)
 		return operational(strerror(-ret));
 	if (opt.preen || opt.yes)
-		ret = replay(&errors_seen);
+		ret = replay(&errors_seen, &mended);
 	if (!ret && interrupted)
 		ret = cancelled();
 	if (!ret)
 		ret = opt.preen && !opt.force && !errors_seen && !opt.verify_data ? quick_line() : full_check();
 	blk_exit();
+	if (mended && (ret == EXIT_CLEAN || ret == EXIT_UNCORRECTED))
+		ret |= EXIT_CORRECTED;
 	return ret;
 }

@@ -81,7 +81,7 @@ static void print_extent(const struct tally_extent *x)
 {
 	char addr[24] = "-", flags[64] = "";
 
-	if (!(x->flags & TALLY_EXTENT_INLINE))
+	if (!(x->flags & (TALLY_EXTENT_INLINE | TALLY_EXTENT_NO_ADDR)))
 		snprintf(addr, sizeof(addr), "%llu", (unsigned long long)x->addr);
 	for (size_t i = 0; i < NR_FLAGS; i++)
 		if (x->flags & flag_names[i].flag)
@@ -95,7 +95,7 @@ static void add_extent(struct json_object *list, const struct tally_extent *x)
 
 	json_object_object_add(o, "start", json_object_new_uint64(x->start));
 	json_object_object_add(o, "length", json_object_new_uint64(x->len));
-	if (!(x->flags & TALLY_EXTENT_INLINE))
+	if (!(x->flags & (TALLY_EXTENT_INLINE | TALLY_EXTENT_NO_ADDR)))
 		json_object_object_add(o, "address", json_object_new_uint64(x->addr));
 	for (size_t i = 0; i < NR_FLAGS; i++)
 		json_object_object_add(o, flag_names[i].name, json_object_new_boolean(x->flags & flag_names[i].flag));

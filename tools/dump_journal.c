@@ -91,16 +91,15 @@ static int emit_records(struct dump *d, const struct log_ring *ring, const struc
 struct found {
 	struct log_ring ring;
 	struct log_head head;
-	struct log_tx *list;
+	struct log_found log;
 	bool *good;
-	size_t nr;
 };
 
 static void free_found(void *arg)
 {
 	struct found *f = arg;
 
-	tl_free(f->list);
+	log_found_free(&f->log);
 	tl_free(f->good);
 	tl_free(f);
 }
@@ -111,8 +110,8 @@ static int commits(struct dump *d, void *arg)
 	struct json_object *r;
 	size_t i;
 
-	for (i = 0; i < f->nr; i++) {
-		const struct log_tx *tx = &f->list[i];
+	for (i = 0; i < f->log.nr; i++) {
+		const struct log_tx *tx = &f->log.commits[i];
 
 		f->good[i] = log_commit_pos(&f->ring, tx) && !log_check_payload(&f->ring, tx, f->head.epoch);
 		r = json_object_new_object();
@@ -135,9 +134,9 @@ static int records(struct dump *d, void *arg)
 	size_t i;
 	int err = 0;
 
-	for (i = 0; i < f->nr && !err; i++)
-		if (f->good[i] && (i == 0 || f->list[i - 1].txid != f->list[i].txid))
-			err = emit_records(d, &f->ring, &f->list[i]);
+	for (i = 0; i < f->log.nr && !err; i++)
+		if (f->good[i] && (i == 0 || f->log.commits[i - 1].txid != f->log.commits[i].txid))
+			err = emit_records(d, &f->ring, &f->log.commits[i]);
 	return err ? dump_fail(d, err, "journal: %s", strerror(-err)) : 0;
 }
 
@@ -152,10 +151,10 @@ static int find_commits(struct dump *d, const struct log_ring *ring, const struc
 	f->head = *head;
 	d->later_arg = f;
 	d->later_free = free_found;
-	err = log_find_commits(ring, head, &f->list, &f->nr);
+	err = log_find_commits(ring, head, &f->log);
 	if (err)
 		return err;
-	f->good = tl_zalloc(f->nr * sizeof(*f->good));
+	f->good = tl_zalloc(f->log.nr * sizeof(*f->good));
 	if (!f->good)
 		return -ENOMEM;
 	dump_later(d, "commits", commits);

@@ -43,7 +43,7 @@ static int suspect_verify(struct iomap_suspect *s)
 	unsigned int bad;
 
 	return blk_integrity_verify_buf(bi, s->data, s->dev >> bi->interval_exp,
-					1u << (s->m->blkbits - bi->interval_exp), s->tuples, &bad);
+					1u << (s->m->blkbits - bi->interval_exp), bi->app, s->tuples, &bad);
 }
 
 /* Read the one block again.  0, -EILSEQ, -EIO, ... */

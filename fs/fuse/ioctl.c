@@ -154,6 +154,30 @@ static void ioctl_unshare(fuse_req_t req, struct fuse_file_info *fi, unsigned in
 		fuse_reply_ioctl(req, 0, &r, sizeof(r));
 }
 
+/*
+ * Root, or the user who runs the daemon: the image is his.  The kernel asks for CAP_SYS_ADMIN in its own file
+ * systems; here a request only tells who sent it.
+ */
+static bool is_owner(fuse_req_t req)
+{
+	uid_t uid = fuse_req_ctx(req)->uid;
+
+	return !uid || uid == geteuid();
+}
+
+/* Who knows where his blocks are can put something where it will be taken for something else: others see no addresses.
+ */
+static struct tally_extent told(const struct vfs_extent *x, bool owner)
+{
+	struct tally_extent e = { .start = x->pos, .len = x->len, .addr = x->addr, .flags = x->flags };
+
+	if (!owner && !(x->flags & VFS_EXTENT_INLINE)) {
+		e.addr = 0;
+		e.flags |= TALLY_EXTENT_NO_ADDR;
+	}
+	return e;
+}
+
 static void ioctl_extents(fuse_req_t req, struct fuse_file_info *fi, unsigned int flags, const void *in, size_t in_size,
 			  size_t out_size)
 {
@@ -179,24 +203,11 @@ static void ioctl_extents(fuse_req_t req, struct fuse_file_info *fi, unsigned in
 	memset(te.extent, 0, sizeof(te.extent));
 	te.nr = (uint32_t)n;
 	for (int k = 0; k < n; k++)
-		te.extent[k] = (struct tally_extent){
-			.start = x[k].pos, .len = x[k].len, .addr = x[k].addr, .flags = x[k].flags
-		};
+		te.extent[k] = told(&x[k], is_owner(req));
 	fuse_reply_ioctl(req, 0, &te, sizeof(te));
 }
 
 /* ---- fstrim(8) ---- */
-
-/*
- * The kernel asks for CAP_SYS_ADMIN in its own file systems; here a request only tells who sent it.  Besides root,
- * the user who runs the daemon may: the image is his to punch holes into.
- */
-static bool may_trim(fuse_req_t req)
-{
-	uid_t uid = fuse_req_ctx(req)->uid;
-
-	return !uid || uid == geteuid();
-}
 
 static void ioctl_trim(fuse_req_t req, const void *in, size_t in_size, size_t out_size)
 {
@@ -208,7 +219,7 @@ static void ioctl_trim(fuse_req_t req, const void *in, size_t in_size, size_t ou
 		reply_err(req, -EINVAL);
 		return;
 	}
-	if (!may_trim(req)) {
+	if (!is_owner(req)) {
 		reply_err(req, -EPERM);
 		return;
 	}
@@ -231,8 +242,8 @@ _Static_assert(sizeof(struct tally_extents) < 4096, "well below what reaches a F
 
 /*
  * Numbers, the label and sync (as sync(2)) are for everyone who can open
- * something here, extents for who can open the file, unsharing for who can write to it, trimming for root and the
- * mount's owner.
+ * something here, extents for who can open the file (their addresses for root and the mount's owner), unsharing for who
+ * can write to it, trimming for root and the mount's owner.
  */
 void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, struct fuse_file_info *fi,
 	      unsigned int flags, const void *in, size_t in_size, size_t out_size)

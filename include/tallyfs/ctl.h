@@ -44,6 +44,7 @@ enum {
 	TALLY_EXTENT_UNWRITTEN = 1 << 0, /* allocated, reads as zeros */
 	TALLY_EXTENT_SHARED = 1 << 1,	 /* another file has these blocks too */
 	TALLY_EXTENT_INLINE = 1 << 2,	 /* kept in the tree: no address */
+	TALLY_EXTENT_NO_ADDR = 1 << 3,	 /* where it is, is for root and the mount's owner to know: addr is 0 */
 };
 struct tally_extent {
 	uint64_t start, len, addr; /* bytes in the file; bytes on the device */

@@ -48,10 +48,65 @@ static void fill(uint8_t *p, size_t len, unsigned int salt)
 		p[i] = (uint8_t)(i * 7 + (i >> 9) + salt);
 }
 
+/* What a disk refuses, each kind of device does: memory, offset and length go by its `align`. */
+static void check_alignment(struct bdev *b)
+{
+	uint8_t *mem = tl_alloc_aligned(4096, 16384);
+	struct iovec iov[2] = { { mem, 4096 }, { mem + 8192, 4096 } };
+	struct bio *bio;
+
+	cr_assert_eq(bdev_write(b, mem, 4096, 4096), 0);
+	cr_assert_eq(bdev_write(b, mem + b->align / 2, 4096, 4096), -EINVAL);
+	cr_assert_eq(bdev_read(b, mem + 8, 4096, 4096), -EINVAL);
+	cr_assert_eq(bdev_write(b, mem, 4096, b->align / 2), -EINVAL);
+	cr_assert_eq(bdev_write(b, mem, b->align / 2, 4096), -EINVAL);
+	cr_assert_eq(bdev_writev(b, iov, 2, 4096), 0);
+	iov[1].iov_base = mem + 8192 + 8;
+	cr_assert_eq(bdev_writev(b, iov, 2, 4096), -EINVAL);
+	cr_assert_eq(b->ops->writev(b, iov, 2, 4096), -EINVAL);
+	cr_assert_eq(b->ops->readv(b, iov, 2, 4096), -EINVAL);
+	bio = bio_alloc(b, 1, BIO_OP_READ, NULL);
+	bio->bi_flags |= BIO_F_QUIET;
+	bio_add_vec(bio, NULL, mem + 8, 4096);
+	cr_assert_eq(submit_bio_wait(bio), -EINVAL);
+	bio_put(bio);
+	tl_free(mem);
+}
+
+Test(bdev_mem, alignment)
+{
+	struct bdev *b = bdev_mem_create(1 << 20);
+
+	cr_assert_eq(blk_init(1), 0);
+	check_alignment(b);
+	b->align = 4096;
+	check_alignment(b);
+	bdev_close(b);
+	blk_exit();
+}
+
+ParameterizedTestParameters(bdev_file, alignment)
+{
+	static unsigned int flags[] = { 0, BDEV_OPEN_NO_URING, BDEV_OPEN_BUFFERED };
+
+	return cr_make_param_array(unsigned int, flags, ARRAY_SIZE(flags));
+}
+
+ParameterizedTest(unsigned int *flags, bdev_file, alignment)
+{
+	struct bdev *b;
+
+	cr_assert_eq(blk_init(1), 0);
+	cr_assert_eq(bdev_open(path, *flags, &b), 0);
+	check_alignment(b);
+	bdev_close(b);
+	blk_exit();
+}
+
 Test(bdev_mem, basics)
 {
 	struct bdev *b = bdev_mem_create(1 << 20);
-	uint8_t in[4096], out[4096];
+	_Alignas(4096) uint8_t in[4096], out[4096];
 
 	cr_assert(b);
 	fill(in, sizeof(in), 1);

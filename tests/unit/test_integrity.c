@@ -534,21 +534,21 @@ Test(integrity, t10_escapes)
 	bi.interval_exp = 9;
 	bi.profile = &profile_t10_type1_crc;
 	memset(&t, 0x11, sizeof(t));
-	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 5, 1, &t, NULL), -EILSEQ);
+	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 5, 1, 0, &t, NULL), -EILSEQ);
 	memset(t.app, 0xff, 2);
-	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 5, 1, &t, NULL), 0);
+	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 5, 1, 0, &t, NULL), 0);
 	bi.profile = &profile_t10_type3_crc;
-	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 5, 1, &t, NULL), -EILSEQ);
+	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 5, 1, 0, &t, NULL), -EILSEQ);
 	memset(t.ref, 0xff, 4);
-	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 5, 1, &t, NULL), 0);
+	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 5, 1, 0, &t, NULL), 0);
 	/* Type 1 knows its place, type 3 does not. */
 	blk_integrity_generate_buf(&bi, data, 5, 1, 0, &t);
-	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 6, 1, &t, NULL), 0);
+	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 6, 1, 0, &t, NULL), 0);
 	bi.profile = &profile_t10_type1_ip;
 	blk_integrity_generate_buf(&bi, data, 5, 1, 0, &t);
-	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 5, 1, &t, NULL), 0);
-	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 6, 1, &t, NULL), -EILSEQ);
-	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 5 + (UINT64_C(1) << 32), 1, &t, NULL), 0, "32 bits");
+	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 5, 1, 0, &t, NULL), 0);
+	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 6, 1, 0, &t, NULL), -EILSEQ);
+	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 5 + (UINT64_C(1) << 32), 1, 0, &t, NULL), 0, "32 bits");
 }
 
 Test(integrity, tuple16_layout)
@@ -559,13 +559,14 @@ Test(integrity, tuple16_layout)
 
 	blk_integrity_generate_buf(&bi, data, 0xff060504030201, 2, 0x1234, t);
 	cr_assert_arr_eq((uint8_t *)t + 8, ((uint8_t[]){ 0x34, 0x12, 1, 2, 3, 4, 5, 6 }), 8);
-	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 0x060504030201, 2, t, &bad), 0, "48 bits");
+	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 0x060504030201, 2, 0, t, &bad), 0, "48 bits");
 	data[5000] = 1;
-	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 0x060504030201, 2, t, &bad), -EILSEQ);
+	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 0x060504030201, 2, 0, t, &bad), -EILSEQ);
 	cr_assert_eq(bad, 1);
 	data[5000] = 0;
 	bi.key++;
-	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 0x060504030201, 2, t, &bad), -EILSEQ, "another device's seed");
+	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 0x060504030201, 2, 0, t, &bad), -EILSEQ,
+		     "another device's seed");
 	cr_assert_eq(bad, 0);
 }
 

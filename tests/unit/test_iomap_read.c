@@ -11,7 +11,7 @@
 #define FOLIO (8 * BS)
 
 static struct toymap t;
-static unsigned char buf[2 << 20];
+static _Alignas(4096) unsigned char buf[2 << 20];
 
 static void quiet(enum log_level lvl, const char *line)
 {
@@ -161,6 +161,17 @@ Test(iomap_read, mismatch_hits_one_block_and_is_reported)
 	check_bad_block(FAULT_READ_FLIP);
 	cr_assert_geq(t.mismatches, 1);
 	cr_assert_eq(t.last_mismatch, 10 * BS);
+}
+
+/* The content is right, and so is the place, but the tuple says: no file's data. */
+Test(iomap_read, another_kind_of_block_is_a_mismatch)
+{
+	place(32);
+	t.blocks[10].tuple.app = le16_of(2);
+	cr_assert_eq(read_at(0, 32 * BS), 10 * BS);
+	cr_assert_eq(read_at(10 * BS + 7, 1), -EIO);
+	cr_assert_eq(t.last_mismatch, 10 * BS);
+	cr_assert_eq(read_at(11 * BS, 21 * BS), 21 * BS);
 }
 
 /* A flip on the way, not on the medium: the second look heals it, unreported. */

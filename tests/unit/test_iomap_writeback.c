@@ -89,7 +89,7 @@ Test(iomap_writeback, scattered_blocks_merge_at_completion)
 Test(iomap_writeback, around_eof)
 {
 	struct folio *f;
-	unsigned char *disk = malloc(BS);
+	_Alignas(4096) unsigned char disk[BS];
 
 	toymap_write(&t, 0, buf, 2 * FOLIO);
 	i_size_write(&t.mapping, BS + 100); /* a truncate that has not come to the cache yet */
@@ -101,7 +101,6 @@ Test(iomap_writeback, around_eof)
 	folio_put(f);
 	cr_assert_eq(bdev_read(t.bdev, disk, BS, t.blocks[1].addr), 0);
 	cr_assert(disk[99] == 0x55 && disk[100] == 0 && disk[BS - 1] == 0);
-	free(disk);
 }
 
 /* Shortened while dirty: what lies wholly outside is left alone, as a truncate is on its way to drop it. */

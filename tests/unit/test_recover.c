@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../lib/crashdev.h"
+#include "../lib/faultdev.h"
 #include "../lib/metafix.h"
 #include "core/guard.h"
 #include "fs/overlay.h"
@@ -230,6 +231,101 @@ Test(recover, left_overs)
 	cr_assert_eq(journal_commit_all(m.fs), 0);
 	metafix_crash(&m);
 	opens_with(&m, 77);
+	metafix_free(&m);
+}
+
+/* Both header writes of a mount were lost: what it committed shows it. */
+Test(recover, headers_of_an_older_epoch)
+{
+	uint8_t old[2 * TFS_LOG_BLOCK];
+	struct metafix m;
+
+	crashed(&m);
+	memcpy(old, log_block(&m, 0), sizeof(old));
+	opens_with(&m, 6);
+	cr_assert_eq(metafix_open(&m), 0);
+	cr_assert_eq(metafix_set(&m, 1, 77, 100), 0);
+	cr_assert_eq(journal_commit_all(m.fs), 0);
+	metafix_crash(&m);
+	memcpy(log_block(&m, 1), old + TFS_LOG_BLOCK, TFS_LOG_BLOCK);
+	opens_with(&m, 77); /* one header is enough */
+	metafix_free(&m);
+
+	crashed(&m);
+	memcpy(old, log_block(&m, 0), sizeof(old));
+	opens_with(&m, 6);
+	cr_assert_eq(metafix_open(&m), 0);
+	cr_assert_eq(metafix_set(&m, 1, 77, 100), 0);
+	cr_assert_eq(journal_commit_all(m.fs), 0);
+	metafix_crash(&m);
+	memcpy(log_block(&m, 0), old, sizeof(old));
+	cr_assert_eq(metafix_open(&m), -EUCLEAN);
+	cr_assert(strstr(m.why, "of epoch"), "%s", m.why);
+	/* the old transactions are not shown over what came later */
+	m.opts.ro = true;
+	cr_assert_eq(metafix_open(&m), -EUCLEAN);
+	metafix_free(&m);
+}
+
+/* On a device that can't read log blocks [pos, pos + n), and then reads what is written there. */
+static int open_without(struct metafix *m, uint64_t pos, uint64_t n, bool ro)
+{
+	struct bdev *mem = m->dev, *dev = faultdev_create(mem);
+	uint64_t i;
+	int err;
+
+	for (i = pos; i < pos + n; i++)
+		faultdev_add(dev, FAULT_READ_EIO, (uint64_t)(log_block(m, i) - (uint8_t *)bdev_mem_data(mem)), 512, -1,
+			     0);
+	m->dev = dev;
+	m->opts.ro = ro;
+	err = metafix_open(m);
+	if (!err)
+		err = metafix_get(m, 1);
+	metafix_crash(m);
+	m->dev = mem; /* the faulty one goes with the process */
+	m->opts.ro = false;
+	return err;
+}
+
+Test(recover, unreadable_blocks)
+{
+	uint64_t start, commit;
+	struct metafix m;
+
+	/* somewhere in the free part: none of ours; written over */
+	crashed(&m);
+	memset(log_block(&m, 100), 0x11, TFS_LOG_BLOCK);
+	cr_assert_eq(open_without(&m, 100, 1, true), 6);
+	cr_assert_eq(open_without(&m, 100, 1, false), 6, "%s", m.why);
+	cr_assert_eq(log_block(&m, 100)[0], 0);
+	opens_with(&m, 6);
+	metafix_free(&m);
+
+	/* one of two commit records */
+	crashed(&m);
+	commit = le64_get(commit_of(&m, 6, 0)->pos);
+	cr_assert_eq(open_without(&m, commit, 1, false), 6);
+	metafix_free(&m);
+
+	/* a payload that counts: committed, and gone */
+	crashed(&m);
+	start = le64_get(commit_of(&m, 5, 0)->start);
+	cr_assert_eq(open_without(&m, start, 1, true), 4);
+	cr_assert_eq(open_without(&m, start, 1, false), -EUCLEAN);
+	cr_assert(strstr(m.why, "can't be read"), "%s", m.why);
+	metafix_free(&m);
+
+	/* both records of the last one: its payload lies where the chain leads to */
+	crashed(&m);
+	commit = le64_get(commit_of(&m, 6, 0)->pos);
+	cr_assert_eq(open_without(&m, commit, 2, false), -EUCLEAN);
+	cr_assert_eq(open_without(&m, commit, 2, true), 5);
+	metafix_free(&m);
+
+	/* two in a row, but no payload leads there: nothing begins behind the last transaction */
+	crashed(&m);
+	cr_assert_eq(open_without(&m, 100, 2, false), 6, "%s", m.why);
 	metafix_free(&m);
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../lib/metafix.h"
+#include "fs/alloc.h"
 #include "fs/group.h"
 
 static struct tfs_super *super_at(struct metafix *m, int which)
@@ -54,6 +55,159 @@ Test(super, copies)
 	cr_assert_eq(metafix_open(&m), -EINVAL);
 	cr_assert(strstr(m.why, "not a tallyfs"));
 	metafix_free(&m);
+}
+
+/* The log is empty and the primary gone: a mount for writing brings it back, on a device that minds alignment. */
+Test(super, destroyed_primary)
+{
+	static const char zeros[4096];
+	struct metafix m;
+	int copy;
+
+	for (copy = 0; copy < 3; copy++) {
+		made(&m);
+		m.dev->align = 4096;
+		memset(super_at(&m, copy), 0, 4096);
+		cr_assert_eq(read_super(&m, -1), 0, "%s", m.why);
+		m.opts.ro = true;
+		cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+		metafix_crash(&m);
+		cr_assert_arr_eq(super_at(&m, copy), zeros, 4096);
+		m.opts.ro = false;
+		cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+		metafix_crash(&m);
+		cr_assert_arr_eq(super_at(&m, copy), super_at(&m, !copy), 4096, "copy %d", copy);
+		metafix_free(&m);
+	}
+}
+
+/* The device forgot writes of superblocks; the journal's header knows better. */
+Test(super, stale)
+{
+	struct tfs_super old;
+	struct metafix m;
+	int lost;
+
+	for (lost = 1; lost < 8; lost++) {
+		made(&m);
+		old = *super_at(&m, 0);
+		cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+		cr_assert_eq(metafix_set(&m, 1, 7, 300), 0);
+		metafix_close(&m);
+		for (int i = 0; i < 3; i++)
+			if (lost >> i & 1)
+				*super_at(&m, i) = old;
+		m.opts.ro = true;
+		cr_assert_eq(metafix_open(&m), lost == 7 ? -EUCLEAN : 0, "%d: %s", lost, m.why);
+		if (lost == 7) {
+			cr_assert(strstr(m.why, "no superblock is of that one"), "%s", m.why);
+			m.opts.ro = false;
+			cr_assert_eq(metafix_open(&m), -EUCLEAN);
+		} else {
+			cr_assert_eq(metafix_get(&m, 1), 7);
+			metafix_crash(&m);
+			m.opts.ro = false;
+			cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+			cr_assert_eq(metafix_get(&m, 1), 7);
+			metafix_crash(&m);
+			for (int i = 1; i < 3; i++)
+				cr_assert_arr_eq(super_at(&m, i), super_at(&m, 0), 4096);
+			cr_assert_eq(le64_get(super_at(&m, 0)->txid), le64_get(old.txid) + 1);
+		}
+		metafix_free(&m);
+	}
+}
+
+/* ---- what somebody put where a copy might be ---- */
+
+#define REAL_MB 256u
+
+static struct bdev *format_with(uint32_t block_size, struct tfs_super *s)
+{
+	struct tfs_format_opts o = { .block_size = block_size, .test_seed = block_size };
+	struct bdev *b = bdev_mem_create((uint64_t)REAL_MB << 20);
+	struct tfs_geom g;
+	char why[200];
+
+	cr_assert_eq(tfs_format_plan(b, &o, s, &g, why, sizeof(why)), 0, "%s", why);
+	cr_assert_eq(tfs_format_write(b, &o, s, &g), 0);
+	return b;
+}
+
+static char *at_byte(struct bdev *b, uint64_t off)
+{
+	return (char *)bdev_mem_data(b) + off;
+}
+
+enum { ROTTEN, ZEROED, UNLIKE, NO_END = 4, NO_GROUP0 = 8, PLANT_2K = 16, PLANT_8K = 32 };
+
+Test(super, planted_copies)
+{
+	static const struct {
+		unsigned int what;
+		bool refused;
+	} t[] = {
+		{ ROTTEN | PLANT_2K, false },
+		{ ROTTEN | PLANT_2K | PLANT_8K, false },
+		{ ROTTEN | PLANT_2K | PLANT_8K | NO_END, false },
+		{ ROTTEN | PLANT_2K | PLANT_8K | NO_GROUP0, false },
+		{ ROTTEN | PLANT_2K | NO_END | NO_GROUP0, true },
+		{ ZEROED, false },
+		{ ZEROED | PLANT_2K | PLANT_8K, false },
+		{ ZEROED | NO_END, false },
+		{ ZEROED | NO_END | PLANT_2K, true },
+		{ ZEROED | NO_END | PLANT_8K, true },
+		{ UNLIKE, true }, /* the primary knows neither secret of the copies */
+	};
+	const uint64_t end = (uint64_t)REAL_MB << 20;
+	struct tfs_super real, planted[2], got;
+	struct bdev *evil[2] = { format_with(2048, &planted[0]), format_with(8192, &planted[1]) }, *b;
+	struct tfs_geom g;
+	char why[200];
+	size_t i;
+	int err;
+
+	for (i = 0; i < ARRAY_SIZE(t); i++) {
+		b = format_with(4096, &real);
+		if (t[i].what & PLANT_2K)
+			memcpy(at_byte(b, (32u << 20) - 4096), &planted[0], 4096);
+		if (t[i].what & PLANT_8K)
+			memcpy(at_byte(b, end - 8192), &planted[1], 4096);
+		if (t[i].what & NO_END)
+			memset(at_byte(b, end - 4096), 0xdd, 4096);
+		if (t[i].what & NO_GROUP0)
+			memset(at_byte(b, (128u << 20) - 4096), 0xdd, 4096);
+		if (t[i].what & ZEROED)
+			memset(at_byte(b, TFS_SUPER_OFFSET), 0, 4096);
+		else if (t[i].what & UNLIKE)
+			memset(at_byte(b, TFS_SUPER_OFFSET + offsetof(struct tfs_super, seed)), 0x5a, 24);
+		else
+			*at_byte(b, TFS_SUPER_OFFSET + 200) ^= 1;
+		err = tfs_super_read(b, -1, &got, &g, why, sizeof(why));
+		cr_assert_eq(err, t[i].refused ? -EUCLEAN : 0, "%zu: %d %s", i, err, why);
+		cr_assert(err || !memcmp(got.uuid, real.uuid, 16), "%zu: somebody else's", i);
+		bdev_close(b);
+	}
+	bdev_close(evil[0]);
+	bdev_close(evil[1]);
+}
+
+/* An older file system of the same device, of which only copies were left, is wiped by mkfs wherever a search looks. */
+Test(super, mkfs_wipes_what_a_search_would_find)
+{
+	struct tfs_format_opts o = { .size = 64u << 20, .test_seed = 9 };
+	struct tfs_super s, got;
+	struct bdev *b = format_with(2048, &s);
+	struct tfs_geom g;
+	char why[200];
+
+	memset(at_byte(b, TFS_SUPER_OFFSET), 0, 4096);
+	cr_assert_eq(tfs_super_read(b, -1, &got, &g, why, sizeof(why)), 0);
+	cr_assert_eq(tfs_format_plan(b, &o, &s, &g, why, sizeof(why)), 0);
+	cr_assert_eq(tfs_format_write(b, &o, &s, &g), 0);
+	memset(at_byte(b, TFS_SUPER_OFFSET), 0, 4096);
+	cr_assert_eq(tfs_super_read(b, -1, &got, &g, why, sizeof(why)), -EINVAL, "found %s", why);
+	bdev_close(b);
 }
 
 static int open_with(struct metafix *m, void (*change)(struct tfs_super *s))

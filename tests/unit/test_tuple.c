@@ -118,9 +118,10 @@ Test(tuple, made_as_the_profile_does)
 		cr_assert_eq(le16_get(t[0].app), TFS_APP_DATA);
 		cr_assert_eq(t[0].ref[0] | t[0].ref[1] << 8, 500);
 		cr_assert_eq(t[1].ref[0] | t[1].ref[1] << 8, 501);
-		cr_assert_eq(blk_integrity_verify_buf(&fs->integrity, data, 500, 2, t, &bad), 0);
+		cr_assert_eq(blk_integrity_verify_buf(&fs->integrity, data, 500, 2, TFS_APP_DATA, t, &bad), 0);
+		cr_assert_eq(blk_integrity_verify_buf(&fs->integrity, data, 500, 2, TFS_APP_NODE, t, &bad), -EILSEQ);
 		data[4096] ^= 1;
-		cr_assert_eq(blk_integrity_verify_buf(&fs->integrity, data, 500, 2, t, &bad), -EILSEQ);
+		cr_assert_eq(blk_integrity_verify_buf(&fs->integrity, data, 500, 2, TFS_APP_DATA, t, &bad), -EILSEQ);
 		cr_assert_eq(bad, 1);
 		tinyfs_drop(fs);
 	}
