@@ -14,6 +14,7 @@
 
 #define RATELIMIT_WINDOW_NS (5ull * 1000 * 1000 * 1000)
 #define RATELIMIT_BURST 10
+#define NEWS_NS (3600ull * 1000 * 1000 * 1000)
 
 /* A path (4096) and some words around it. */
 #define LINE_MAX_BYTES 4608
@@ -64,14 +65,19 @@ void log_line(enum log_level lvl, const char *fmt, ...)
 		fprintf(stderr, "%s: %s\n", log_ident, line);
 }
 
-bool ratelimit_ok(struct ratelimit *rl, unsigned int *suppressed)
+static uint64_t now_ns(void)
 {
 	struct timespec ts;
-	uint64_t now;
-	bool ok;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	now = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+bool ratelimit_ok(struct ratelimit *rl, unsigned int *suppressed)
+{
+	uint64_t now = now_ns();
+	bool ok;
+
 	*suppressed = 0;
 	pthread_mutex_lock(&rl->lock);
 	if (!rl->window_start_ns || now - rl->window_start_ns >= RATELIMIT_WINDOW_NS) {
@@ -88,4 +94,31 @@ bool ratelimit_ok(struct ratelimit *rl, unsigned int *suppressed)
 	}
 	pthread_mutex_unlock(&rl->lock);
 	return ok;
+}
+
+const char *ratelimit_text(unsigned int suppressed, char buf[RATELIMIT_TEXT])
+{
+	buf[0] = '\0';
+	if (suppressed)
+		snprintf(buf, RATELIMIT_TEXT, " (%u more not shown)", suppressed);
+	return buf;
+}
+
+bool log_is_news(struct log_recent *r, uint64_t key0, uint64_t key1)
+{
+	uint64_t now = now_ns();
+	bool news = true;
+
+	pthread_mutex_lock(&r->lock);
+	for (size_t i = 0; i < ARRAY_SIZE(r->told) && news; i++)
+		news = !r->told[i].time_ns || now - r->told[i].time_ns >= NEWS_NS || r->told[i].key[0] != key0 ||
+		       r->told[i].key[1] != key1;
+	if (news) {
+		r->told[r->next].key[0] = key0;
+		r->told[r->next].key[1] = key1;
+		r->told[r->next].time_ns = now;
+		r->next = (r->next + 1) % ARRAY_SIZE(r->told);
+	}
+	pthread_mutex_unlock(&r->lock);
+	return news;
 }

@@ -34,5 +34,23 @@ struct ratelimit {
 		.lock = PTHREAD_MUTEX_INITIALIZER \
 	}
 bool ratelimit_ok(struct ratelimit *rl, unsigned int *suppressed);
+/* For the end of such a line: "", or " (3 more not shown)". */
+#define RATELIMIT_TEXT 40
+const char *ratelimit_text(unsigned int suppressed, char buf[RATELIMIT_TEXT]);
+
+/* What was told within the last hour: one bad block is one line, however often it is met. */
+struct log_recent {
+	pthread_mutex_t lock;
+	unsigned int next;
+	struct {
+		uint64_t key[2], time_ns; /* 0: free */
+	} told[64];
+};
+#define LOG_RECENT_INIT                           \
+	{                                         \
+		.lock = PTHREAD_MUTEX_INITIALIZER \
+	}
+/* False: told already.  Else it is remembered, in the place of the oldest. */
+bool log_is_news(struct log_recent *r, uint64_t key0, uint64_t key1);
 
 #endif

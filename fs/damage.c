@@ -27,6 +27,7 @@ struct tfs_damage {
 	struct work work;
 	bool queued;
 	struct ratelimit limit;
+	struct log_recent told;
 };
 
 int damage_create(struct tfs_fs *fs)
@@ -38,6 +39,7 @@ int damage_create(struct tfs_fs *fs)
 	d->fs = fs;
 	pthread_mutex_init(&d->lock, NULL);
 	d->limit = (struct ratelimit)RATELIMIT_INIT;
+	pthread_mutex_init(&d->told.lock, NULL);
 	fs->damage = d;
 	return 0;
 }
@@ -47,6 +49,7 @@ void damage_destroy(struct tfs_fs *fs)
 	if (!fs->damage)
 		return;
 	pthread_mutex_destroy(&fs->damage->lock);
+	pthread_mutex_destroy(&fs->damage->told.lock);
 	tl_free(fs->damage);
 	fs->damage = NULL;
 }
@@ -130,21 +133,22 @@ static bool take(struct tfs_damage *d, struct damage *out)
 
 static void tell(struct tfs_damage *d, const struct damage *x)
 {
+	char path[4096], more[RATELIMIT_TEXT];
 	unsigned int held;
-	char path[4096];
 	struct tfs_trans t;
 	int err;
 
-	if (!ratelimit_ok(&d->limit, &held))
+	if (!log_is_news(&d->told, x->block, x->expected) || !ratelimit_ok(&d->limit, &held))
 		return;
 	do {
 		trans_read_begin(&t, d->fs);
 		err = inode_path(&t, x->ino, path, sizeof(path));
 	} while (trans_again(&t, &err));
-	log_err("%s: damaged block: inode %llu, path %s, file offset %llu, block %llu, expected %016llx, found %016llx "
-		"(%u more not shown)",
+	log_err("%s: damaged block: inode %llu, path %s, file offset %llu, block %llu, expected %016llx, found "
+		"%016llx%s",
 		d->fs->bdev->name, (unsigned long long)x->ino, err < 0 ? "?" : path, (unsigned long long)x->pos,
-		(unsigned long long)x->block, (unsigned long long)x->expected, (unsigned long long)x->found, held);
+		(unsigned long long)x->block, (unsigned long long)x->expected, (unsigned long long)x->found,
+		ratelimit_text(held, more));
 }
 
 /* Add to the list, or count it once more. */

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "core/text.h"
 #include "fsck/check.h"
 #include "tools/cli.h"
+#include "tools/explain.h"
 
 enum {
 	EXIT_CLEAN = 0,
@@ -276,10 +278,14 @@ static int cancelled(void)
 static int open_device(unsigned int flags, struct bdev **b)
 {
 	int err = bdev_open(opt.device, flags | BDEV_OPEN_WAIT, b);
+	char why[PATH_MAX + 256];
 
 	if (err && interrupted)
 		return cancelled();
-	return err ? operational(bdev_open_error(err)) : 0;
+	if (!err)
+		return 0;
+	explain_open(why, sizeof(why), opt.device, err, flags & BDEV_OPEN_RDONLY ? NULL : "-n checks without writing");
+	return operational(why);
 }
 
 /* 0 or an exit status. */

@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include "mkfs/target.h"
 #include "tallyfs/format.h"
+#include "tools/explain.h"
 
 __attribute__((format(printf, 3, 4))) static int fail(char *why, size_t why_len, const char *fmt, ...)
 {
@@ -128,7 +129,8 @@ static int open_it(struct target *t, bool dry_run, char *why, size_t why_len)
 	if (t->fd < 0 && errno == EBUSY)
 		return fail(why, why_len, "%s: is in use by the system (mounted, swap, RAID or LVM)", t->path);
 	if (t->fd < 0)
-		return fail(why, why_len, "%s: %s", t->path, strerror(errno));
+		return fail(why, why_len, "%s: %s", t->path,
+			    errno == EACCES ? "you may not write to it" : explain_path(-errno));
 	if (t->is_block && ioctl(t->fd, BLKGETSIZE64, &t->size))
 		return fail(why, why_len, "%s: its size can't be found out: %s", t->path, strerror(errno));
 	return 0;
@@ -142,7 +144,7 @@ int target_open(struct target *t, const char *path, uint64_t size, bool dry_run,
 	if (stat(path, &st)) {
 		if (errno == ENOENT && size)
 			return 0;
-		return fail(why, why_len, "%s: %s%s", path, strerror(errno),
+		return fail(why, why_len, "%s: %s%s", path, explain_path(-errno),
 			    errno == ENOENT ? " (give a SIZE behind it to make a file)" : "");
 	}
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))

@@ -13,6 +13,7 @@
 #include "core/text.h"
 #include "tallyfs/ctl.h"
 #include "tools/cli.h"
+#include "tools/explain.h"
 
 static int fail_errno(const char *path)
 {
@@ -22,7 +23,7 @@ static int fail_errno(const char *path)
 	case EPROTO:
 		return ctl_fail(path, "tallyctl and the running tallyfs are of different versions");
 	default:
-		return ctl_fail(path, strerror(errno));
+		return ctl_fail(path, explain_path(-errno));
 	}
 }
 

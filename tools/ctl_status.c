@@ -16,6 +16,7 @@
 #include "fs/fs.h"
 #include "tallyfs/ctl.h"
 #include "tools/cli.h"
+#include "tools/explain.h"
 
 /* A figure above 0 under one of these names means that damage is known. */
 static bool tells_damage(const char *group, const char *name)
@@ -41,7 +42,7 @@ static char *fetch(int fd, const char *path)
 		st->version = TALLY_CTL_VERSION;
 		if (ioctl(fd, TALLY_IOC_STATUS, st)) {
 			ctl_fail(path, errno == EPROTO ? "tallyctl and the running tallyfs are of different versions"
-						       : strerror(errno));
+						       : explain_path(-errno));
 			goto fail;
 		}
 		more = realloc(text, len + st->len + 1);
@@ -234,6 +235,6 @@ int ctl_status(const struct ctl_request *r)
 	struct stat st;
 
 	if (stat(r->target, &st))
-		return ctl_fail(r->target, strerror(errno));
+		return ctl_fail(r->target, explain_path(-errno));
 	return S_ISDIR(st.st_mode) ? status_of_mount(r) : status_of_image(r);
 }

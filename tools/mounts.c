@@ -13,6 +13,7 @@
 
 #include "core/bdev.h"
 #include "core/text.h"
+#include "tools/explain.h"
 
 #define TABLE_LOOKS 3
 /* Nobody is told of a wait shorter than this. */
@@ -83,10 +84,10 @@ static bool is_tallyfs(const struct mount_entry *m)
 }
 
 /*
- * Go through all mounts: @found gets the last one at @path, if that is wanted;
+ * Go through all mounts: @found gets the last one at @path, or the last tallyfs from @source, if that is wanted;
  * the result is how often the file system @same is mounted, if that is.
  */
-static int scan(const char *path, struct mount_entry *found, const struct mount_entry *same)
+static int scan(const char *path, const char *source, struct mount_entry *found, const struct mount_entry *same)
 {
 	FILE *f = fopen("/proc/self/mountinfo", "re");
 	struct mount_entry *m = malloc(sizeof(*m));
@@ -103,7 +104,7 @@ static int scan(const char *path, struct mount_entry *found, const struct mount_
 			continue;
 		if (same && m->major == same->major && m->minor == same->minor)
 			n++;
-		if (path && !strcmp(m->mountpoint, path)) {
+		if ((path && !strcmp(m->mountpoint, path)) || (source && is_tallyfs(m) && !strcmp(m->source, source))) {
 			*found = *m;
 			n = 1;
 		}
@@ -122,50 +123,94 @@ int mounts_at(const char *path, struct mount_entry *m)
 
 	/* The table is read in pieces: an entry may be passed over when another goes meanwhile. */
 	for (int look = 0; look < TABLE_LOOKS && err == -ENOENT; look++) {
-		n = scan(path, m, NULL);
+		n = scan(path, NULL, m, NULL);
 		err = n < 0 ? n : n && is_tallyfs(m) ? 0 : -ENOENT;
 	}
 	return err;
 }
 
+/* What a killed daemon left cannot be looked into, but its folder can.  To be freed; NULL: as it is. */
+static char *real_name(const char *path)
+{
+	char *real = realpath(path, NULL), *copy, *slash, *folder, *name;
+	size_t len = strlen(path);
+
+	if (real || errno != ENOTCONN)
+		return real;
+	while (len > 1 && path[len - 1] == '/')
+		len--;
+	copy = strndup(path, len);
+	if (!copy)
+		return NULL;
+	slash = strrchr(copy, '/');
+	name = slash ? slash + 1 : copy;
+	if (slash)
+		*slash = '\0';
+	folder = realpath(!slash ? "." : slash == copy ? "/" : copy, NULL);
+	if (folder && asprintf(&real, "%s/%s", folder[1] ? folder : "", name) < 0)
+		real = NULL;
+	free(folder);
+	free(copy);
+	return real;
+}
+
+int mounts_find_source(const char *path, struct mount_entry *m)
+{
+	char *real = realpath(path, NULL);
+	int n = real ? scan(NULL, real, m, NULL) : -errno;
+
+	free(real);
+	return n > 0 ? 0 : n < 0 ? n : -ENOENT;
+}
+
 int mounts_find(const char *path, struct mount_entry *m)
 {
-	/* What a killed daemon left cannot be looked into, but its name is still good. */
-	char *real = realpath(path, NULL);
+	char *real = real_name(path);
 	int err = mounts_at(real ? real : path, m);
 
 	free(real);
 	return err;
 }
 
-static int run_fusermount(const char *path, unsigned int flags)
+static int run_fusermount(const char *who, const char *path, unsigned int flags)
 {
 	char *argv[] = { "fusermount3", "-u", flags & MOUNTS_LAZY ? "-z" : "--", (char *)path, NULL };
-	int status, err;
+	char said[1024], why[1024];
+	int status = 0, err;
+	struct capture c;
 	pid_t pid;
 
-	err = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
-	if (err)
-		return -err;
-	while (waitpid(pid, &status, 0) < 0)
+	capture_start(&c);
+	err = -posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
+	while (!err && waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
-			return -errno;
-	/* It has said why. */
-	return WIFEXITED(status) && !WEXITSTATUS(status) ? 0 : -EBUSY;
+			err = -errno;
+	capture_stop(&c, said, sizeof(said));
+	if (!err && WIFEXITED(status) && !WEXITSTATUS(status))
+		return 0;
+	if (err)
+		snprintf(why, sizeof(why), "cannot run fusermount3: %s", strerror(-err));
+	else
+		explain_fusermount(why, sizeof(why), said, path);
+	text_err("%s: %s: %s", who, path, why);
+	return err ? err : -EBUSY;
 }
 
 static int detach(const char *who, const struct mount_entry *m, unsigned int flags)
 {
 	int how = UMOUNT_NOFOLLOW | (flags & MOUNTS_FORCE ? MNT_FORCE : 0) | (flags & MOUNTS_LAZY ? MNT_DETACH : 0);
+	char why[1024];
 	int err;
 
 	if (!umount2(m->mountpoint, how))
 		return 0;
 	err = -errno;
 	if (err == -EPERM && geteuid() != 0)
-		return run_fusermount(m->mountpoint, flags);
-	text_err("%s: %s: %s", who, m->mountpoint,
-		 err == -EBUSY ? "in use: a program has a file open or works in it" : strerror(-err));
+		return run_fusermount(who, m->mountpoint, flags);
+	snprintf(why, sizeof(why), "%s", strerror(-err));
+	if (err == -EBUSY)
+		explain_busy(why, sizeof(why), m->mountpoint);
+	text_err("%s: %s: %s", who, m->mountpoint, why);
 	return err;
 }
 
@@ -208,7 +253,7 @@ int mounts_unmount(const char *who, const char *path, unsigned int flags)
 		text_err("%s: %s unmounted", who, m->mountpoint);
 	if (flags & MOUNTS_LAZY)
 		goto out;
-	if (scan(NULL, NULL, m) > 0)
+	if (scan(NULL, NULL, NULL, m) > 0)
 		text_err("%s: %s is still mounted in another place", who, m->source);
 	else
 		err = wait_closed(who, m, flags);

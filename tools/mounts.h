@@ -22,6 +22,9 @@ int mounts_find(const char *path, struct mount_entry *m);
 /* The same for an absolute @path without links.  It reads the mount table only, and asks no file system. */
 int mounts_at(const char *path, struct mount_entry *m);
 
+/* A tallyfs that is mounted from the image or device @path.  As mounts_find(). */
+int mounts_find_source(const char *path, struct mount_entry *m);
+
 enum {
 	MOUNTS_FORCE = 1 << 0,
 	MOUNTS_LAZY = 1 << 1, /* detach, and do not wait */

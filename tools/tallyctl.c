@@ -11,6 +11,7 @@
 #include "core/text.h"
 #include "tallyfs/ctl.h"
 #include "tools/ctl.h"
+#include "tools/explain.h"
 #include "tools/mounts.h"
 
 static void usage(void)
@@ -42,12 +43,12 @@ int ctl_open_mount(const char *path, struct mount_entry *m)
 	int err = mounts_find(path, m), fd;
 
 	if (err) {
-		ctl_fail(path, err == -ENOENT ? "no tallyfs is mounted there" : strerror(-err));
+		ctl_fail(path, err == -ENOENT ? "no tallyfs is mounted there" : explain_path(err));
 		return -1;
 	}
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		ctl_fail(path, errno == ENOTCONN ? "its daemon is gone; unmount it" : strerror(errno));
+		ctl_fail(path, explain_path(-errno));
 	return fd;
 }
 
@@ -59,7 +60,7 @@ static int do_sync(const struct ctl_request *r)
 	if (fd < 0)
 		return CTL_FAIL;
 	if (ioctl(fd, TALLY_IOC_SYNC))
-		code = ctl_fail(r->target, strerror(errno));
+		code = ctl_fail(r->target, explain_path(-errno));
 	close(fd);
 	return code;
 }

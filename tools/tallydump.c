@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 #include "core/text.h"
 #include "fs/vfs.h"
 #include "tools/dump.h"
+#include "tools/explain.h"
 
 #define PROGRAM "tallydump"
 #define CACHE_BYTES (64u << 20)
@@ -346,7 +348,12 @@ static int open_image(struct dump *d, bool udev)
 			     (udev ? BDEV_OPEN_NO_LOCK : BDEV_OPEN_WAIT);
 	int err = bdev_open(d->path, flags, &d->bdev);
 
-	return err ? dump_fail(d, err, "%s", bdev_open_error(err)) : 0;
+	char why[PATH_MAX + 256];
+
+	if (!err)
+		return 0;
+	explain_open(why, sizeof(why), d->path, err, NULL);
+	return dump_fail(d, err, "%s", why);
 }
 
 static int open_fs(struct dump *d, bool files)

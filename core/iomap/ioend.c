@@ -300,14 +300,15 @@ static void finish_folio(struct address_space *m, uint64_t pos, unsigned int n, 
 
 static void log_failed(const struct iomap_ioend *ioend, int error)
 {
+	char more[RATELIMIT_TEXT];
 	unsigned int held;
 
 	if ((ioend->io_first_bio && ioend->io_first_bio->bi_flags & BIO_F_QUIET) ||
 	    !ratelimit_ok(&ioend_log_limit, &held))
 		return;
-	log_err("writeback error %d on inode %llu, offset %llu, sector %llu (%u more not shown)", error,
+	log_err("writeback error %d on inode %llu, offset %llu, sector %llu%s", error,
 		(unsigned long long)ioend->io_mapping->ino, (unsigned long long)ioend->io_offset,
-		(unsigned long long)(ioend->io_addr >> SECTOR_SHIFT), held);
+		(unsigned long long)(ioend->io_addr >> SECTOR_SHIFT), ratelimit_text(held, more));
 }
 
 static void finish_ioend(struct iomap_ioend *ioend, int error)

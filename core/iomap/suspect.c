@@ -16,6 +16,7 @@
 #define SECOND_LOOKS 16
 
 static struct ratelimit read_error_limit = RATELIMIT_INIT;
+static struct log_recent read_errors_told = LOG_RECENT_INIT;
 
 unsigned int iomap_tuple_bytes(const struct address_space *m, const struct iomap *map)
 {
@@ -109,16 +110,17 @@ static int suspect_remap(struct iomap_suspect *s, const struct iomap_ops *ops)
 
 static void report_bad(struct iomap_suspect *s, const struct iomap_ops *ops, int err)
 {
+	char more[RATELIMIT_TEXT];
 	unsigned int held;
 
 	if (err == -EILSEQ && ops->read_mismatch) {
 		ops->read_mismatch(s->m, s->pos, s->dev, s->expected, s->found);
 		return;
 	}
-	if (ratelimit_ok(&read_error_limit, &held))
-		log_err("%s: read error %d on inode %llu, offset %llu, sector %llu (%u more not shown)", s->bdev->name,
-			err, (unsigned long long)s->m->ino, (unsigned long long)s->pos,
-			(unsigned long long)(s->dev >> SECTOR_SHIFT), held);
+	if (log_is_news(&read_errors_told, s->m->ino, s->dev) && ratelimit_ok(&read_error_limit, &held))
+		log_err("%s: read error %d on inode %llu, offset %llu, sector %llu%s", s->bdev->name, err,
+			(unsigned long long)s->m->ino, (unsigned long long)s->pos,
+			(unsigned long long)(s->dev >> SECTOR_SHIFT), ratelimit_text(held, more));
 }
 
 /* The block is bad at first sight (@err).  0: its memory is right after all; -EIO, -ENOMEM, -errno of iomap_begin. */

@@ -9,7 +9,9 @@
  */
 #include "fs/fuse/front.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,6 +25,7 @@
 #include "fs/fuse/daemon.h"
 #include "fs/fuse/unmounter.h"
 #include "fs/fuse/utab.h"
+#include "tools/explain.h"
 
 #define SPIN_US 50
 #define EXIT_FAIL 1
@@ -32,6 +35,7 @@ struct daemon {
 	struct front front;
 	char *source, *mountpoint; /* absolute */
 	bool fuseblk;
+	bool hides; /* something was in the mount point */
 	int signal_fd;
 	bool unmounting; /* the unmounter runs */
 	bool impatient;	 /* a second signal came meanwhile */
@@ -67,34 +71,54 @@ static void log_libfuse(enum fuse_log_level level, const char *fmt, va_list ap)
 
 /* ---- mounting ---- */
 
+/* Is anything in it?  -errno: it cannot be said. */
+static int has_entries(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *de;
+	int found = dir ? 0 : -errno;
+
+	while (dir && !found && (de = readdir(dir)))
+		found = strcmp(de->d_name, ".") && strcmp(de->d_name, "..");
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
 static int check_mountpoint(struct daemon *d)
 {
 	struct stat st;
+	int err = 0;
 
 	d->mountpoint = realpath(d->opts.mountpoint, NULL);
-	if (!d->mountpoint || stat(d->mountpoint, &st)) {
-		text_err("tallyfs: %s: cannot be used as mount point: %s", d->opts.mountpoint, strerror(errno));
-		return -errno;
+	if (!d->mountpoint || stat(d->mountpoint, &st))
+		err = -errno;
+	else if (!S_ISDIR(st.st_mode))
+		err = -ENOTDIR;
+	if (!err) {
+		int entries = has_entries(d->mountpoint);
+
+		d->hides = entries > 0;
+		/* The kernel remembers enough of what a killed daemon left for the calls before. */
+		err = entries == -ENOTCONN ? entries : 0;
 	}
-	if (!S_ISDIR(st.st_mode)) {
-		text_err("tallyfs: %s: cannot be used as mount point: not a directory", d->opts.mountpoint);
-		return -ENOTDIR;
-	}
-	return 0;
+	if (err)
+		text_err("tallyfs: %s: cannot be used as mount point: %s", d->opts.mountpoint, explain_path(err));
+	return err;
 }
 
 static int open_image(struct daemon *d)
 {
 	unsigned int flags = BDEV_OPEN_WAIT | (d->opts.fs.ro ? BDEV_OPEN_RDONLY : 0);
 	struct front *fr = &d->front;
-	char why[256] = "";
+	char why[PATH_MAX + 256] = "";
 	int err;
 
 	d->source = realpath(d->opts.source, NULL);
 	err = d->source ? bdev_open(d->source, flags, &fr->bdev) : -errno;
 	if (err) {
-		text_err("tallyfs: %s: %s%s", d->opts.source, bdev_open_error(err),
-			 err == -EROFS ? "; mount it with -o ro" : "");
+		explain_open(why, sizeof(why), d->opts.source, err, d->opts.fs.ro ? NULL : "mount it with -o ro");
+		text_err("tallyfs: %s: %s", d->opts.source, why);
 		return err;
 	}
 	bdev_set_serving(fr->bdev, true);
@@ -124,6 +148,8 @@ static int mount_session(struct daemon *d)
 	struct front *fr = &d->front;
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	char name[2 * 4096], list[sizeof(name) + sizeof(d->opts.kernel) + 256];
+	char said[1024], why[PATH_MAX + 256];
+	struct capture c;
 	int err = -ENOMEM;
 
 	escape(name, sizeof(name), d->source);
@@ -136,13 +162,19 @@ static int mount_session(struct daemon *d)
 	fr->se = fuse_session_new(&args, &front_ops, sizeof(front_ops), fr);
 	if (!fr->se)
 		goto out;
-	err = 0;
-	/* libfuse has said why. */
-	if (fuse_session_mount(fr->se, d->mountpoint)) {
-		text_err("tallyfs: %s: cannot mount at %s", d->opts.source, d->mountpoint);
+	/* libfuse, and the fusermount3 that it runs, say why in words of their own */
+	capture_start(&c);
+	err = fuse_session_mount(fr->se, d->mountpoint);
+	capture_stop(&c, said, sizeof(said));
+	if (err) {
+		explain_fusermount(why, sizeof(why), said, d->mountpoint);
+		text_err("tallyfs: %s: cannot mount at %s: %s", d->opts.source, d->opts.mountpoint, why);
 		fuse_session_destroy(fr->se);
 		fr->se = NULL;
 		err = -EIO;
+	} else if (d->hides) {
+		text_err("tallyfs: %s: is not empty; what is in it cannot be seen until it is unmounted",
+			 d->opts.mountpoint);
 	}
 out:
 	fuse_opt_free_args(&args);

@@ -11,10 +11,12 @@
 
 static struct fsfix fx;
 static char last_line[1024];
+static unsigned int lines;
 
 static void hook(enum log_level lvl, const char *line)
 {
 	(void)lvl;
+	lines++;
 	strncpy(last_line, line, sizeof(last_line) - 1);
 }
 
@@ -112,6 +114,40 @@ Test(damage, partial_overwrite_of_a_bad_block_fails)
 	((uint8_t *)bdev_mem_data(fx.dev))[block * 4096] ^= 1;
 	log_set_hook(NULL);
 	cr_assert_eq(vfs_pwrite(fx.fs, f, &c, 1, 5000), 1);
+	fx_close(&fx, f);
+	fx_destroy(&fx);
+	fx_exit();
+}
+
+/* However often it is met; another block, or other content that goes bad there, is another line. */
+Test(damage, one_bad_block_is_one_line)
+{
+	struct vfs_file *f;
+	uint64_t ino = fx_file(&fx, "a", &f), block;
+	char c;
+
+	fx_write(&fx, f, 0, 3 * 4096, 1);
+	FX_OK(vfs_fsync(fx.fs, f, false));
+	block = block_of(ino, 1);
+	fx_close(&fx, f);
+	fx_remount(&fx);
+	((uint8_t *)bdev_mem_data(fx.dev))[block * 4096] ^= 1;
+	log_set_hook(hook);
+	f = fx_open(&fx, "a");
+	for (int i = 0; i < 6; i++)
+		cr_assert_eq(vfs_pread(fx.fs, f, &c, 1, 5000), -EIO);
+	cr_assert_eq(lines, 1);
+	cr_assert(strstr(last_line, "damaged block") && !strstr(last_line, "not shown"), "%s", last_line);
+	((uint8_t *)bdev_mem_data(fx.dev))[(block + 1) * 4096] ^= 1;
+	cr_assert_eq(vfs_pread(fx.fs, f, &c, 1, 9000), -EIO);
+	cr_assert_eq(lines, 2);
+	damage_record(fx.fs, ino, 4096, block, 1, 2);
+	damage_run(fx.fs);
+	cr_assert_eq(lines, 3);
+	cr_assert_geq(fx_stat(&fx, "integrity", "mismatches"), 8);
+	log_set_hook(NULL);
+	((uint8_t *)bdev_mem_data(fx.dev))[block * 4096] ^= 1;
+	((uint8_t *)bdev_mem_data(fx.dev))[(block + 1) * 4096] ^= 1;
 	fx_close(&fx, f);
 	fx_destroy(&fx);
 	fx_exit();

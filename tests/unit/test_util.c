@@ -113,6 +113,29 @@ Test(log, stderr_and_level)
 	cr_assert_str_eq(buf, "prog: shown once\n");
 }
 
+Test(log, news)
+{
+	struct log_recent r = LOG_RECENT_INIT;
+	char buf[RATELIMIT_TEXT];
+
+	cr_assert(log_is_news(&r, 0, 0));
+	cr_assert_not(log_is_news(&r, 0, 0));
+	cr_assert(log_is_news(&r, 0, 1));
+	cr_assert(log_is_news(&r, 1, 0));
+	cr_assert_not(log_is_news(&r, 0, 1));
+	/* the oldest make room */
+	for (uint64_t i = 0; i < ARRAY_SIZE(r.told); i++)
+		cr_assert(log_is_news(&r, 5, i));
+	cr_assert(log_is_news(&r, 0, 0));
+	/* and after an hour it is news again */
+	cr_assert_not(log_is_news(&r, 5, 9));
+	for (size_t i = 0; i < ARRAY_SIZE(r.told); i++)
+		r.told[i].time_ns -= UINT64_C(3601) * 1000000000;
+	cr_assert(log_is_news(&r, 5, 9));
+	cr_assert_str_eq(ratelimit_text(0, buf), "");
+	cr_assert_str_eq(ratelimit_text(3, buf), " (3 more not shown)");
+}
+
 Test(log, ratelimit)
 {
 	struct ratelimit rl = RATELIMIT_INIT;
