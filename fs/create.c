@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* New inodes: files, directories, symbolic links, special and temporary files. */
+#include <sys/sysmacros.h>
 #include "fs/acl.h"
 #include "fs/alloc.h"
 #include "fs/namei.h"
@@ -148,10 +149,20 @@ static int create_look(struct tfs_trans *t, struct new_inode *n, uint64_t ino)
 	return err ? err : number_is_free(t, ino);
 }
 
-static int create_in_section(struct tfs_trans *t, struct new_inode *n)
+/* The next number is this inode's.  Not before the section's first change: nobody gives it back. */
+static void take_number(struct tfs_trans *t, struct tfs_inode *i)
 {
 	struct tfs_fs *fs = t->fs;
-	uint64_t ino = fs->cnt.next_ino;
+
+	i->a.generation = t->txid;
+	i->ino = fs->cnt.next_ino++;
+	fs->cnt.nr_inodes++;
+	fs->super_dirty = true;
+}
+
+static int create_in_section(struct tfs_trans *t, struct new_inode *n)
+{
+	uint64_t ino = t->fs->cnt.next_ino;
 	uint32_t mode = n->i->a.mode;
 	int err = create_look(t, n, ino);
 
@@ -162,11 +173,7 @@ static int create_in_section(struct tfs_trans *t, struct new_inode *n)
 		err = orphan_add(t, ino);
 	if (err)
 		return err;
-	fs->cnt.next_ino++;
-	fs->cnt.nr_inodes++;
-	fs->super_dirty = true;
-	n->i->a.generation = t->txid;
-	n->i->ino = ino;
+	take_number(t, n->i);
 	err = write_acls(t, n);
 	if (!err)
 		err = inode_write(t, n->i);
@@ -298,6 +305,39 @@ int vfs_symlink(struct tfs_fs *fs, uint64_t dir, const char *name, const char *t
 	if (len > TFS_SYMLINK_MAX)
 		return -ENAMETOOLONG;
 	return create(fs, dir, name, S_IFLNK | 0777, 0, target, cred, 0, attr, NULL);
+}
+
+/* ---- whiteouts ---- */
+
+struct tfs_inode *whiteout_alloc(struct tfs_inode *dir, const struct vfs_cred *cred)
+{
+	struct new_inode n = { .r = { .name = "-", .dir = dir }, .i = inode_alloc(dir->fs) };
+
+	/* overlayfs knows it by its type and its device number; there is nobody to open it */
+	if (n.i)
+		init_attrs(&n, S_IFCHR, makedev(0, 0), cred);
+	return n.i;
+}
+
+int whiteout_look(struct tfs_trans *t, const struct name_ref *r)
+{
+	uint64_t ino = t->fs->cnt.next_ino;
+	int err = dir_prefault(t, r->dir->ino, r->name, r->len, ino);
+
+	if (!err)
+		err = inode_prefault(t, ino);
+	return err ? err : number_is_free(t, ino);
+}
+
+int whiteout_put(struct tfs_trans *t, const struct name_ref *r, struct tfs_inode *i)
+{
+	struct tfs_inode_item it;
+	int err;
+
+	take_number(t, i);
+	inode_item_of(i, &it);
+	err = inode_item_write(t, i->ino, &it);
+	return err ? err : dir_replace(t, r->dir->ino, &r->de, i->ino, DT_CHR);
 }
 
 int vfs_readlink(struct tfs_fs *fs, uint64_t ino, char *buf, size_t size)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* rename(2): moving, replacing, exchanging; one section. */
+/* rename(2): moving, replacing, exchanging, leaving a whiteout; one section. */
 #include <linux/fs.h>
 #include "fs/alloc.h"
 #include "fs/namei.h"
@@ -194,7 +194,8 @@ static int exchange(struct tfs_trans *t, struct name_ref *src, struct name_ref *
 	return err ? err : write_dirs(t, src, dst);
 }
 
-static int move(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst)
+/* @white: for the old name, or NULL. */
+static int move(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst, struct tfs_inode *white)
 {
 	struct timespec now = tfs_now();
 	int sub = inode_is_dir(src->inode) ? 1 : 0;
@@ -206,10 +207,10 @@ static int move(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst)
 	else
 		err = dir_add(t, dst->dir->ino, dst->name, dst->len, src->inode->ino, src->de.type);
 	if (!err)
-		err = dir_remove(t, src->dir->ino, &src->de);
+		err = white ? whiteout_put(t, src, white) : dir_remove(t, src->dir->ino, &src->de);
 	if (err)
 		return err;
-	dir_changed(src->dir, -1, -sub, now);
+	dir_changed(src->dir, white ? 0 : -1, -sub, now);
 	dir_changed(dst->dir, dst->inode ? 0 : 1, dst->inode && inode_is_dir(dst->inode) ? 0 : sub, now);
 	touch_ctime(src->inode, now);
 	err = inode_write(t, src->inode);
@@ -219,7 +220,7 @@ static int move(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst)
 }
 
 static int rename_in_section(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst, const struct climbs *c,
-			     unsigned int flags)
+			     unsigned int flags, struct tfs_inode *white)
 {
 	int err = name_recheck(t, src);
 
@@ -239,11 +240,13 @@ static int rename_in_section(struct tfs_trans *t, struct name_ref *src, struct n
 	err = check_move(t, src, dst, c, flags);
 	if (!err)
 		err = rename_look(t, src, dst);
+	if (!err && white)
+		err = whiteout_look(t, src);
 	if (err)
 		return err;
 	if (src->dir != dst->dir && (inode_is_dir(src->inode) || (dst->inode && inode_is_dir(dst->inode))))
 		t->fs->dir_moves++;
-	return flags & RENAME_EXCHANGE ? exchange(t, src, dst) : move(t, src, dst);
+	return flags & RENAME_EXCHANGE ? exchange(t, src, dst) : move(t, src, dst, white);
 }
 
 /* Both names, as they are now.  A file that takes another's place has its data on the device first (DESIGN rule 4). */
@@ -261,11 +264,13 @@ static int find_both(struct tfs_fs *fs, struct name_ref *src, struct name_ref *d
 	return err;
 }
 
-int vfs_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdir, const char *newname,
-	       unsigned int flags)
+/* @cred: whose whiteout is left, or NULL. */
+static int do_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdir, const char *newname,
+		     unsigned int flags, const struct vfs_cred *cred)
 {
 	struct name_ref src, dst = { 0 };
-	uint64_t credits = 2 * TRANS_CREDITS(fs), max = trans_max_credits(fs);
+	struct tfs_inode *white = NULL;
+	uint64_t credits = (cred ? 3 : 2) * TRANS_CREDITS(fs), max = trans_max_credits(fs);
 	struct climbs c;
 	struct tfs_trans t;
 	int err = name_init(fs, &src, dir, name);
@@ -279,6 +284,10 @@ int vfs_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdi
 		err = vfs_writable(fs);
 	if (!err)
 		err = space_check_meta(fs, SPACE_NEW);
+	if (!err && cred) {
+		white = whiteout_alloc(src.dir, cred);
+		err = white ? 0 : -ENOMEM;
+	}
 	while (!err) {
 		err = find_both(fs, &src, &dst);
 		if (!err)
@@ -288,14 +297,30 @@ int vfs_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdi
 		do {
 			err = trans_begin(&t, fs, credits < max ? credits : max);
 			if (!err)
-				err = rename_in_section(&t, &src, &dst, &c, flags);
+				err = rename_in_section(&t, &src, &dst, &c, flags, white);
 		} while (trans_again(&t, &err));
 		if (err != -ESTALE)
 			break;
 		err = 0; /* the names mean other inodes by now */
 	}
+	if (white)
+		inode_free(white);
 	name_put(&src);
 	name_put(&dst);
 	reap_kick(fs);
 	return err;
+}
+
+int vfs_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdir, const char *newname,
+	       unsigned int flags)
+{
+	return do_rename(fs, dir, name, newdir, newname, flags, NULL);
+}
+
+int vfs_rename_whiteout(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdir, const char *newname,
+			unsigned int flags, const struct vfs_cred *cred)
+{
+	if (flags & RENAME_EXCHANGE)
+		return -EINVAL;
+	return do_rename(fs, dir, name, newdir, newname, flags, cred);
 }

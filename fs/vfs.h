@@ -95,6 +95,12 @@ int vfs_rmdir(struct tfs_fs *fs, uint64_t dir, const char *name);
 /* @flags: RENAME_NOREPLACE, RENAME_EXCHANGE */
 int vfs_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdir, const char *newname,
 	       unsigned int flags);
+/*
+ * As vfs_rename with RENAME_NOREPLACE or 0, but the old name stays and means, from the same moment on, a new inode: a
+ * character device 0:0 of @cred's, by which overlayfs knows that a name in a layer below is covered.
+ */
+int vfs_rename_whiteout(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdir, const char *newname,
+			unsigned int flags, const struct vfs_cred *cred);
 
 /* Entries after cookie @after (0: from ".").  fill returns false when its buffer is full. */
 struct vfs_dirent {

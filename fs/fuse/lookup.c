@@ -3,6 +3,7 @@
 #include "fs/fuse/front.h"
 
 #include <errno.h>
+#include <linux/fs.h>
 #include <string.h>
 
 /* NFS export asks for "." and ".." of inodes that the kernel has forgotten. */
@@ -128,5 +129,16 @@ void op_rmdir(fuse_req_t req, fuse_ino_t dir, const char *name)
 void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino_t newdir, const char *newname,
 	       unsigned int flags)
 {
-	reply_err(req, vfs_rename(front_of(req)->fs, dir, name, newdir, newname, flags));
+	struct tfs_fs *fs = front_of(req)->fs;
+	struct vfs_cred cred;
+	int err;
+
+	if (flags & RENAME_WHITEOUT) {
+		fill_cred(req, &cred);
+		err = vfs_rename_whiteout(fs, dir, name, newdir, newname, flags & ~(unsigned int)RENAME_WHITEOUT,
+					  &cred);
+	} else {
+		err = vfs_rename(fs, dir, name, newdir, newname, flags);
+	}
+	reply_err(req, err);
 }

@@ -371,7 +371,7 @@ static void do_names(struct sim *s)
 
 	pick_name(s, n1);
 	pick_name(s, n2);
-	switch (test_rand(&s->rng) % 9) {
+	switch (test_rand(&s->rng) % 10) {
 	case 0:
 		expect(s, "unlink", vfs_unlink(s->fs, d1, n1));
 		break;
@@ -418,6 +418,9 @@ static void do_names(struct sim *s)
 		break;
 	case 8:
 		expect(s, "exchange", vfs_rename(s->fs, d1, n1, d2, n2, 2 /* RENAME_EXCHANGE */));
+		break;
+	case 9:
+		expect(s, "whiteout", vfs_rename_whiteout(s->fs, d1, n1, d2, n2, 0, &cred));
 		break;
 	}
 }

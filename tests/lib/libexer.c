@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
+#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
 #include "fs/inode.h"
@@ -269,7 +270,11 @@ static int tree_rename(void *be, const char *path, const char *new_path, unsigne
 
 	if (!err)
 		err = walk(be, new_path, &new_dir, &new_name);
-	return err ? err : vfs_rename(fs_of(be), dir, name, new_dir, new_name, flags);
+	if (err)
+		return err;
+	if (flags & RENAME_WHITEOUT)
+		return vfs_rename_whiteout(fs_of(be), dir, name, new_dir, new_name, flags & ~RENAME_WHITEOUT, &fx_root);
+	return vfs_rename(fs_of(be), dir, name, new_dir, new_name, flags);
 }
 
 static int tree_stat(void *be, const char *path, struct treexer_stat *st)

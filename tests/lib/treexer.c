@@ -291,7 +291,7 @@ static void do_link(struct treexer *x)
 	treepast_changed(x, to.dir, NONE);
 }
 
-enum { NOREPLACE = 1, EXCHANGE = 2 };
+enum { NOREPLACE = 1, EXCHANGE = 2, WHITEOUT = 4 };
 
 static int rename_error(const struct treexer *x, const struct at *from, const struct at *to, unsigned int flags)
 {
@@ -332,12 +332,25 @@ static bool fits(const struct treexer *x, int i, const struct at *to)
 	return i == NONE || x->nodes[i].type != DT_DIR || (to->name < NAMES * 3 / 4 && depth(x, to->dir) < DEPTH);
 }
 
+/* The old name goes, or comes to mean something new in the same moment. */
+static void moved_away(struct treexer *x, const struct at *from, int white)
+{
+	struct treexer_stat st;
+
+	name_gone(x, from);
+	if (white == NONE)
+		return;
+	x->nodes[from->dir].ent[from->name] = white;
+	if (x->ops->cut && want(x, "stat", x->ops->stat(x->be, from->path, &st), 0))
+		x->nodes[white].ino = st.ino;
+}
+
 static void do_rename(struct treexer *x)
 {
-	static const unsigned int all[] = { 0, 0, 0, NOREPLACE, EXCHANGE };
+	static const unsigned int all[] = { 0, 0, 0, NOREPLACE, EXCHANGE, WHITEOUT, WHITEOUT | NOREPLACE };
 	unsigned int flags = all[rnd(x, ARRAY_SIZE(all))];
 	struct at from, to;
-	int a, b, wanted, got;
+	int a, b, wanted, got, white = NONE;
 
 	if (!pick(x, &from, 0, rnd(x, 20)) || !pick(x, &to, 1, flags & EXCHANGE ? rnd(x, 10) : !rnd(x, 3)))
 		return;
@@ -347,6 +360,11 @@ static void do_rename(struct treexer *x)
 		return;
 	wanted = rename_error(x, &from, &to, flags);
 	note(x, "rename %d/%d to %d/%d flags %u", from.dir, from.name, to.dir, to.name, flags);
+	if (flags & WHITEOUT && !wanted && a != b) {
+		white = new_node(x, DT_CHR, from.dir);
+		if (white == NONE)
+			return;
+	}
 	got = x->ops->rename(x->be, from.path, to.path, flags);
 	/* a file over a directory above it: both are true */
 	if (wanted == -ENOTEMPTY && got == -EISDIR && x->nodes[a].type != DT_DIR)
@@ -357,7 +375,7 @@ static void do_rename(struct treexer *x)
 		moved(x, a, &from, &to);
 		moved(x, b, &to, &from);
 	} else {
-		name_gone(x, &from);
+		moved_away(x, &from, white);
 		if (b != NONE)
 			drop(x, b);
 		moved(x, a, &from, &to);

@@ -269,6 +269,78 @@ Test(namei, exchange)
 	cr_assert_eq(fx_ino(&fx, "f/e"), f);
 }
 
+static const struct vfs_cred somebody = { .uid = 1001, .gid = 1002 };
+
+static void expect_whiteout(uint64_t dir, const char *name, uint32_t gid)
+{
+	struct vfs_attr a;
+
+	FX_OK(vfs_lookup(fx.fs, dir, name, &a));
+	vfs_forget(fx.fs, a.ino, 1);
+	cr_assert_eq(a.mode, (unsigned int)S_IFCHR);
+	cr_assert_eq(a.rdev, makedev(0, 0));
+	cr_assert_eq(a.nlink, 1);
+	cr_assert_eq(a.uid, 1001);
+	cr_assert_eq(a.gid, gid);
+}
+
+Test(namei, rename_leaves_whiteout)
+{
+	uint64_t d = mkdir_in(ROOT, "d"), e = mkdir_in(ROOT, "e"), sub = mkdir_in(d, "sub"), b = touch_in(e, "b");
+	uint64_t a = touch_in(d, "a"), inodes = fx.fs->cnt.nr_inodes;
+	struct vfs_attr set = { .mode = 02755, .gid = 77 }, at;
+
+	FX_OK(vfs_setattr(fx.fs, e, VFS_SET_MODE | VFS_SET_GID, &set, &fx_root, NULL));
+	/* to another directory, over a name that is there */
+	FX_OK(vfs_rename_whiteout(fx.fs, d, "a", e, "b", 0, &somebody));
+	cr_assert_eq(fx_ino(&fx, "e/b"), a);
+	cr_assert_eq(vfs_getattr(fx.fs, b, &at), -ESTALE);
+	expect_whiteout(d, "a", 1002);
+	cr_assert_eq(attr_of(d).size, 2);
+	cr_assert_eq(attr_of(e).size, 1);
+	cr_assert_eq(fx.fs->cnt.nr_inodes, inodes); /* one more, one less */
+	/* within one, whose group it inherits */
+	FX_OK(vfs_rename_whiteout(fx.fs, e, "b", e, "c", RENAME_NOREPLACE, &somebody));
+	cr_assert_eq(fx_ino(&fx, "e/c"), a);
+	expect_whiteout(e, "b", 77);
+	cr_assert_eq(attr_of(e).size, 2);
+	/* a directory: the one it came from has one less below it */
+	FX_OK(vfs_rename_whiteout(fx.fs, d, "sub", e, "sub", 0, &somebody));
+	cr_assert_eq(fx_ino(&fx, "e/sub"), sub);
+	expect_whiteout(d, "sub", 1002);
+	cr_assert_eq(attr_of(d).nlink, 2);
+	cr_assert_eq(attr_of(e).nlink, 3);
+	/* a whiteout is a file like others */
+	FX_OK(vfs_rename(fx.fs, e, "c", d, "a", 0));
+	cr_assert_eq(fx_ino(&fx, "d/a"), a);
+	fx_remount(&fx);
+	expect_whiteout(d, "sub", 1002);
+	expect_whiteout(e, "b", 77);
+	FX_OK(vfs_unlink(fx.fs, e, "b"));
+}
+
+Test(namei, whiteout_refused)
+{
+	uint64_t a = touch_in(ROOT, "a"), d = mkdir_in(ROOT, "d"), inodes, next;
+	struct vfs_attr at;
+
+	touch_in(ROOT, "b");
+	FX_OK(vfs_link(fx.fs, a, ROOT, "link", &at));
+	vfs_forget(fx.fs, a, 1);
+	inodes = fx.fs->cnt.nr_inodes;
+	next = fx.fs->cnt.next_ino;
+	cr_assert_eq(vfs_rename_whiteout(fx.fs, ROOT, "a", ROOT, "b", RENAME_EXCHANGE, &somebody), -EINVAL);
+	cr_assert_eq(vfs_rename_whiteout(fx.fs, ROOT, "a", ROOT, "b", RENAME_NOREPLACE, &somebody), -EEXIST);
+	cr_assert_eq(vfs_rename_whiteout(fx.fs, ROOT, "d", d, "x", 0, &somebody), -EINVAL);
+	cr_assert_eq(vfs_rename_whiteout(fx.fs, ROOT, "nope", ROOT, "x", 0, &somebody), -ENOENT);
+	/* two names of one file: nothing is moved, so nothing is covered */
+	FX_OK(vfs_rename_whiteout(fx.fs, ROOT, "a", ROOT, "link", 0, &somebody));
+	cr_assert_eq(fx_ino(&fx, "a"), a);
+	cr_assert_eq(fx_ino(&fx, "link"), a);
+	cr_assert_eq(fx.fs->cnt.nr_inodes, inodes);
+	cr_assert_eq(fx.fs->cnt.next_ino, next);
+}
+
 Test(namei, rename_over_writes_data_first)
 {
 	struct vfs_file *f;
