@@ -153,9 +153,14 @@ static int mount_session(struct daemon *d)
 	int err = -ENOMEM;
 
 	escape(name, sizeof(name), d->source);
-	snprintf(list, sizeof(list), "-ofsname=%s,subtype=tallyfs,default_permissions,noatime,%s%s%s%s%s%s", name,
-		 d->opts.fs.ro ? "ro" : "rw", d->opts.allow_other ? ",allow_other" : "", d->fuseblk ? ",blkdev" : "",
-		 d->opts.debug ? ",debug" : "", d->opts.kernel[0] ? "," : "", d->opts.kernel);
+	/*
+	 * libfuse's own default is nosuid,nodev.  mount(8) does not hand suid and dev to a helper, for they are what
+	 * every type does of itself: so do we, for root.  The last word counts.
+	 */
+	snprintf(list, sizeof(list), "-ofsname=%s,subtype=tallyfs,default_permissions,noatime,%s%s%s%s%s%s%s", name,
+		 d->opts.fs.ro ? "ro" : "rw", d->opts.root ? ",suid,dev" : "",
+		 d->opts.allow_other ? ",allow_other" : "", d->fuseblk ? ",blkdev" : "", d->opts.debug ? ",debug" : "",
+		 d->opts.kernel[0] ? "," : "", d->opts.kernel);
 	if (fuse_opt_add_arg(&args, "tallyfs") || fuse_opt_add_arg(&args, list))
 		goto out;
 	err = -EINVAL;

@@ -31,7 +31,7 @@ const char options_help[] =
 	"  errors=remount-ro|continue|abort\n"
 	"                       what to do when the file system is found inconsistent (remount-ro)\n"
 	"  allow_other          let other users in (default for root)\n"
-	"  suid, dev            honour set-user-ID bits, device nodes (default: neither)\n"
+	"  nosuid, nodev        do not honour set-user-ID bits, device nodes (ordinary users: always)\n"
 	"  writeback_cache, no_writeback_cache\n"
 	"                       whether the kernel gathers writes (writeback_cache)\n"
 	"and the generic ones of mount(8).\n";
@@ -54,6 +54,7 @@ void options_init(struct options *o)
 
 	memset(o, 0, sizeof(*o));
 	o->threads = cpus < 1 ? 1 : (unsigned int)min_t(long, cpus, THREADS_MAX);
+	o->root = geteuid() == 0;
 	o->writeback_cache = true;
 	o->fs.commit_interval = 5;
 	o->fs.errors = TFS_ERRORS_REMOUNT_RO;
@@ -321,6 +322,23 @@ int options_parse_args(struct options *o, int argc, char **argv, char *why, size
 	return err;
 }
 
+/* @word is among those for the kernel, and @opposite not behind it. */
+static bool kernel_word_wins(const struct options *o, const char *word, const char *opposite)
+{
+	size_t len = strlen(word), other = strlen(opposite), n;
+	const char *p = o->kernel;
+	bool wins = false;
+
+	for (; *p; p += n + (p[n] == ',')) {
+		n = strcspn(p, ",");
+		if (n == len && !strncmp(p, word, n))
+			wins = true;
+		else if (n == other && !strncmp(p, opposite, n))
+			wins = false;
+	}
+	return wins;
+}
+
 int options_check(struct options *o, char *why, size_t why_len)
 {
 	if (!o->source || !o->mountpoint)
@@ -330,12 +348,16 @@ int options_check(struct options *o, char *why, size_t why_len)
 				"remount: a mounted tallyfs cannot be changed; unmount it and mount it again");
 	if (o->fs.norecovery && !o->fs.ro)
 		return complain(why, why_len, "norecovery works with ro only");
+	if (!o->root && (kernel_word_wins(o, "suid", "nosuid") || kernel_word_wins(o, "dev", "nodev")))
+		return complain(
+			why, why_len,
+			"only root can mount with suid or dev; what others mount is nosuid,nodev: leave them out");
 	if (!o->fs.dirty_size)
 		o->fs.dirty_size = max_t(uint64_t, o->fs.cache_size / 4, DIRTY_MIN);
 	if (o->fs.dirty_size > o->fs.cache_size)
 		return complain(why, why_len, "dirty_size is larger than cache_size (%lluM)",
 				(unsigned long long)(o->fs.cache_size / MIB));
 	if (!o->allow_other_set)
-		o->allow_other = geteuid() == 0;
+		o->allow_other = o->root;
 	return 0;
 }

@@ -12,6 +12,7 @@ struct options {
 	const char *mountpoint; /* as given */
 	bool foreground, debug;
 	bool help, version;
+	bool root; /* run by root: others let in, and nosuid, nodev only if asked for */
 	bool allow_other, allow_other_set;
 	bool writeback_cache;
 	unsigned int threads;

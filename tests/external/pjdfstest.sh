@@ -9,7 +9,7 @@ shift
 [ -x "$suite/pjdfstest" ] || die "$suite/pjdfstest is not there: build it first"
 [ "$(id -u)" -eq 0 ] || die "pjdfstest needs root"
 command -v prove >/dev/null || die "prove (package perl) is not there"
-fresh_mount 512M -o suid,dev
+fresh_mount 512M
 cd "$mnt"
 [ $# -gt 0 ] || set -- .
 timeout 3600 prove -r "${@/#/$suite/tests/}"

@@ -63,6 +63,20 @@ def by_mount(source, mnt, fstype):
     assert tally.sha256(f'{mnt}/file') == digest, 'what was written before umount is not there after it'
     unmount('umount', mnt)
     fstab = mnt + '.fstab'
+
+    def allowed(*mount):
+        words = use(*mount)[2].split(',')
+        unmount('umount', mnt)
+        return [w for w in ('suid', 'dev') if 'no' + w not in words]
+
+    # mount(8) keeps suid and dev to itself: without a word they are what every type does
+    for options, wanted in (('defaults', ['suid', 'dev']), ('suid,dev', ['suid', 'dev']), ('nosuid,nodev', []),
+                            ('nosuid', ['dev']), ('nodev,noexec', ['suid']), ('suid,dev,nosuid,nodev', [])):
+        with open(fstab, 'w') as f:
+            f.write(f'{source} {mnt} tallyfs {options} 0 0\n')
+        for mount in (('mount', '-t', 'tallyfs', '-o', options, source, mnt), ('mount', '-T', fstab, mnt)):
+            got = allowed(*mount)
+            assert got == wanted, f'{" ".join(mount)} ({options}): allows {got}, not {wanted}'
     with open(fstab, 'w') as f:
         f.write(f'{source} {mnt} tallyfs defaults,nofail,x-systemd.automount,commit=1 0 2\n')
     use('mount', '-T', fstab, mnt)
@@ -111,8 +125,11 @@ def ordinary_user(work):
         return tally.run(['runuser', '-u', user, '--', path if os.path.exists(path) else program, *args], want=want)
 
     as_user('mkfs.tallyfs', '-q', image)
+    for options in ('suid', 'dev', 'suid,dev'):
+        r = as_user('tallyfs', '-o', options, image, mnt, want=1)
+        assert 'only root can mount with suid or dev' in r.stderr and not tally.mounted(mnt), r.stderr
     as_user('tallyfs', image, mnt)
-    assert tally.mounted(mnt)
+    assert {'nosuid', 'nodev'} <= set(mountinfo(mnt)[2].split(',')), mountinfo(mnt)
     as_user('sh', '-c', 'mkdir "$1/d" && echo mine >"$1/d/f" && ln -s f "$1/d/l" && cat "$1/d/l"', '-', mnt)
     assert not os.access(mnt, os.R_OK), 'another user, root, can look into the mount without allow_other'
     as_user('tallyctl', 'status', mnt)

@@ -47,6 +47,7 @@ Test(options, everything)
 	cr_assert_eq(parse("ro,norecovery,cache_size=128M,dirty_size=16M,commit=9,threads=3,verify=off,errors=abort,"
 			   "allow_other,suid,dev,no_writeback_cache"),
 		     0, "%s", why);
+	o.root = true;
 	cr_assert_eq(check(), 0, "%s", why);
 	cr_assert(o.fs.ro && o.fs.norecovery && o.fs.no_verify && o.allow_other && !o.writeback_cache);
 	cr_assert_eq(o.fs.cache_size, 128ull << 20);
@@ -55,6 +56,26 @@ Test(options, everything)
 	cr_assert_eq(o.threads, 3);
 	cr_assert_eq(o.fs.errors, TFS_ERRORS_ABORT);
 	cr_assert_str_eq(o.kernel, "suid,dev");
+}
+
+Test(options, suid_and_dev_are_for_root)
+{
+	static const char *const asked[] = { "suid", "dev", "nosuid,suid", "ro,dev,noexec" };
+	size_t k;
+
+	for (k = 0; k < sizeof(asked) / sizeof(asked[0]); k++) {
+		options_init(&o);
+		o.root = true;
+		cr_assert_eq(parse(asked[k]), 0, "%s", why);
+		cr_assert_eq(check(), 0, "%s: %s", asked[k], why);
+		o.root = false;
+		cr_assert_eq(check(), -EINVAL, "%s", asked[k]);
+		cr_assert(strstr(why, "only root"), "%s", why);
+	}
+	options_init(&o);
+	o.root = false;
+	cr_assert_eq(parse("suid,nosuid,dev,nodev,noexec"), 0, "%s", why);
+	cr_assert_eq(check(), 0, "%s", why);
 }
 
 Test(options, later_ones_win)
