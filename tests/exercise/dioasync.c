@@ -38,24 +38,17 @@ struct queue {
 struct reader {
 	pthread_t thread;
 	const char *path;
-	char *buf;
+	char buf[SPAN];
 };
 
 static atomic_bool stop;
+static struct reader readers[READERS];
+static char data[SPAN] __attribute__((aligned(4096))), buf[SPAN] __attribute__((aligned(4096)));
 
 static void die(const char *what)
 {
 	fprintf(stderr, "dioasync: %s: %s\n", what, strerror(errno));
 	exit(1);
-}
-
-static char *memory(size_t size)
-{
-	void *p;
-
-	if (posix_memalign(&p, 4096, size))
-		die("memory");
-	return p;
 }
 
 static int open_file(const char *path, int flags)
@@ -79,7 +72,7 @@ static void queue_init(struct queue *q, bool uring)
 	exit(SKIP);
 }
 
-static void submit_aio(struct queue *q, int fd, char *buf, unsigned int n, uint64_t pos)
+static void submit_aio(struct queue *q, int fd, unsigned int n, uint64_t pos)
 {
 	struct iocb cb[DEPTH], *p[DEPTH];
 	unsigned int k;
@@ -87,7 +80,7 @@ static void submit_aio(struct queue *q, int fd, char *buf, unsigned int n, uint6
 	for (k = 0; k < n; k++) {
 		cb[k] = (struct iocb){ .aio_lio_opcode = IOCB_CMD_PWRITE,
 				       .aio_fildes = (uint32_t)fd,
-				       .aio_buf = (uint64_t)(uintptr_t)(buf + k * PIECE),
+				       .aio_buf = (uint64_t)(uintptr_t)(data + k * PIECE),
 				       .aio_nbytes = PIECE,
 				       .aio_offset = (int64_t)(pos + k * PIECE) };
 		p[k] = &cb[k];
@@ -108,12 +101,12 @@ static void wait_aio(struct queue *q, unsigned int n, int *res)
 		res[k] = (int)ev[k].res;
 }
 
-static void submit_uring(struct queue *q, int fd, char *buf, unsigned int n, uint64_t pos)
+static void submit_uring(struct queue *q, int fd, unsigned int n, uint64_t pos)
 {
 	unsigned int k;
 
 	for (k = 0; k < n; k++)
-		io_uring_prep_write(io_uring_get_sqe(&q->ring), fd, buf + k * PIECE, PIECE, pos + k * PIECE);
+		io_uring_prep_write(io_uring_get_sqe(&q->ring), fd, data + k * PIECE, PIECE, pos + k * PIECE);
 	if (io_uring_submit(&q->ring) != (int)n)
 		die("io_uring_submit");
 }
@@ -131,10 +124,10 @@ static void wait_uring(struct queue *q, unsigned int n, int *res)
 	}
 }
 
-/* @n pieces from @pos on, at once; until all are complete. */
-static void write_pieces(struct queue *q, int fd, char *buf, unsigned int n, uint64_t pos, int *res)
+/* @n pieces of data[] to @pos and on, at once; until all are complete. */
+static void write_pieces(struct queue *q, int fd, unsigned int n, uint64_t pos, int *res)
 {
-	(q->uring ? submit_uring : submit_aio)(q, fd, buf, n, pos);
+	(q->uring ? submit_uring : submit_aio)(q, fd, n, pos);
 	(q->uring ? wait_uring : wait_aio)(q, n, res);
 }
 
@@ -153,35 +146,35 @@ static void *reader_main(void *arg)
 	return NULL;
 }
 
-static bool reads_as(int fd, const char *want, char *buf, const char *how, unsigned long round)
+static bool reads_as_written(int fd, const char *how, unsigned long round)
 {
 	size_t k = 0;
 
 	if (pread(fd, buf, SPAN, 0) != SPAN)
 		die("read");
-	if (!memcmp(buf, want, SPAN))
+	if (!memcmp(buf, data, SPAN))
 		return true;
-	while (buf[k] == want[k])
+	while (buf[k] == data[k])
 		k++;
 	fprintf(stderr, "dioasync: round %lu, %s: byte %zu is %#x, not %#x\n", round, how, k, (unsigned char)buf[k],
-		(unsigned char)want[k]);
+		(unsigned char)data[k]);
 	return false;
 }
 
-static bool one_round(struct queue *q, int direct, int cached, char *data, char *buf, unsigned long round)
+static bool one_round(struct queue *q, int direct, int cached, unsigned long round)
 {
 	int res[DEPTH];
 	unsigned int k;
 
 	memset(data, (int)(round % 251 + 1), SPAN);
-	write_pieces(q, direct, data, DEPTH, 0, res);
+	write_pieces(q, direct, DEPTH, 0, res);
 	for (k = 0; k < DEPTH; k++) {
 		if (res[k] != (int)PIECE) {
 			fprintf(stderr, "dioasync: round %lu: wrote %d\n", round, res[k]);
 			return false;
 		}
 	}
-	if (!reads_as(cached, data, buf, "buffered", round))
+	if (!reads_as_written(cached, "buffered", round))
 		return false;
 	if (round % BYTE_EVERY)
 		return true;
@@ -189,13 +182,11 @@ static bool one_round(struct queue *q, int direct, int cached, char *data, char 
 	data[round % SPAN] = '!';
 	if (pwrite(cached, &data[round % SPAN], 1, (off_t)(round % SPAN)) != 1 || fsync(cached))
 		die("write");
-	return reads_as(direct, data, buf, "direct", round);
+	return reads_as_written(direct, "direct", round);
 }
 
 static int beside_readers(bool uring, const char *path, unsigned long rounds)
 {
-	struct reader readers[READERS];
-	char *data = memory(SPAN), *buf = memory(SPAN);
 	int direct = open_file(path, O_DIRECT), cached = open_file(path, 0);
 	unsigned long round;
 	struct queue q;
@@ -203,16 +194,15 @@ static int beside_readers(bool uring, const char *path, unsigned long rounds)
 	int k;
 
 	queue_init(&q, uring);
-	memset(data, 0, SPAN);
 	if (pwrite(direct, data, SPAN, 0) != SPAN)
 		die("write");
 	for (k = 0; k < READERS; k++) {
-		readers[k] = (struct reader){ .path = path, .buf = memory(SPAN) };
+		readers[k].path = path;
 		if (pthread_create(&readers[k].thread, NULL, reader_main, &readers[k]))
 			die("thread");
 	}
 	for (round = 1; ok && round <= rounds; round++)
-		ok = one_round(&q, direct, cached, data, buf, round);
+		ok = one_round(&q, direct, cached, round);
 	atomic_store(&stop, true);
 	for (k = 0; k < READERS; k++)
 		pthread_join(readers[k].thread, NULL);
@@ -222,7 +212,6 @@ static int beside_readers(bool uring, const char *path, unsigned long rounds)
 /* A write that fits in part says how much; the next one says ENOSPC; and what was said to be written is there. */
 static int until_full(const char *path)
 {
-	char *data = memory(PIECE), *buf = memory(PIECE);
 	int fd = open_file(path, O_DIRECT), res, k;
 	uint64_t pos = 0, at;
 	struct queue q;
@@ -233,7 +222,7 @@ static int until_full(const char *path)
 	if (ftruncate(fd, (off_t)1 << 40))
 		die("truncate");
 	for (k = 0; k<2; pos += res> 0 ? (uint64_t)res : 0) {
-		write_pieces(&q, fd, data, 1, pos, &res);
+		write_pieces(&q, fd, 1, pos, &res);
 		k += res != (int)PIECE;
 		if (res < 0)
 			break;
