@@ -173,4 +173,5 @@ void vfs_stats(struct tfs_fs *fs, vfs_stat_fn *fn, void *arg)
 	o.group = "state";
 	say(&o, "read_only", atomic_load(&fs->read_only));
 	say(&o, "error", (uint64_t)-atomic_load(&fs->shutdown));
+	say(&o, "verify_off", fs->opts.no_verify);
 }

@@ -260,7 +260,8 @@ static void report(const struct tfs_super *s, const struct tfs_geom *g)
 	char uuid[37], a[32], b[32];
 
 	uuid_unparse_lower(s->uuid, uuid);
-	text_out("%s: %s, %s free, UUID %s%s%s%s", opt.path, cli_size(g->total_blocks << g->blkbits, a, sizeof(a)),
+	text_out("%s: %s, %s free (a mount keeps some of it back for overwriting and trees), UUID %s%s%s%s", opt.path,
+		 cli_size(g->total_blocks << g->blkbits, a, sizeof(a)),
 		 cli_size(le64_get(s->free_blocks) << g->blkbits, b, sizeof(b)), uuid, s->label[0] ? ", label " : "",
 		 (const char *)s->label, opt.dry_run ? " (dry run: nothing was written)" : "");
 	if (!opt.verbose)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* tallyctl status: a mount's counters, or an image's superblock. */
+/* tallyctl status: how a mounted file system or an image is, in a few lines; with -v what the daemon counts. */
 #include "tools/ctl.h"
 
 #include <errno.h>
@@ -13,16 +13,91 @@
 #include <uuid/uuid.h>
 
 #include "core/text.h"
-#include "fs/fs.h"
+#include "fs/journal.h"
 #include "tallyfs/ctl.h"
 #include "tools/cli.h"
 #include "tools/explain.h"
 
-/* A figure above 0 under one of these names means that damage is known. */
-static bool tells_damage(const char *group, const char *name)
+#define KEPT_BACK "kept back for overwriting and trees"
+
+/* What both kinds of status tell. */
+struct summary {
+	const char *source;
+	char label[TFS_LABEL_MAX + 1], uuid[UUID_STR_LEN], guard[8];
+	uint64_t size, free, avail; /* bytes; avail UINT64_MAX: only a mount can tell */
+	uint64_t mismatches;
+	bool error, verify_off, damage;
+	const char *note; /* worth a line, though no damage */
+};
+
+/* ---- in a few lines ---- */
+
+static void describe_health(const struct summary *s, char *health, size_t size)
 {
-	return !strcmp(group, "damage") || !strcmp(name, "mismatches") || !strcmp(name, "needs_check") ||
-	       (!strcmp(group, "state") && !strcmp(name, "error"));
+	if (s->error)
+		snprintf(health, size, "it was found inconsistent, or could not be written; the log says why");
+	else if (s->mismatches)
+		snprintf(health, size, "damage was seen: %llu times a block did not match",
+			 (unsigned long long)s->mismatches);
+	else if (s->damage)
+		snprintf(health, size, "damage was seen");
+	else
+		snprintf(health, size, "no damage is known%s%s", s->note ? "; " : "", s->note ? s->note : "");
+}
+
+static const char *what_to_do(const struct summary *s, bool mounted)
+{
+	if (s->damage)
+		return mounted ? "unmount it; fsck.tallyfs -n --verify-data names what is damaged: restore that"
+			       : "fsck.tallyfs -n --verify-data names what is damaged: restore that";
+	if (s->verify_off)
+		return "mount it without verify=off";
+	return "nothing";
+}
+
+static void print_summary(const struct summary *s, bool mounted)
+{
+	char size[32], used[32], left[32], avail[32], health[128];
+
+	describe_health(s, health, sizeof(health));
+	text_out("  label       %s", s->label[0] ? s->label : "(none)");
+	text_out("  uuid        %s", s->uuid);
+	text_out("  size        %s", cli_size(s->size, size, sizeof(size)));
+	text_out("  used        %s", cli_size(s->size - s->free, used, sizeof(used)));
+	cli_size(s->free, left, sizeof(left));
+	if (s->avail == UINT64_MAX)
+		text_out("  free        %s; of it something is " KEPT_BACK " while it is mounted", left);
+	else
+		text_out("  free        %s; %s of it for files, the rest is " KEPT_BACK, left,
+			 cli_size(s->avail, avail, sizeof(avail)));
+	text_out("  health      %s", health);
+	text_out("  protection  %s%s; metadata is there once",
+		 s->verify_off ? "file data is NOT verified (verify=off), metadata by " : "every block is verified by ",
+		 s->guard);
+	text_out("  to do       %s", what_to_do(s, mounted));
+}
+
+static void json_summary(struct json_object *o, const struct summary *s, bool mounted)
+{
+	char health[128];
+
+	describe_health(s, health, sizeof(health));
+	cli_json_path(o, "label", s->label, strlen(s->label));
+	json_object_object_add(o, "uuid", json_object_new_string(s->uuid));
+	json_object_object_add(o, "guard", json_object_new_string(s->guard));
+	json_object_object_add(o, "size_bytes", json_object_new_uint64(s->size));
+	json_object_object_add(o, "used_bytes", json_object_new_uint64(s->size - s->free));
+	json_object_object_add(o, "free_bytes", json_object_new_uint64(s->free));
+	if (s->avail != UINT64_MAX)
+		json_object_object_add(o, "available_bytes", json_object_new_uint64(s->avail));
+	json_object_object_add(o, "health", json_object_new_string(health));
+	json_object_object_add(o, "to_do", json_object_new_string(what_to_do(s, mounted)));
+	json_object_object_add(o, "damage_known", json_object_new_boolean(s->damage));
+}
+
+static void set_guard(struct summary *s, uint32_t guard)
+{
+	snprintf(s->guard, sizeof(s->guard), "%s", guard == TFS_GUARD_XXH3 ? "xxh3" : "crc32");
 }
 
 /* ---- of a mount ---- */
@@ -64,9 +139,17 @@ fail:
 	return NULL;
 }
 
+/* A figure above 0 under one of these names means that damage is known. */
+static bool tells_damage(const char *group, const char *name)
+{
+	return !strcmp(group, "damage") || !strcmp(name, "mismatches") || !strcmp(name, "needs_check") ||
+	       (!strcmp(group, "state") && !strcmp(name, "error"));
+}
+
 struct figures {
-	struct json_object *json; /* NULL: print for people */
-	bool damage;
+	struct summary *s;
+	struct json_object *json; /* all go there; NULL: none */
+	bool print;
 	char group[64]; /* last seen */
 };
 
@@ -75,12 +158,19 @@ static void one_figure(struct figures *f, const char *group, const char *name, u
 	struct json_object *o;
 
 	if (value && tells_damage(group, name))
-		f->damage = true;
-	if (!f->json) {
+		f->s->damage = true;
+	if (!strcmp(group, "state") && !strcmp(name, "error"))
+		f->s->error = value;
+	if (!strcmp(group, "state") && !strcmp(name, "verify_off"))
+		f->s->verify_off = value;
+	if (!strcmp(group, "integrity") && !strcmp(name, "mismatches"))
+		f->s->mismatches = value;
+	if (f->print) {
 		if (strcmp(f->group, group))
 			text_out("%s", group);
 		text_out("  %-28s %llu", name, value);
-	} else {
+	}
+	if (f->json) {
 		if (!json_object_object_get_ex(f->json, group, &o)) {
 			o = json_object_new_object();
 			json_object_object_add(f->json, group, o);
@@ -90,11 +180,11 @@ static void one_figure(struct figures *f, const char *group, const char *name, u
 	snprintf(f->group, sizeof(f->group), "%s", group);
 }
 
-static void all_figures(struct figures *f, char *text)
+static void all_figures(struct figures *f, const char *text)
 {
-	char *save, *line;
+	char *copy = strdup(text), *save, *line;
 
-	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+	for (line = copy ? strtok_r(copy, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save)) {
 		char *dot = strchr(line, '.'), *space = dot ? strchr(dot, ' ') : NULL;
 
 		if (!space)
@@ -102,132 +192,146 @@ static void all_figures(struct figures *f, char *text)
 		*dot = *space = '\0';
 		one_figure(f, line, dot + 1, strtoull(space + 1, NULL, 10));
 	}
+	free(copy);
 }
 
-static void space_of(const char *path, struct json_object *json)
+/* What is not counted: whose it is, and its space. */
+static int identify(int fd, struct summary *s)
 {
+	struct tally_identity id = { .version = TALLY_CTL_VERSION };
 	struct statvfs st;
-	uint64_t size, avail;
-	char a[32], b[32];
 
-	if (statvfs(path, &st))
+	if (ioctl(fd, TALLY_IOC_IDENTITY, &id) || fstatvfs(fd, &st))
+		return ctl_fail(s->source, errno == EPROTO || errno == ENOTTY
+						   ? "tallyctl and the running tallyfs are of different versions"
+						   : explain_path(-errno));
+	memcpy(s->label, id.label, TFS_LABEL_MAX);
+	uuid_unparse_lower(id.uuid, s->uuid);
+	set_guard(s, id.guard);
+	s->size = (uint64_t)st.f_blocks * st.f_frsize;
+	s->free = (uint64_t)st.f_bfree * st.f_frsize;
+	s->avail = (uint64_t)st.f_bavail * st.f_frsize;
+	return CTL_OK;
+}
+
+static void show_mount(const struct ctl_request *r, const struct mount_entry *m, struct summary *s, const char *text)
+{
+	struct figures f = { .s = s };
+
+	all_figures(&f, text);
+	if (r->json) {
+		f.json = cli_json_begin("status");
+		cli_json_path(f.json, "source", m->source, strlen(m->source));
+		cli_json_path(f.json, "mountpoint", m->mountpoint, strlen(m->mountpoint));
+		json_object_object_add(f.json, "type", json_object_new_string(m->type));
+		json_object_object_add(f.json, "read_only", json_object_new_boolean(m->read_only));
+		json_summary(f.json, s, true);
+		all_figures(&f, text);
+		cli_json_end(f.json);
 		return;
-	size = (uint64_t)st.f_blocks * st.f_frsize;
-	avail = (uint64_t)st.f_bavail * st.f_frsize;
-	if (json) {
-		json_object_object_add(json, "size_bytes", json_object_new_uint64(size));
-		json_object_object_add(json, "available_bytes", json_object_new_uint64(avail));
-	} else {
-		text_out("%s, %s available", cli_size(size, a, sizeof(a)), cli_size(avail, b, sizeof(b)));
 	}
+	text_out("%s on %s (%s%s)", m->source, m->mountpoint, m->type, m->read_only ? ", read-only" : "");
+	print_summary(s, true);
+	f.print = r->verbose;
+	f.group[0] = '\0';
+	all_figures(&f, text);
 }
 
 static int status_of_mount(const struct ctl_request *r)
 {
-	struct figures f = { 0 };
+	struct summary s = { .source = r->target };
 	struct mount_entry m;
-	int fd = ctl_open_mount(r->target, &m);
+	int fd = ctl_open_mount(r->target, &m), code;
 	char *text;
 
 	if (fd < 0)
 		return CTL_FAIL;
 	text = fetch(fd, r->target);
+	code = text ? identify(fd, &s) : CTL_FAIL;
 	close(fd);
-	if (!text)
-		return CTL_FAIL;
-	if (r->json) {
-		f.json = cli_json_begin("status");
-		cli_json_path(f.json, "source", m.source, strlen(m.source));
-		cli_json_path(f.json, "mountpoint", m.mountpoint, strlen(m.mountpoint));
-		json_object_object_add(f.json, "type", json_object_new_string(m.type));
-		json_object_object_add(f.json, "read_only", json_object_new_boolean(m.read_only));
-	} else {
-		text_out("%s on %s (%s%s)", m.source, m.mountpoint, m.type, m.read_only ? ", read-only" : "");
-	}
-	space_of(m.mountpoint, f.json);
-	all_figures(&f, text);
-	if (f.json) {
-		json_object_object_add(f.json, "damage_known", json_object_new_boolean(f.damage));
-		cli_json_end(f.json);
-	} else {
-		text_out("%s",
-			 f.damage ? "damage was seen: the log names it; unmounted, fsck.tallyfs -n --verify-data does"
-				  : "no damage is known");
-	}
+	if (code == CTL_OK)
+		show_mount(r, &m, &s, text);
 	free(text);
-	return r->check && f.damage ? CTL_DAMAGE : CTL_OK;
+	return code == CTL_OK && r->check && s.damage ? CTL_DAMAGE : code;
 }
 
 /* ---- of an image ---- */
 
-static void image_json(const struct ctl_request *r, const struct tfs_super *s, const char *label, const char *uuid,
-		       bool damage)
+static void image_json(const struct summary *s, const struct tfs_super *super)
 {
 	struct json_object *o = cli_json_begin("status");
 
-	cli_json_path(o, "source", r->target, strlen(r->target));
-	cli_json_path(o, "label", label, strlen(label));
-	json_object_object_add(o, "uuid", json_object_new_string(uuid));
-	json_object_object_add(o, "guard",
-			       json_object_new_string(le32_get(s->guard) == TFS_GUARD_XXH3 ? "xxh3" : "crc32"));
-	json_object_object_add(o, "block_size", json_object_new_uint64(le32_get(s->block_size)));
-	json_object_object_add(o, "size_bytes",
-			       json_object_new_uint64(le64_get(s->total_blocks) * le32_get(s->block_size)));
-	json_object_object_add(o, "free_bytes",
-			       json_object_new_uint64(le64_get(s->free_blocks) * le32_get(s->block_size)));
-	json_object_object_add(o, "inodes", json_object_new_uint64(le64_get(s->nr_inodes)));
-	json_object_object_add(o, "mount_count", json_object_new_uint64(le64_get(s->mount_count)));
-	json_object_object_add(o, "mismatches", json_object_new_uint64(le64_get(s->mismatches)));
-	json_object_object_add(o, "damage_known", json_object_new_boolean(damage));
+	cli_json_path(o, "source", s->source, strlen(s->source));
+	json_summary(o, s, false);
+	json_object_object_add(o, "block_size", json_object_new_uint64(le32_get(super->block_size)));
+	json_object_object_add(o, "inodes", json_object_new_uint64(le64_get(super->nr_inodes)));
+	json_object_object_add(o, "mount_count", json_object_new_uint64(le64_get(super->mount_count)));
+	json_object_object_add(o, "mismatches", json_object_new_uint64(le64_get(super->mismatches)));
 	cli_json_end(o);
 }
 
-static void image_text(const struct ctl_request *r, const struct tfs_super *s, const char *label, const char *uuid,
-		       bool damage)
+static void image_text(const struct summary *s, const struct tfs_super *super, bool verbose)
 {
-	uint64_t bs = le32_get(s->block_size);
-	char a[32], b[32];
+	text_out("%s (not mounted)", s->source);
+	print_summary(s, false);
+	if (!verbose)
+		return;
+	text_out("  block size  %u bytes", le32_get(super->block_size));
+	text_out("  inodes      %llu", (unsigned long long)le64_get(super->nr_inodes));
+	text_out("  mounted     %llu times", (unsigned long long)le64_get(super->mount_count));
+	text_out("  mismatches  %llu", (unsigned long long)le64_get(super->mismatches));
+}
 
-	text_out("%s (not mounted)", r->target);
-	text_out("  label       %s", label[0] ? label : "(none)");
-	text_out("  uuid        %s", uuid);
-	text_out("  guard       %s", le32_get(s->guard) == TFS_GUARD_XXH3 ? "xxh3" : "crc32");
-	text_out("  block size  %u", (unsigned int)bs);
-	text_out("  size        %s, %s free", cli_size(le64_get(s->total_blocks) * bs, a, sizeof(a)),
-		 cli_size(le64_get(s->free_blocks) * bs, b, sizeof(b)));
-	text_out("  inodes      %llu", (unsigned long long)le64_get(s->nr_inodes));
-	text_out("  mounted     %llu times", (unsigned long long)le64_get(s->mount_count));
-	text_out("  mismatches  %llu", (unsigned long long)le64_get(s->mismatches));
-	text_out("%s", damage ? "damage was seen: fsck.tallyfs -n --verify-data says what is damaged now"
-			      : "no damage is known");
+/* The superblock, and whether the journal knows better.  0, or -errno with *why. */
+static int read_image(struct summary *s, struct bdev *b, struct tfs_super *super, char *why, size_t why_len)
+{
+	struct tfs_recovery rec = { 0 };
+	struct tfs_geom g;
+	int err = tfs_super_read(b, -1, super, &g, why, why_len);
+
+	if (err)
+		return err;
+	if (!journal_recover_scan(b, super, &g, &rec)) {
+		if (rec.pending)
+			s->note = "not unmounted cleanly: the next mount replays the journal, the figures are older";
+		s->damage = rec.corrupt;
+	}
+	journal_recovery_free(&rec);
+	return 0;
 }
 
 static int status_of_image(const struct ctl_request *r)
 {
-	char why[256] = "", label[TFS_LABEL_MAX + 1] = "", uuid[UUID_STR_LEN];
-	struct tfs_super s;
-	struct tfs_geom g;
+	struct summary s = { .source = r->target, .avail = UINT64_MAX };
+	char why[PATH_MAX + 256] = "";
+	struct tfs_super super;
 	struct bdev *b;
-	bool damage;
 	int err;
 
 	err = bdev_open(r->target, BDEV_OPEN_RDONLY | BDEV_OPEN_BUFFERED | BDEV_OPEN_WAIT, &b);
-	if (err)
-		return ctl_fail(r->target, err == -EBUSY     ? "in use: ask for the status of its mount point"
-					   : err == -ENOTBLK ? "neither a tallyfs mount point nor a device or file"
-							     : bdev_open_error(err));
-	err = tfs_super_read(b, -1, &s, &g, why, sizeof(why));
+	if (err == -ENOTBLK)
+		return ctl_fail(r->target, "neither a tallyfs mount point nor a device or file");
+	if (err) {
+		explain_open(why, sizeof(why), r->target, err, NULL);
+		return ctl_fail(r->target, why);
+	}
+	err = read_image(&s, b, &super, why, sizeof(why));
 	bdev_close(b);
 	if (err)
 		return ctl_fail(r->target, why[0] ? why : strerror(-err));
-	memcpy(label, s.label, TFS_LABEL_MAX);
-	uuid_unparse(s.uuid, uuid);
-	damage = le64_get(s.mismatches) || (le32_get(s.state) & TFS_STATE_ERRORS);
+	memcpy(s.label, super.label, TFS_LABEL_MAX);
+	uuid_unparse_lower(super.uuid, s.uuid);
+	set_guard(&s, le32_get(super.guard));
+	s.size = le64_get(super.total_blocks) * le32_get(super.block_size);
+	s.free = le64_get(super.free_blocks) * le32_get(super.block_size);
+	s.mismatches = le64_get(super.mismatches);
+	s.error = le32_get(super.state) & TFS_STATE_ERRORS;
+	s.damage |= s.mismatches || s.error;
 	if (r->json)
-		image_json(r, &s, label, uuid, damage);
+		image_json(&s, &super);
 	else
-		image_text(r, &s, label, uuid, damage);
-	return r->check && damage ? CTL_DAMAGE : CTL_OK;
+		image_text(&s, &super, r->verbose);
+	return r->check && s.damage ? CTL_DAMAGE : CTL_OK;
 }
 
 int ctl_status(const struct ctl_request *r)

@@ -16,16 +16,17 @@
 
 static void usage(void)
 {
-	printf("Usage: tallyctl [--json] status [--check] MOUNTPOINT|DEVICE|FILE\n"
+	printf("Usage: tallyctl [--json] status [-v] [--check] MOUNTPOINT|DEVICE|FILE\n"
 	       "       tallyctl sync MOUNTPOINT\n"
 	       "       tallyctl [--json] extents FILE\n"
 	       "       tallyctl unshare FILE\n"
 	       "       tallyctl umount MOUNTPOINT\n\n"
-	       "  status     what the daemon counts; of an unmounted image, what its superblock says\n"
+	       "  status     size, health, and what to do, of a mount, device or image\n"
 	       "  sync       make everything written so far durable\n"
 	       "  extents    which parts of a file are where, and which other files have too\n"
 	       "  unshare    give a file blocks of its own for all that it shares with others\n"
 	       "  umount     unmount, and wait until the image is closed\n\n"
+	       "  -v         with status: everything that is counted, as tallyctl(8) explains\n"
 	       "  --check    with status: exit 0 healthy, 1 could not tell, 3 damage is known\n"
 	       "  --json     results as a JSON object\n"
 	       "  --help     this text\n"
@@ -114,8 +115,8 @@ static int run(const struct ctl_request *r)
 	}
 	if (!r->target)
 		return usage_error(commands[i].on_file ? "no file given" : "no mount point given");
-	if (r->check && strcmp(r->command, "status"))
-		return usage_error("--check goes with status only");
+	if ((r->check || r->verbose) && strcmp(r->command, "status"))
+		return usage_error("-v and --check go with status only");
 	return commands[i].run(r);
 }
 
@@ -137,6 +138,8 @@ int main(int argc, char **argv)
 			r.json = true;
 		else if (!strcmp(argv[i], "--check"))
 			r.check = true;
+		else if (!strcmp(argv[i], "-v"))
+			r.verbose = true;
 		else if (argv[i][0] == '-')
 			return usage_error("unknown option");
 		else if (!r.command)

@@ -118,6 +118,27 @@ static void ioctl_label(fuse_req_t req, size_t out_size)
 	fuse_reply_ioctl(req, 0, label, min_t(size_t, sizeof(label), out_size));
 }
 
+static void ioctl_identity(fuse_req_t req, const void *in, size_t in_size, size_t out_size)
+{
+	const struct tfs_super *super = &front_of(req)->fs->super;
+	struct tally_identity id;
+
+	if (in_size < sizeof(id) || out_size < sizeof(id)) {
+		reply_err(req, -EINVAL);
+		return;
+	}
+	memcpy(&id, in, sizeof(id));
+	if (id.version != TALLY_CTL_VERSION) {
+		reply_err(req, -EPROTO);
+		return;
+	}
+	/* none of these changes while it is mounted */
+	id = (struct tally_identity){ .version = TALLY_CTL_VERSION, .guard = le32_get(super->guard) };
+	memcpy(id.uuid, super->uuid, sizeof(id.uuid));
+	memcpy(id.label, super->label, TFS_LABEL_MAX);
+	fuse_reply_ioctl(req, 0, &id, sizeof(id));
+}
+
 static struct vfs_file *file_of(const struct fuse_file_info *fi, unsigned int flags)
 {
 	/* a directory's descriptor is none of ours */
@@ -253,6 +274,9 @@ void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, struc
 	switch (cmd) {
 	case TALLY_IOC_STATUS:
 		ioctl_status(req, in, in_size, out_size);
+		return;
+	case TALLY_IOC_IDENTITY:
+		ioctl_identity(req, in, in_size, out_size);
 		return;
 	case TALLY_IOC_SYNC:
 		err = vfs_sync(front_of(req)->fs);

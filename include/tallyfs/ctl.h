@@ -60,4 +60,13 @@ struct tally_extents {
 };
 #define TALLY_IOC_EXTENTS _IOWR('T', 4, struct tally_extents)
 
+/* Which file system this is. */
+struct tally_identity {
+	uint32_t version;	/* in */
+	uint32_t guard;		/* out: TFS_GUARD_* */
+	unsigned char uuid[16]; /* out */
+	char label[64];		/* out, ended with 0 */
+};
+#define TALLY_IOC_IDENTITY _IOWR('T', 5, struct tally_identity)
+
 #endif

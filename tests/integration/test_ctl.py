@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """tallyctl status, sync and umount on a mount; what it answers on an image file and on what is no tallyfs."""
-import json, os
+import errno, json, os, re
 import tally
 from tally import M, Mount
+from tfsformat import Image
 
 CTL = tally.tool('tallyctl')
 
@@ -24,7 +25,7 @@ FIGURES = {
 
 def check_figures(mnt):
     """All are there, for people and as JSON, and what has been done shows."""
-    text = tally.run([CTL, 'status', mnt]).stdout
+    text = tally.run([CTL, 'status', '-v', mnt]).stdout
     told = json.loads(tally.run([CTL, '--json', 'status', mnt]).stdout)
     for group, names in FIGURES.items():
         assert f'\n{group}\n' in text, f'{group} is not in:\n{text}'
@@ -33,13 +34,85 @@ def check_figures(mnt):
             assert f'\n  {name} ' in text, f'{name} is not in:\n{text}'
     for group, name in ('cache', 'folios'), ('cache', 'ioends_built'), ('integrity', 'generated'), ('journal', 'commits'):
         assert told[group][name] > 0, f'{group}.{name} is 0 after a write: {told}'
-    return told
+    every_counter_explained(text, told)
+
+
+def every_counter_explained(text, told):
+    """The man page lists what -v prints and JSON has, in that order, and each with some words."""
+    with open(f'{tally.ROOT}/man/tallyctl.8') as f:
+        entries = re.findall(r'^\.It Va (\S+)\n(.+)\n', f.read(), re.M)
+    listed = [name for name, words in entries if len(words) > 12 or words == 'As']
+    group, printed = None, []
+    for line in text.splitlines():
+        if m := re.fullmatch(r'([a-z]+)', line):
+            group = m[1]
+        elif group:
+            printed.append(f'{group}.{line.split()[0]}')
+    assert printed == listed, sorted(set(printed) ^ set(listed))
+    assert printed == [f'{g}.{n}' for g, names in told.items() if isinstance(names, dict) for n in names]
+
+
+SHORT = ('label', 'uuid', 'size', 'used', 'free', 'health', 'protection', 'to')
+
+
+def short(target, first):
+    """The nine lines that everybody sees."""
+    lines = tally.run([CTL, 'status', target]).stdout.splitlines()
+    assert re.match(first, lines[0]) and [line.split()[0] for line in lines[1:]] == list(SHORT), lines
+    return {line.split()[0]: line.split(None, 2 if line.split()[0] == 'to' else 1)[-1] for line in lines[1:]}
+
+
+def same_space(made, image, mnt):
+    """mkfs, status (of the image, of the mount) and df know one free space; where a figure is less it says why."""
+    told = json.loads(tally.run([CTL, '--json', 'status', image]).stdout)
+    assert (told['free_bytes'], told['size_bytes']) == (made['free_bytes'], made['total_bytes'])
+    assert (told['uuid'], told['label'], told['damage_known']) == (made['uuid'], made['label'], False)
+    assert 'kept back' in short(image, r'.*\(not mounted\)')['free']
+    with Mount(image, mnt):
+        st, told = os.statvfs(mnt), json.loads(tally.run([CTL, '--json', 'status', mnt]).stdout)
+        assert st.f_bfree * st.f_frsize == told['free_bytes'] == made['free_bytes']
+        assert st.f_blocks * st.f_frsize == told['size_bytes'] == told['free_bytes'] + told['used_bytes']
+        assert st.f_bavail * st.f_frsize == told['available_bytes'] < told['free_bytes']
+        assert (told['uuid'], told['label'], told['damage_known']) == (made['uuid'], made['label'], False)
+        s = short(mnt, rf'{image} on {mnt} \(fuse.tallyfs\)')
+        assert 'kept back' in s['free'] and s['label'] == 'ctl-label' and s['to'] == 'nothing' and 'no damage' in s['health']
+    with Mount(image, mnt, 'verify=off'):
+        s = short(mnt, rf'{image} on {mnt}')
+        assert 'NOT verified' in s['protection'] and 'verify=off' in s['to'], s
+
+
+def damaged(image, mnt):
+    """One bad block: health and what to do, mounted and not."""
+    with Mount(image, mnt) as m:
+        with open(m / 'victim', 'wb') as f:
+            f.write(os.urandom(8192))
+    img = Image(image)
+    at, _ = next(iter(img.extents()))
+    img.put(at + 100, b'flipped')
+    img.close()
+    m = Mount(image, mnt)
+    for name in os.listdir(mnt):
+        try:
+            with open(m / name, 'rb') as f:
+                f.read()
+        except OSError as e:
+            assert e.errno == errno.EIO
+    tally.wait_for(lambda: 'damage was seen' in short(mnt, '.*')['health'], 'the damage in the status')
+    assert 'fsck.tallyfs -n --verify-data' in short(mnt, '.*')['to']
+    tally.run([CTL, 'status', '--check', mnt], want=3)
+    m.umount()
+    s = short(image, '.*')
+    assert 'damage was seen' in s['health'] and 'fsck.tallyfs -n --verify-data' in s['to'], s
+    tally.run([CTL, 'status', '--check', image], want=3)
 
 
 def test(work):
     tally.require_fuse()
     image, mnt = f'{work}/image', f'{work}/mnt'
-    tally.mkfs(image, 64 * M, '-L', 'ctl-label')
+    tally.sized(image, 64 * M)
+    made = tally.run([tally.tool('mkfs.tallyfs'), '--json', '-L', 'ctl-label', image]).stdout
+    same_space(json.loads(made), image, mnt)
+    assert 'keeps some of it back' in tally.run([tally.tool('mkfs.tallyfs'), '-f', '-L', 'ctl-label', image]).stdout
 
     r = tally.run([CTL, 'status', image])
     assert 'ctl-label' in r.stdout, f'status of an image names no label:\n{r.stdout}'
@@ -55,6 +128,7 @@ def test(work):
     tally.run([CTL, 'sync', mnt])
     check_figures(mnt)
     m.kill()
+    assert 'not unmounted cleanly' in short(image, '.*')['health']
     with Mount(image, mnt) as m:
         with open(m / 'file', 'rb') as f:
             assert f.read() == b'kept by tallyctl sync' * 1000, 'lost after tallyctl sync and kill -9'
@@ -73,6 +147,7 @@ def test(work):
         r = tally.run([CTL, sub, f'{work}/plain'], want=None)
         assert r.returncode != 0 and f'{work}/plain' in r.stderr, f'{sub} on a plain folder: {r.returncode} {r.stderr}'
     tally.run([CTL, 'status', '--check', f'{work}/plain'], want=1)
+    damaged(image, mnt)
 
 
 tally.main(test)
