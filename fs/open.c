@@ -137,6 +137,24 @@ static int recover(struct tfs_fs *fs, struct tfs_recovery *r, char *why, size_t 
 	return err;
 }
 
+/*
+ * Counts that there can't be.  Whoever only reads does not need them; whoever writes would be promised space that is
+ * not there, and find out at the last moment.
+ */
+static int check_counts(struct tfs_fs *fs, char *why, size_t why_len)
+{
+	const struct tfs_super *s = &fs->super;
+	uint64_t room = fs->geom.total_blocks, free = le64_get(s->free_blocks), data = le64_get(s->data_blocks);
+	uint64_t nodes = le64_get(s->node_blocks);
+
+	if (fs->opts.ro || (free <= room && data <= room - free && nodes <= room - free - data &&
+			    le64_get(s->free_slots) <= free / fs->geom.node_blocks))
+		return 0;
+	snprintf(why, why_len,
+		 "the superblock counts more blocks than there are; fsck.tallyfs says more, -o ro shows the files");
+	return -EUCLEAN;
+}
+
 /* The running state, from the superblock. */
 static void set_state(struct tfs_fs *fs)
 {
@@ -232,6 +250,8 @@ int tfs_open(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs **
 		err = check_device(fs, why, why_len);
 	if (!err)
 		err = recover(fs, &r, why, why_len);
+	if (!err)
+		err = check_counts(fs, why, why_len);
 	if (!err) {
 		set_state(fs);
 		snprintf(why, why_len, "out of memory");

@@ -244,6 +244,7 @@ def hostile(work):
     tally.mkfs(image, 64 * M)
     with Mount(image, f'{work}/mnt') as m:
         os.makedirs(m / 'dd/sub')
+        os.mkdir(m / 'ee')
         for name in 'xxevil', 'dots', 'fine':
             with open(m / name, 'w') as f:
                 f.write('content')
@@ -256,8 +257,10 @@ def hostile(work):
     # directories in a circle, and one with two names
     said = forged(image, work, 4, lambda name, ino: (name, 1) if name == b'sub' else None)
     assert 'second name' in said, said
-    said = forged(image, work, 5, lambda name, ino: (name, dd) if name == b'fine' else None)
+    said = forged(image, work, 5, lambda name, ino: (name, dd) if name == b'ee' else None)
     assert 'second name' in said, said
+    said = forged(image, work, 7, lambda name, ino: (name, dd) if name == b'fine' else None)
+    assert 'another file type' in said, said
     forged(image, work, 6, lambda name, ino: (name, 99999) if name == b'fine' else None)
 
 

@@ -40,6 +40,12 @@ class Image:
     def close(self):
         self.f.close()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
     def at(self, offset, n):
         self.f.seek(offset)
         return self.f.read(n)

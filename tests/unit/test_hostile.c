@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <linux/falloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "fs/acl.h"
@@ -117,6 +118,7 @@ static void remount(enum tfs_errors errors)
 static struct {
 	const char *code;
 	unsigned int hits, all, progress, stop_at;
+	uint64_t verified, bad;
 } said;
 
 static void heard(void *arg, const struct check_problem *p)
@@ -146,6 +148,8 @@ static unsigned int check(const char *code, unsigned int stop_at, int want)
 	memcpy(bdev_mem_data(copy), bdev_mem_data(fx.dev), fx.dev->size);
 	FX_IS(tfs_check_device(copy, &o, &r, why, sizeof(why)), want);
 	bdev_close(copy);
+	said.verified = r.verified_bytes;
+	said.bad = r.bad_data_blocks;
 	return said.hits;
 }
 
@@ -505,4 +509,87 @@ Test(hostile, directories_that_hang_nowhere)
 	}
 	cr_assert_eq(check("dir-unconnected", 0, 0), n);
 	checked("dir-unconnected", n);
+}
+
+/* Many files, few blocks: each is read once, and named for all that have it. */
+Test(hostile, blocks_that_many_share)
+{
+	const unsigned int copies = 30, blocks = 20;
+	struct vfs_file *f, *to;
+	struct vfs_extent x[2];
+	char name[8];
+
+	fx_file(&fx, "f", &f);
+	fx_write(&fx, f, 0, blocks * bs - 100, 1);
+	for (unsigned int k = 0; k < copies; k++) {
+		snprintf(name, sizeof(name), "c%u", k);
+		fx_file(&fx, name, &to);
+		/* the same, less, and a part of it in the middle */
+		FX_CHECK(vfs_copy_file_range(fx.fs, f, k % 3 == 2 ? 4 * bs : 0, to, 0, k % 3 ? 10 * bs : blocks * bs,
+					     0) > 0);
+		fx_close(&fx, to);
+	}
+	FX_IS(vfs_extents(fx.fs, f, 0, x, 2), 2); /* counted differently, next to one another */
+	cr_assert_eq(check(NULL, 0, 0), 0);
+	cr_assert_eq(said.all, 0);
+	cr_assert_eq(said.verified, blocks * bs, "%llu", (unsigned long long)said.verified);
+	/* block 7: all have it; the last: the file and every third copy */
+	((uint8_t *)bdev_mem_data(fx.dev))[x[0].addr + 7 * bs + 5] ^= 1;
+	((uint8_t *)bdev_mem_data(fx.dev))[x[0].addr + (blocks - 1) * bs] ^= 1;
+	cr_assert_eq(check("data-bad", 0, 0), 1 + copies + 1 + copies / 3);
+	cr_assert_eq(said.bad, 2);
+	fx_close(&fx, f);
+}
+
+/* Two files share their last block, and what lies behind the end of the one is content of the other. */
+Test(hostile, an_end_in_a_shared_block)
+{
+	struct vfs_file *f, *to;
+	struct tfs_inode_item it;
+	uint64_t ino;
+
+	fx_file(&fx, "f", &f);
+	fx_write(&fx, f, 0, 2 * bs, 1);
+	ino = fx_file(&fx, "to", &to);
+	FX_IS(vfs_copy_file_range(fx.fs, f, 0, to, 0, 2 * bs, 0), (int64_t)(2 * bs));
+	fx_close(&fx, to);
+	fx_close(&fx, f);
+	cr_assert_eq(check("eof-tail", 0, 0), 0);
+	it = item_of(ino);
+	it.size = le64_of(2 * bs - 10);
+	lie(ino, TFS_KEY_INODE, 0, &it, sizeof(it));
+	cr_assert_eq(check("eof-tail", 0, 0), 1);
+}
+
+Test(hostile, counts_that_there_cannot_be)
+{
+	static const struct {
+		size_t at;
+		uint64_t v;
+	} bad[] = { { offsetof(struct tfs_super, free_blocks), 1ull << 63 },
+		    { offsetof(struct tfs_super, free_blocks), 2049 },
+		    { offsetof(struct tfs_super, data_blocks), 1ull << 40 },
+		    { offsetof(struct tfs_super, node_blocks), UINT64_MAX },
+		    { offsetof(struct tfs_super, free_slots), 1000 } };
+	struct tfs_super *s = (struct tfs_super *)((char *)bdev_mem_data(fx.dev) + TFS_SUPER_OFFSET), good;
+	struct tfs_mount_opts o = { .no_threads = true };
+	char why[300];
+
+	FX_OK(vfs_unmount(fx.fs));
+	good = *s;
+	for (unsigned int k = 0; k < ARRAY_SIZE(bad); k++) {
+		le64 v = le64_of(bad[k].v);
+
+		*s = good;
+		memcpy((char *)s + bad[k].at, &v, sizeof(v));
+		tfs_super_seal(s);
+		o.ro = false;
+		FX_IS(vfs_mount(fx.dev, &o, &fx.fs, why, sizeof(why)), -EUCLEAN);
+		cr_assert(strstr(why, "counts more blocks"), "%s", why);
+		o.ro = true;
+		FX_OK(vfs_mount(fx.dev, &o, &fx.fs, why, sizeof(why)));
+		FX_OK(vfs_unmount(fx.fs));
+	}
+	*s = good;
+	mount_as(TFS_ERRORS_CONTINUE);
 }
