@@ -374,6 +374,60 @@ Test(recover, records_that_make_no_sense)
 	}
 }
 
+/* Is there an image for @block in what recovery makes of the log? */
+static bool replayed(struct metafix *m, uint64_t block)
+{
+	struct tfs_recovery r;
+	struct tfs_super s;
+	struct tfs_geom g;
+	uint32_t bytes;
+	bool there;
+
+	cr_assert_eq(tfs_super_read(m->dev, 0, &s, &g, m->why, sizeof(m->why)), 0);
+	cr_assert_eq(journal_recover_scan(m->dev, &s, &g, &r), 0);
+	cr_assert(!r.corrupt, "%s", r.what);
+	there = r.overlay && overlay_lookup(r.overlay, block, &bytes);
+	journal_recovery_free(&r);
+	return there;
+}
+
+/* The log says that blocks were freed: nothing it has for them counts, up to that transaction. */
+Test(recover, revoked)
+{
+	struct tfs_log_record revoke = { .type = le32_of(TFS_REC_REVOKE), .off = le32_of(4) };
+	struct tfs_log_commit *c;
+	uint64_t block, tx, n, i;
+	struct metafix m;
+
+	for (tx = 5; tx <= 6; tx++) {
+		crashed(&m);
+		cr_assert_eq(metafix_open(&m), 0);
+		block = m.fs->roots[TFS_TREE_FS].addr;
+		metafix_crash(&m);
+		metafix_free(&m);
+
+		crashed(&m);
+		cr_assert(replayed(&m, block));
+		revoke.block = le64_of(block - 3);
+		/* the whole transaction says so, over and over */
+		n = le64_get(commit_of(&m, tx, 0)->payload_bytes) / sizeof(revoke);
+		for (i = 0; i < n; i++)
+			memcpy(log_block(&m, le64_get(commit_of(&m, tx, 0)->start)) + i * sizeof(revoke), &revoke,
+			       sizeof(revoke));
+		for (i = 0; i < 2; i++) {
+			c = find_commit(&m, tx, (unsigned int)i);
+			if (c)
+				c->payload_bytes = le64_of(n * sizeof(revoke));
+		}
+		reseal(&m, tx);
+		if (tx == 6)
+			cr_assert(!replayed(&m, block));
+		else
+			refused(&m, 6, -1); /* a range that comes later has no image any more */
+		metafix_free(&m);
+	}
+}
+
 /* Whatever the log holds: no crash, and without a fixed-up checksum nothing wrong is believed. */
 Test(recover, random_damage)
 {
