@@ -7,7 +7,7 @@ from tfsformat import COMMIT_MAGIC, NODE_MAGIC, PAGE, SUPER_AT, Image, sealed, x
 KEY_EXTENT, KEY_INODE = 7, 1
 VOUCH_BITMAP, VOUCH_TUPLES, REGIONS = 184, 208, 56
 SUPER_JOURNAL, SUPER_ROOTS = 184, 320
-REC_REVOKE, REGION_JOURNAL = 3, 2
+REC_IMAGE, REC_REVOKE, REGION_JOURNAL = 1, 3, 2
 
 
 def key(ino, kind, off):
@@ -97,12 +97,15 @@ class Forge(Image):
         self.put(self.block(start), pages)
 
     def log_room(self):
-        """Bytes of payload that fit into the log."""
-        return (self.log_size() - 2 - 4) * PAGE
+        """Bytes of records that fit into the log."""
+        return (self.log_size() - 2 - 6) * PAGE
 
-    def log_transaction(self, payload):
-        """What a mount would replay: one transaction behind what is at home."""
+    def log_transaction(self, records):
+        """What a mount would replay: one transaction, with the superblock, behind what is at home."""
         epoch, tail, txid = self.log_header()
+        page = bytearray(self.at(SUPER_AT, PAGE))
+        struct.pack_into('<Q', page, 208, txid)
+        payload = struct.pack('<IIQII', REC_IMAGE, PAGE, SUPER_AT // self.block_size, PAGE, 0) + sealed(page) + records
         ring, at = self.log_size() - 2, tail
         for i in range(0, len(payload), PAGE):
             self.put(self.log_at(at), payload[i:i + PAGE].ljust(PAGE, b'\0'))

@@ -28,8 +28,8 @@ def revokes(work):
         image = f'{work}/{name}.img'
         tally.mkfs(image, 64 * G, '--journal-size', '3M')
         with Forge(image) as f:
-            n = min(f.log_room() // 24, f.blocks // 64 - 1)
-            f.log_transaction(b''.join(revoke(spread * i, 64) for i in range(n)))
+            n = min(f.log_room() // 24, f.blocks // 64 - 2)
+            f.log_transaction(b''.join(revoke(64 + spread * i, 64) for i in range(n)))
         limited([tally.tool('tallydump'), image, 'ls'])
         limited([tally.tool('fsck.tallyfs'), '-n', image])
         for option in ([], ['--json']):
@@ -37,8 +37,8 @@ def revokes(work):
                 limited([tally.tool('tallydump'), *option, image, 'journal'], stdout=out)
         with open(f'{work}/journal', 'rb') as text:
             shown = json.load(text)
-        assert len(shown['records']) == n and shown['records'][-1] == dict(
-            txid=shown['last_txid'], type='revoke', block=spread * (n - 1), bytes=0, off=64, len=0), shown['records'][-1]
+        assert len(shown['records']) == n + 1 and shown['records'][-1] == dict(
+            txid=shown['last_txid'], type='revoke', block=64 + spread * (n - 1), bytes=0, off=64, len=0), shown['records'][-1]
         assert len(shown['commits']) == 2 and all(c['payload_matches'] for c in shown['commits'])
         print(f'{n} revokes, {name}: shown within {MEMORY // M} MiB')
         os.unlink(image)

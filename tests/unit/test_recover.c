@@ -396,7 +396,8 @@ Test(recover, revoked)
 {
 	struct tfs_log_record revoke = { .type = le32_of(TFS_REC_REVOKE), .off = le32_of(4) };
 	struct tfs_log_commit *c;
-	uint64_t block, tx, n, i;
+	uint64_t block, tx, bytes;
+	unsigned int i;
 	struct metafix m;
 
 	for (tx = 5; tx <= 6; tx++) {
@@ -409,15 +410,14 @@ Test(recover, revoked)
 		crashed(&m);
 		cr_assert(replayed(&m, block));
 		revoke.block = le64_of(block - 3);
-		/* the whole transaction says so, over and over */
-		n = le64_get(commit_of(&m, tx, 0)->payload_bytes) / sizeof(revoke);
-		for (i = 0; i < n; i++)
-			memcpy(log_block(&m, le64_get(commit_of(&m, tx, 0)->start)) + i * sizeof(revoke), &revoke,
-			       sizeof(revoke));
+		/* the transaction's last word */
+		bytes = le64_get(commit_of(&m, tx, 0)->payload_bytes);
+		cr_assert_leq(bytes % TFS_LOG_BLOCK + sizeof(revoke), TFS_LOG_BLOCK, "no room for it");
+		memcpy(log_block(&m, le64_get(commit_of(&m, tx, 0)->start)) + bytes, &revoke, sizeof(revoke));
 		for (i = 0; i < 2; i++) {
-			c = find_commit(&m, tx, (unsigned int)i);
+			c = find_commit(&m, tx, i);
 			if (c)
-				c->payload_bytes = le64_of(n * sizeof(revoke));
+				c->payload_bytes = le64_of(bytes + sizeof(revoke));
 		}
 		reseal(&m, tx);
 		if (tx == 6)
