@@ -3,13 +3,20 @@
 #include "core/bdev.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "core/bdev_lock.h"
 
 const char *bdev_open_error(int err)
 {
+	static __thread char busy[160];
+
 	switch (err) {
 	case -EBUSY:
-		return "in use: it is mounted, or another program has it open";
+		snprintf(busy, sizeof(busy), "in use: it is mounted, or another program has it open%s%s%s",
+			 *bdev_lock_busy_by() ? " (" : "", bdev_lock_busy_by(), *bdev_lock_busy_by() ? ")" : "");
+		return busy;
 	case -ENOTBLK:
 		return "neither a block device nor a regular file";
 	case -EROFS:

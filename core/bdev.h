@@ -68,21 +68,29 @@ enum {
  * Errors: -EBUSY in use, -ENOENT, -EACCES, -EROFS, -ENOTBLK neither file nor
  * block device, -EINVAL size 0, -EINTR while waiting, ...
  *
- * Locks are OFD locks on two bytes far behind any data, so they survive fork
+ * Locks are OFD locks on two ranges far behind any data, so they survive fork
  * and an unrelated close.  "main" is held as long as the image is open.
  * "serving" is taken with it and let go by bdev_set_serving(b, false) when the
  * owner begins to shut down.  A comer who finds "serving" taken gets -EBUSY at
  * once (with BDEV_OPEN_WAIT after a quarter of a second, in which an owner whose
  * mount is just gone may wake); one who finds only "main" taken gets -EBUSY too or, with
- * BDEV_OPEN_WAIT, logs a line and waits.
+ * BDEV_OPEN_WAIT, logs a line and waits, ten minutes at most.
+ *
+ * With BDEV_OPEN_WAIT a writer waits two seconds for readers.  Then root goes on, with a line in
+ * the log, past those who neither own the image nor have it open for writing; otherwise it is -EBUSY.
+ *
+ * The file or device behind a loop device is locked alike, where the loop device or its partition lies in it, as
+ * deep as there are loop devices.  What cannot be found: a backing file that was deleted or is out of reach here (a
+ * line is logged), the device mapper, network block devices, two nodes of one device.
  */
 int bdev_open(const char *path, unsigned int flags, struct bdev **out);
-/* What such an error means, for people: "in use ...". */
+/* What such an error of the calling thread's last bdev_open() means, for people: "in use ...".  Good until the next
+ * call. */
 const char *bdev_open_error(int err);
 void bdev_set_serving(struct bdev *b, bool serving);
 /*
  * Wait until nobody has the image at @path open, at most @timeout_ms (negative:
- * for ever).  Takes no lock.  0, -ETIMEDOUT, or what open(2) says.
+ * for ever); after two seconds only for those who write.  Takes no lock.  0, -ETIMEDOUT, or what open(2) says.
  */
 int bdev_wait_closed(const char *path, int timeout_ms);
 void bdev_close(struct bdev *b); /* waits for nothing: the caller has drained its I/O */

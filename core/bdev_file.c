@@ -25,6 +25,7 @@ struct bdev_file {
 	int fd;
 	unsigned int flags;
 	char *name;
+	struct bdev_lock lock;
 	pthread_mutex_t start_lock;
 	atomic_bool started;
 	struct bdev_uring *ring; /* once started: NULL where the thread pool does the work */
@@ -172,7 +173,8 @@ static void file_close(struct bdev *b)
 	struct bdev_file *f = file_of(b);
 
 	bdev_uring_destroy(f->ring);
-	/* Drops the locks with it. */
+	bdev_lock_drop(&f->lock);
+	/* Drops its locks with it. */
 	if (f->fd >= 0)
 		close(f->fd);
 	pthread_mutex_destroy(&f->start_lock);
@@ -327,7 +329,7 @@ int bdev_open(const char *path, unsigned int flags, struct bdev **out)
 	if (err)
 		goto out_close;
 	if (!(flags & BDEV_OPEN_NO_LOCK)) {
-		err = bdev_lock_take(f->fd, path, flags & BDEV_OPEN_RDONLY, flags & BDEV_OPEN_WAIT);
+		err = bdev_lock_take(&f->lock, f->fd, path, flags & BDEV_OPEN_RDONLY, flags & BDEV_OPEN_WAIT);
 		if (err)
 			goto out_close;
 	}
@@ -345,11 +347,6 @@ out_close:
 
 void bdev_set_serving(struct bdev *b, bool serving)
 {
-	struct bdev_file *f;
-
-	if (b->ops != &file_ops)
-		return;
-	f = file_of(b);
-	if (!(f->flags & BDEV_OPEN_NO_LOCK))
-		bdev_lock_set_serving(f->fd, f->flags & BDEV_OPEN_RDONLY, serving);
+	if (b->ops == &file_ops)
+		bdev_lock_set_serving(&file_of(b)->lock, serving);
 }

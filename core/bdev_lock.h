@@ -1,12 +1,32 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The locks on an image file; the rules are told at bdev_open(). */
+/* The locks on an image; the rules are told at bdev_open(). */
 #ifndef CORE_BDEV_LOCK_H
 #define CORE_BDEV_LOCK_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
-/* Take "main" and "serving".  0, -EBUSY, -EINTR, or what fcntl(2) says. */
-int bdev_lock_take(int fd, const char *name, bool shared, bool wait);
-void bdev_lock_set_serving(int fd, bool shared, bool serving);
+/* A loop device of a loop device ... of a file: so deep it is looked into. */
+#define BDEV_LOCK_LEVELS 8
+
+struct bdev_lock {
+	unsigned int nr;
+	struct bdev_lock_level {
+		int fd;		      /* the first is the caller's */
+		short type;	      /* F_WRLCK or F_RDLCK */
+		uint64_t first, last; /* the sectors of it that are ours */
+	} level[BDEV_LOCK_LEVELS];
+};
+
+/*
+ * Take "main" and "serving" of the open file or device @fd, and of what is behind it.  0, -EBUSY, -EINTR, or what
+ * fcntl(2) says.  @fd must outlive the lock.
+ */
+int bdev_lock_take(struct bdev_lock *l, int fd, const char *name, bool shared, bool wait);
+void bdev_lock_set_serving(struct bdev_lock *l, bool serving);
+void bdev_lock_drop(struct bdev_lock *l);
+
+/* Who was in the way when this thread got -EBUSY: "process 12 (name) of user 34", or "" if that could not be seen. */
+const char *bdev_lock_busy_by(void);
 
 #endif

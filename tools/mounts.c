@@ -18,6 +18,8 @@
 #define TABLE_LOOKS 3
 /* Nobody is told of a wait shorter than this. */
 #define QUIET_WAIT_MS 300
+/* A daemon that takes longer to close has a device that does not answer. */
+#define CLOSED_WAIT_MS (10 * 60 * 1000)
 
 extern char **environ;
 
@@ -220,7 +222,12 @@ static int wait_closed(const char *who, const struct mount_entry *m, unsigned in
 
 	if (err == -ETIMEDOUT) {
 		text_err("%s: waiting until %s is written and closed ...", who, m->source);
-		err = bdev_wait_closed(m->source, -1);
+		err = bdev_wait_closed(m->source, CLOSED_WAIT_MS);
+	}
+	if (err == -ETIMEDOUT) {
+		text_err("%s: %s: still not closed, and not waited for any longer: %s", who, m->source,
+			 bdev_open_error(-EBUSY));
+		return err;
 	}
 	/* Removed meanwhile, or not readable for this user: nothing to wait with. */
 	if (err == -ENOENT || err == -EACCES || err == -EPERM) {

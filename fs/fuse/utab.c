@@ -11,10 +11,16 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "core/lockholder.h"
+#include "core/log.h"
 
 #define DIR_NAME "/run/mount"
 #define TABLE DIR_NAME "/utab"
+#define LOCK_WAIT_MS 1000
+#define LOCK_TRIES 50
 
 /* Blanks and backslashes as \ooo. */
 static void mangle(char *out, size_t size, const char *in)
@@ -30,16 +36,27 @@ static void mangle(char *out, size_t size, const char *in)
 	out[n] = '\0';
 }
 
-/* The lock that libmount takes. */
+/* The lock that libmount takes.  Anybody may hold it, so it is not waited for long. */
 static int lock_table(void)
 {
-	int fd;
+	const struct timespec pause = { .tv_nsec = LOCK_WAIT_MS * 1000000 / LOCK_TRIES };
+	char who[LOCKHOLDER_TEXT];
+	int fd, tries = 0;
 
 	mkdir(DIR_NAME, 0755);
 	fd = open(TABLE ".lock", O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-	if (fd >= 0 && flock(fd, LOCK_EX)) {
+	if (fd < 0)
+		return fd;
+	while (flock(fd, LOCK_EX | LOCK_NB)) {
+		if (++tries < LOCK_TRIES) {
+			nanosleep(&pause, NULL);
+			continue;
+		}
+		lockholder_text(fd, "FLOCK", 0, INT64_MAX, who);
+		log_warn("%s is locked by %s: left as it is, so umount(8) may not wait until the image is closed",
+			 TABLE, who[0] ? who : "another program");
 		close(fd);
-		fd = -1;
+		return -1;
 	}
 	return fd;
 }

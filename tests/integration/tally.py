@@ -228,10 +228,10 @@ def same(before, after):
         assert before.get(path) == after.get(path), f'{path}: was {before.get(path)}, is {after.get(path)}'
 
 
-def as_ordinary_user(work, script, *args):
-    """Run a test script again, in a mount namespace of its own, for what ordinary users do: see let_users_mount()."""
+def in_own_namespace(script, *args):
+    """Run a test script again, in a mount namespace of its own; see let_users_mount()."""
     if not AS_ROOT:
-        raise Skip('needs root to become an ordinary user')
+        raise Skip('needs root')
     r = run(['unshare', '--mount', '--propagation', 'unchanged', sys.executable, '-B', script, *args], timeout=300)
     print(r.stdout, end='')
 

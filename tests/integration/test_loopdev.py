@@ -109,6 +109,35 @@ def sync_through_fuseblk(work):
     loop.detach()
 
 
+def refused(source, mnt, *options):
+    r = tally.run([tally.tool('tallyfs'), source, mnt, *options], want=1)
+    assert 'in use' in r.stderr and not tally.mounted(mnt), r.stderr
+    return r.stderr
+
+
+def file_and_loop_device(work):
+    """An image file and a loop device of it are one image: on a disk, and inside of a tallyfs."""
+    outer, other = f'{work}/outer', f'{work}/other'
+    os.mkdir(other)
+    tally.mkfs(f'{outer}.img', 256 * M)
+    with Mount(f'{outer}.img', outer):
+        for image in (f'{work}/twice.img', f'{outer}/inner.img'):
+            tally.mkfs(image, 64 * M)
+            loop = Loop(image)
+            with Mount(image, f'{work}/twice') as m:
+                said = refused(loop.device, other)
+                assert f'process {m.pid} ' in said, f'who has it is not named: {said}'
+                refused(loop.device, other, '-o', 'ro')
+                tally.run([tally.tool('mkfs.tallyfs'), '-q', '-f', loop.device], want=1)
+                tally.run([tally.tool('fsck.tallyfs'), '-p', loop.device], want=8)
+            with Mount(loop.device, f'{work}/twice') as m:
+                said = refused(image, other)
+                assert f'process {m.pid} ' in said, f'who has it is not named: {said}'
+            closed(image, 'a mount of its loop device')
+            loop.detach()
+    print('an image file and its loop device: never both')
+
+
 def ordinary_user(work):
     user, home = 'nobody', f'{work}/user'
     tally.let_users_mount(work)
@@ -152,7 +181,7 @@ def test(work):
     if sys.argv[1:] == ['--ordinary-user']:
         ordinary_user(work)
         return
-    tally.as_ordinary_user(work, __file__, '--ordinary-user')
+    tally.in_own_namespace(__file__, '--ordinary-user')
     mnt = f'{work}/mnt'
     os.mkdir(mnt)
     with Installed():
@@ -166,6 +195,7 @@ def test(work):
         loop.detach()
         print('loop device: mounted as fuseblk; mount -t, fstab and umount work')
     sync_through_fuseblk(work)
+    file_and_loop_device(work)
 
 
 tally.main(test)

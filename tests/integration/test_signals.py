@@ -124,7 +124,7 @@ def test(work):
         all_ways(work, USER)
         second_signal(work)
         return
-    tally.as_ordinary_user(work, __file__, '--ordinary-user')
+    tally.in_own_namespace(__file__, '--ordinary-user')
     all_ways(work, 'root')
 
 

@@ -5,9 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/loop.h>
+#include <signal.h>
 #include <linux/seccomp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -569,4 +572,250 @@ Test(bdev_lock, survives_fork_and_unrelated_close)
 	waitpid(pid, NULL, 0);
 	cr_assert_eq(bdev_open(path, 0, &b), 0);
 	bdev_close(b);
+}
+
+/* ---- readers ---- */
+
+/* A process of user @uid that may only read the image, and locks all there is for reading. */
+static struct owner start_reader(uid_t uid)
+{
+	int to[2], from[2];
+	struct owner o;
+
+	cr_assert_eq(chmod(path, 0644), 0);
+	cr_assert_eq(pipe(to), 0);
+	cr_assert_eq(pipe(from), 0);
+	o.to = to[1];
+	o.from = from[0];
+	o.pid = fork();
+	if (!o.pid) {
+		struct flock all = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+		int fd = setuid(uid) ? -1 : open(path, O_RDONLY);
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(to[1]);
+		tell(from[1], fd >= 0 && !fcntl(fd, F_OFD_SETLK, &all) ? 'o' : 'e');
+		hear(to[0]);
+		_exit(0);
+	}
+	close(to[0]);
+	close(from[1]);
+	cr_assert_eq(hear(o.from), 'o');
+	return o;
+}
+
+static char said[1024];
+
+static void keep_lines(enum log_level lvl, const char *line)
+{
+	size_t n = strlen(said);
+
+	snprintf(said + n, sizeof(said) - n, "%s\n", line);
+}
+
+static bool names(const char *text, pid_t pid)
+{
+	char who[32];
+
+	snprintf(who, sizeof(who), "process %d ", pid);
+	return strstr(text, who);
+}
+
+#define STRANGER 65534
+#define NEED_ROOT()                               \
+	do {                                      \
+		if (geteuid())                    \
+			cr_skip_test("not root"); \
+	} while (0)
+
+Test(bdev_lock, root_gets_past_strangers, .timeout = 60)
+{
+	struct owner reader, other;
+	struct bdev *b, *c;
+
+	NEED_ROOT();
+	reader = start_reader(STRANGER);
+	log_set_hook(keep_lines);
+	cr_assert_eq(bdev_open(path, BDEV_OPEN_WAIT, &b), 0);
+	cr_assert(names(said, reader.pid), "said: %s", said);
+	/* the lock is good against everybody else */
+	cr_assert_eq(bdev_open(path, BDEV_OPEN_WAIT, &c), -EBUSY);
+	other = start_owner(BDEV_OPEN_WAIT);
+	cr_assert_eq(hear(other.from), 'b', "no second writer");
+	close(other.to);
+	other = start_owner(BDEV_OPEN_WAIT | BDEV_OPEN_RDONLY);
+	cr_assert_eq(hear(other.from), 'b', "no reader who would see a file system that changes");
+	close(other.to);
+	stop_owner(&reader);
+	other = start_owner(BDEV_OPEN_WAIT);
+	cr_assert_eq(hear(other.from), 'b', "nor when the stranger has gone");
+	close(other.to);
+	bdev_close(b);
+	cr_assert_eq(bdev_open(path, BDEV_OPEN_WAIT, &b), 0);
+	bdev_close(b);
+	log_set_hook(NULL);
+}
+
+Test(bdev_lock, a_writer_in_spite_of_strangers_is_waited_for, .timeout = 60)
+{
+	struct owner reader, writer;
+
+	NEED_ROOT();
+	reader = start_reader(STRANGER);
+	cr_assert_eq(bdev_wait_closed(path, -1), 0, "readers are not");
+	writer = start_owner(BDEV_OPEN_WAIT);
+	cr_assert_eq(hear(writer.from), 'o');
+	cr_assert_eq(bdev_wait_closed(path, 4000), -ETIMEDOUT);
+	stop_owner(&writer);
+	cr_assert_eq(bdev_wait_closed(path, -1), 0);
+	stop_owner(&reader);
+}
+
+Test(bdev_lock, readers_of_standing_are_respected, .timeout = 60)
+{
+	struct owner reader;
+	struct bdev *b;
+
+	NEED_ROOT();
+	reader = start_reader(0);
+	cr_assert_eq(bdev_open(path, BDEV_OPEN_WAIT, &b), -EBUSY, "root's own");
+	cr_assert(names(bdev_open_error(-EBUSY), reader.pid), "%s", bdev_open_error(-EBUSY));
+	stop_owner(&reader);
+	cr_assert_eq(chown(path, STRANGER, (gid_t)-1), 0);
+	reader = start_reader(STRANGER);
+	cr_assert_eq(bdev_open(path, BDEV_OPEN_WAIT, &b), -EBUSY, "the owner's");
+	cr_assert(names(bdev_open_error(-EBUSY), reader.pid), "%s", bdev_open_error(-EBUSY));
+	stop_owner(&reader);
+	cr_assert_eq(bdev_open(path, BDEV_OPEN_WAIT, &b), 0);
+	bdev_close(b);
+}
+
+/* ---- loop devices ---- */
+
+/* A loop device of @bytes (0: all) of @file from @offset on; to be closed, which frees it. */
+static int make_loop(const char *file, uint64_t offset, uint64_t bytes, char dev[32])
+{
+	struct loop_config cfg = {
+		.info = { .lo_flags = LO_FLAGS_AUTOCLEAR, .lo_offset = offset, .lo_sizelimit = bytes }
+	};
+	int ctl = open("/dev/loop-control", O_RDWR | O_CLOEXEC), fd = -1, tries;
+
+	cfg.fd = (uint32_t)open(file, O_RDWR | O_CLOEXEC);
+	cr_assert((int)cfg.fd >= 0);
+	/* Others may be faster. */
+	for (tries = 0; ctl >= 0 && fd < 0 && tries < 20; tries++) {
+		snprintf(dev, 32, "/dev/loop%d", ioctl(ctl, LOOP_CTL_GET_FREE));
+		fd = open(dev, O_RDWR | O_CLOEXEC);
+		if (fd >= 0 && ioctl(fd, LOOP_CONFIGURE, &cfg)) {
+			close(fd);
+			fd = -1;
+		}
+	}
+	close((int)cfg.fd);
+	if (ctl >= 0)
+		close(ctl);
+	if (fd < 0)
+		cr_skip_test("no loop devices here");
+	return fd;
+}
+
+/* One of the two is open for writing: the other is in use. */
+static void exclude_each_other(const char *one, const char *two)
+{
+	struct bdev *b, *c;
+
+	cr_assert_eq(bdev_open(one, 0, &b), 0, "%s", one);
+	cr_assert_eq(bdev_open(two, 0, &c), -EBUSY, "%s although %s is open", two, one);
+	cr_assert_eq(bdev_open(two, BDEV_OPEN_RDONLY, &c), -EBUSY);
+	bdev_close(b);
+	cr_assert_eq(bdev_open(one, BDEV_OPEN_RDONLY, &b), 0);
+	cr_assert_eq(bdev_open(two, 0, &c), -EBUSY);
+	cr_assert_eq(bdev_open(two, BDEV_OPEN_RDONLY, &c), 0, "readers share");
+	bdev_close(c);
+	bdev_close(b);
+}
+
+static void go_together(const char *one, const char *two)
+{
+	struct bdev *b, *c;
+
+	cr_assert_eq(bdev_open(one, 0, &b), 0);
+	cr_assert_eq(bdev_open(two, 0, &c), 0, "%s and %s", one, two);
+	bdev_close(c);
+	bdev_close(b);
+}
+
+Test(bdev_lock, loop_device_and_its_file, .timeout = 60)
+{
+	char all[32], front[32], back[32], nested[32];
+	int fd[4];
+	struct bdev *b;
+
+	NEED_ROOT();
+	fd[0] = make_loop(path, 0, 0, all);
+	fd[1] = make_loop(path, 0, IMAGE_BYTES / 2, front);
+	fd[2] = make_loop(path, IMAGE_BYTES / 2, 0, back);
+	fd[3] = make_loop(back, 1 << 20, 0, nested);
+	exclude_each_other(path, all);
+	exclude_each_other(all, path);
+	exclude_each_other(all, front);
+	exclude_each_other(back, all);
+	exclude_each_other(nested, path);
+	exclude_each_other(all, nested);
+	exclude_each_other(back, nested);
+	go_together(front, back);
+	go_together(nested, front);
+	/* what is shut down there may be waited for here */
+	cr_assert_eq(bdev_open(all, 0, &b), 0);
+	bdev_set_serving(b, false);
+	bdev_set_serving(b, true);
+	bdev_close(b);
+	close(fd[3]);
+	close(fd[2]);
+	close(fd[1]);
+	close(fd[0]);
+}
+
+Test(bdev_lock, loop_device_of_a_lost_file, .timeout = 60)
+{
+	char loop[32], shown[80];
+	struct bdev *b;
+	int fd, other;
+
+	NEED_ROOT();
+	fd = make_loop(path, 0, 0, loop);
+	log_set_hook(keep_lines);
+	cr_assert_eq(unlink(path), 0);
+	cr_assert_eq(bdev_open(loop, 0, &b), 0);
+	cr_assert(strstr(said, "take care"), "said: %s", said);
+	bdev_close(b);
+	/* what the kernel calls it by is another file now */
+	snprintf(shown, sizeof(shown), "%s (deleted)", path);
+	other = open(shown, O_CREAT | O_RDWR, 0600);
+	said[0] = '\0';
+	cr_assert_eq(bdev_open(loop, 0, &b), 0);
+	cr_assert(strstr(said, "take care"), "said: %s", said);
+	bdev_close(b);
+	close(other);
+	unlink(shown);
+	close(fd);
+	log_set_hook(NULL);
+}
+
+Test(bdev_lock, strangers_and_a_loop_device, .timeout = 60)
+{
+	struct owner reader;
+	struct bdev *b;
+	char loop[32];
+	int fd;
+
+	NEED_ROOT();
+	/* before, lest he has the device open, too */
+	reader = start_reader(STRANGER);
+	fd = make_loop(path, 0, 0, loop);
+	cr_assert_eq(bdev_open(path, BDEV_OPEN_WAIT, &b), -EBUSY, "its user may have had a read lock only");
+	close(fd);
+	cr_assert_eq(bdev_open(path, BDEV_OPEN_WAIT, &b), 0);
+	bdev_close(b);
+	stop_owner(&reader);
 }
