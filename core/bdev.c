@@ -111,6 +111,45 @@ int bdev_discard(struct bdev *b, uint64_t off, uint64_t len)
 	return count_result(b, &b->stats.discards, NULL, 0, b->ops->discard(b, off, len));
 }
 
+int bdev_provision(struct bdev *b, uint64_t off, uint64_t len)
+{
+	int err;
+
+	if (b->read_only)
+		return -EROFS;
+	if (!b->thin || !len)
+		return 0;
+	err = b->ops->provision(b, off, len);
+	if (err == -EOPNOTSUPP)
+		b->thin = false;
+	return err;
+}
+
+int bdev_backed(struct bdev *b, uint64_t off, uint64_t end, uint64_t *start, uint64_t *stop)
+{
+	*start = off;
+	*stop = end;
+	return b->thin && off < end ? b->ops->backed(b, off, end, start, stop) : 0;
+}
+
+bool bdev_all_backed(struct bdev *b, uint64_t off, uint64_t len)
+{
+	uint64_t start, stop, end = off + len;
+
+	while (off < end) {
+		if (bdev_backed(b, off, end, &start, &stop) || start > off || stop <= off)
+			return false;
+		off = stop;
+	}
+	return true;
+}
+
+int bdev_usage(struct bdev *b, struct bdev_usage *u)
+{
+	*u = (struct bdev_usage){ .taken = b->size };
+	return b->ops->usage ? b->ops->usage(b, u) : 0;
+}
+
 int bdev_start(struct bdev *b)
 {
 	return b->ops->start ? b->ops->start(b) : 0;

@@ -15,6 +15,13 @@ struct bdev;
 struct bio;
 struct blk_integrity;
 
+/* Space of a thin device, bytes. */
+struct bdev_usage {
+	uint64_t taken; /* from the host, so far */
+	uint64_t free;	/* the host has left */
+	uint64_t avail; /* of that, what ordinary users may have */
+};
+
 struct bdev_ops {
 	/*
 	 * Synchronous, whole or error: 0 or a negative errno (-EIO for a
@@ -26,6 +33,14 @@ struct bdev_ops {
 	int (*flush)(struct bdev *b);
 	/* -EOPNOTSUPP where the device can't.  Content of the range is undefined afterwards. */
 	int (*discard)(struct bdev *b, uint64_t off, uint64_t len);
+	/*
+	 * Thin devices only, which get their space from a host as they are written.  provision: no write to the range
+	 * fails for want of space from now on; its content stays.  -ENOSPC, -EOPNOTSUPP, ...
+	 */
+	int (*provision)(struct bdev *b, uint64_t off, uint64_t len);
+	/* The first stretch in [off, end) that has its space: [*start, *stop), empty if there is none. */
+	int (*backed)(struct bdev *b, uint64_t off, uint64_t end, uint64_t *start, uint64_t *stop);
+	int (*usage)(struct bdev *b, struct bdev_usage *u);
 	/*
 	 * Asynchronous submission; calls bio_endio() from some thread (never
 	 * from inside submit).  NULL: the block layer runs the bio on its own
@@ -47,6 +62,7 @@ struct bdev {
 	uint32_t virt_boundary; /* mask: a gap inside a list of segments lies on a multiple of mask + 1; 0: anywhere */
 	bool read_only;
 	bool is_block;			 /* a block device, not a file or memory */
+	bool thin;			 /* a file that may have holes: space is the host's to give */
 	struct blk_integrity *integrity; /* NULL: none; see core/integrity.h */
 	struct bdev_stats {
 		atomic_ullong reads, read_bytes, writes, write_bytes, flushes, discards, errors;
@@ -116,5 +132,14 @@ int bdev_write(struct bdev *b, const void *buf, size_t len, uint64_t off);
 int bdev_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t off);
 int bdev_flush(struct bdev *b);
 int bdev_discard(struct bdev *b, uint64_t off, uint64_t len);
+/*
+ * Space from the host (see the operations): devices that are not thin have all theirs.  A host that can't give
+ * space ahead (-EOPNOTSUPP) is noticed by the first bdev_provision: the device is not thin any more.
+ */
+int bdev_provision(struct bdev *b, uint64_t off, uint64_t len);
+int bdev_backed(struct bdev *b, uint64_t off, uint64_t end, uint64_t *start, uint64_t *stop);
+/* All of the range has its space. */
+bool bdev_all_backed(struct bdev *b, uint64_t off, uint64_t len);
+int bdev_usage(struct bdev *b, struct bdev_usage *u);
 
 #endif

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/bdev_lock.h"
+#include "core/bdev_thin.h"
 #include "core/bdev_uring.h"
 #include "core/blk_priv.h"
 #include "core/log.h"
@@ -134,6 +135,23 @@ static int file_discard(struct bdev *b, uint64_t off, uint64_t len)
 	return errno == ENOTTY || errno == ENOSYS ? -EOPNOTSUPP : -errno;
 }
 
+/* Space */
+
+static int file_provision(struct bdev *b, uint64_t off, uint64_t len)
+{
+	return bdev_thin_provision(file_of(b)->fd, off, len);
+}
+
+static int file_backed(struct bdev *b, uint64_t off, uint64_t end, uint64_t *start, uint64_t *stop)
+{
+	return bdev_thin_backed(file_of(b)->fd, off, end, start, stop);
+}
+
+static int file_usage(struct bdev *b, struct bdev_usage *u)
+{
+	return b->is_block ? 0 : bdev_thin_usage(file_of(b)->fd, u);
+}
+
 /* Asynchronous I/O */
 
 static int file_start(struct bdev *b)
@@ -187,6 +205,9 @@ static const struct bdev_ops file_ops = {
 	.writev = file_writev,
 	.flush = file_flush,
 	.discard = file_discard,
+	.provision = file_provision,
+	.backed = file_backed,
+	.usage = file_usage,
 	.submit = file_submit,
 	.close = file_close,
 	.start = file_start,
@@ -281,6 +302,7 @@ static int read_limits(struct bdev_file *f)
 			return err;
 	} else if (S_ISREG(st.st_mode)) {
 		f->b.size = (uint64_t)st.st_size;
+		f->b.thin = true;
 	} else {
 		return -ENOTBLK;
 	}

@@ -28,12 +28,21 @@ int alloc_init(struct tfs_fs *fs)
 		return -ENOMEM;
 	}
 	pthread_mutex_init(&a->lock, NULL);
+	pthread_mutex_init(&a->grow, NULL);
 	pthread_cond_init(&a->freed, NULL);
 	INIT_LIST_HEAD(&a->lru);
 	a->open_groups = fs->cnt.groups_init;
 	a->init_groups = fs->cnt.groups_init;
-	a->free = fs->cnt.free_blocks;
-	a->slots = fs->cnt.free_slots;
+	a->thin = fs->bdev->thin && !fs->opts.ro;
+	a->refused_left = UINT64_MAX;
+	if (a->thin) {
+		a->hidden = fs->cnt.free_blocks;
+		a->nr_groups = fs->cnt.groups_init;
+	} else {
+		a->free = fs->cnt.free_blocks;
+		a->slots = fs->cnt.free_slots;
+		a->nr_groups = fs->geom.nr_groups;
+	}
 	fs->alloc = a;
 	space_init(fs);
 	alloc_note_growth(fs);
@@ -43,7 +52,7 @@ int alloc_init(struct tfs_fs *fs)
 static void drop_map(struct tfs_alloc *a, struct agroup *ag)
 {
 	tl_free(ag->map);
-	ag->map = NULL;
+	ag->map = ag->unbacked = ag->hidden = NULL;
 	list_del_init(&ag->lru);
 	a->nr_loaded--;
 }
@@ -57,6 +66,7 @@ void alloc_exit(struct tfs_fs *fs)
 	while (!list_empty(&a->lru))
 		drop_map(a, list_first_entry(&a->lru, struct agroup, lru));
 	pthread_mutex_destroy(&a->lock);
+	pthread_mutex_destroy(&a->grow);
 	pthread_cond_destroy(&a->freed);
 	tl_free(a->groups);
 	tl_free(a);
@@ -99,17 +109,19 @@ static int copy_bitmap(struct tfs_trans *t, uint64_t group, void *map)
 }
 
 /* Room for one more map.  alloc->lock held. */
-static void evict(struct tfs_alloc *a)
+static void evict(struct tfs_fs *fs)
 {
+	struct tfs_alloc *a = fs->alloc;
 	struct agroup *ag, *n;
+	unsigned int max = a->thin ? AGROUP_MAX_LOADED / 3 : AGROUP_MAX_LOADED; /* three maps each */
 
-	if (a->nr_loaded < AGROUP_MAX_LOADED)
+	if (a->nr_loaded < max)
 		return;
 	list_for_each_entry_safe(ag, n, &a->lru, lru) {
-		if (ag->claimed || ag->pending)
+		if (!alloc_may_drop(fs, ag))
 			continue;
 		drop_map(a, ag);
-		if (a->nr_loaded < AGROUP_MAX_LOADED)
+		if (a->nr_loaded < max)
 			return;
 	}
 }
@@ -120,7 +132,7 @@ static int load(struct tfs_trans *t, uint64_t group)
 	struct tfs_alloc *a = fs->alloc;
 	struct agroup *ag = &a->groups[group];
 	uint32_t nr = tfs_group_nr_blocks(&fs->geom, group);
-	void *map = tl_alloc_aligned(8, fs->geom.block_size);
+	void *map = tl_alloc_aligned(8, (a->thin ? 3ul : 1ul) * fs->geom.block_size);
 	int err;
 
 	if (!map)
@@ -130,9 +142,11 @@ static int load(struct tfs_trans *t, uint64_t group)
 	if (err == -EUCLEAN || err == -EIO || err == -EPROTONOSUPPORT)
 		ag->flags |= AGROUP_BAD;
 	if (!err && !ag->map) {
-		evict(a);
+		evict(fs);
 		ag->map = map;
 		map = NULL;
+		if (a->thin)
+			alloc_hide(fs, ag);
 		ag->free = bm_count_clear(ag->map, 0, nr);
 		ag->slots = bm_count_slots(ag->map, 0, nr, fs->geom.node_blocks);
 		ag->max_run = AGROUP_RUN_UNKNOWN;
@@ -196,7 +210,7 @@ void alloc_map_set(struct tfs_fs *fs, struct agroup *ag, uint32_t from, uint32_t
 	fs->alloc->slots -= min_t(uint64_t, fs->alloc->slots, slots);
 }
 
-void alloc_map_clear(struct tfs_fs *fs, struct agroup *ag, uint32_t from, uint32_t to)
+static void make_free(struct tfs_fs *fs, struct agroup *ag, uint32_t from, uint32_t to)
 {
 	uint32_t slots;
 
@@ -208,6 +222,26 @@ void alloc_map_clear(struct tfs_fs *fs, struct agroup *ag, uint32_t from, uint32
 	ag->flags &= ~(unsigned int)AGROUP_NODES_FULL;
 	fs->alloc->free += to - from;
 	fs->alloc->slots += slots;
+}
+
+void alloc_map_clear(struct tfs_fs *fs, struct agroup *ag, uint32_t from, uint32_t to)
+{
+	uint32_t end;
+
+	if (!ag->unbacked) {
+		make_free(fs, ag, from, to);
+		return;
+	}
+	for (; from < to; from = end) {
+		if (!bm_test(ag->unbacked, from)) {
+			end = bm_next_set(ag->unbacked, from, to);
+			make_free(fs, ag, from, end);
+		} else {
+			end = bm_next_clear(ag->unbacked, from, to);
+			alloc_unback(fs, ag, from, end);
+			fs->alloc->hidden += end - from;
+		}
+	}
 }
 
 void alloc_note_growth(struct tfs_fs *fs)

@@ -170,7 +170,8 @@ static bool search_group(struct search *s, uint64_t group, uint32_t at, unsigned
 	int err;
 
 	pthread_mutex_lock(&s->a->lock);
-	worth = !(ag->flags & AGROUP_BAD) && !(ag->flags & AGROUP_KNOWN && !ag->free);
+	worth = !(ag->flags & AGROUP_BAD) && !(ag->flags & AGROUP_KNOWN && !ag->free) &&
+		!(s->a->thin && !(ag->flags & AGROUP_KNOWN));
 	if (worth && !ag->map && !s->exhaust && ++*loads > MAX_LOADS)
 		worth = false;
 	pthread_mutex_unlock(&s->a->lock);
@@ -202,14 +203,14 @@ static bool search_all(struct search *s)
 	if (first >= open)
 		first = 0;
 	at = (uint32_t)(stream - tfs_group_start(g, tfs_group_of(g, stream)));
-	s->exhaust = s->how != GOOD_RUN || open == g->nr_groups;
+	s->exhaust = s->how != GOOD_RUN || open >= s->a->nr_groups;
 	for (i = 0; i < open; i++) {
 		group = (first + i) % open;
 		if (search_group(s, group, i ? 0 : at, &loads))
 			return true;
 	}
 	s->exhaust = true;
-	for (group = open; group < g->nr_groups; group++)
+	for (group = open; group < s->a->nr_groups; group++)
 		if (search_group(s, group, 0, &loads))
 			return true;
 	return false;
@@ -227,6 +228,8 @@ static bool search_goal(struct search *s, uint64_t goal)
 	bool found = false;
 	int err;
 
+	if (group >= a->nr_groups)
+		return false;
 	ag = alloc_lock_group_sleep(s->fs, group, &err);
 	if (!ag)
 		return false;

@@ -14,11 +14,17 @@ enum {
 	AGROUP_KNOWN = 1 << 0,	    /* free and slots are right, map or not */
 	AGROUP_BAD = 1 << 1,	    /* its bitmap can't be read: nothing is allocated there */
 	AGROUP_NODES_FULL = 1 << 2, /* no free slot in its node area */
+	/* thin devices only, see alloc_grow.c */
+	AGROUP_FOUND = 1 << 3,	/* what the host has of it is known */
+	AGROUP_BACKED = 1 << 4, /* that is all of it */
 };
 
 /* One group in the claim view.  All zero: nothing known.  Under alloc->lock. */
 struct agroup {
 	void *map; /* claim map, block_size bytes; NULL: not loaded */
+	/* thin devices: more such maps, behind it in the same memory */
+	void *unbacked; /* blocks that are not known to have space on the host */
+	void *hidden;	/* those of them that are set in @map for no other reason */
 	uint32_t free, slots;
 	uint32_t claimed, pending; /* blocks; while not 0 the map must stay in memory */
 	uint32_t max_run;	   /* no free run behind the node area is longer; AGROUP_RUN_UNKNOWN */
@@ -48,6 +54,15 @@ struct tfs_alloc {
 	uint64_t trimming, trim_slots; /* blocks; node slots */
 	uint64_t trim_seq;	       /* goes up when some are let go */
 	bool trim_busy;
+	/* thin devices (alloc_grow.c): @free and @slots count blocks with space on the host, and these the others */
+	bool thin;
+	uint64_t hidden;	    /* blocks free but for that */
+	_Atomic uint64_t nr_groups; /* groups from here on have no block to hand out yet; not thin: all groups */
+	uint64_t find_next;	    /* groups below have been looked into */
+	uint64_t hidden_from;	    /* found groups below have no hidden blocks */
+	pthread_mutex_t grow;	    /* who asks the host; outer to meta_lock */
+	_Atomic uint64_t grow_seq;
+	uint64_t refused_left; /* grow: bytes the host had left when it refused; UINT64_MAX: it has not */
 	/* slots that alloc_prefault_nodes made sure of, for the section that asked */
 	const struct tfs_trans *prefault_for;
 	unsigned int nr_prefault;
@@ -68,6 +83,27 @@ struct agroup *alloc_lock_group_sleep(struct tfs_fs *fs, uint64_t group, int *er
 /* Change bits of a claim map and the counts of free blocks and slots.  alloc->lock held. */
 void alloc_map_set(struct tfs_fs *fs, struct agroup *ag, uint32_t from, uint32_t to);
 void alloc_map_clear(struct tfs_fs *fs, struct agroup *ag, uint32_t from, uint32_t to);
+
+/* ---- thin devices, alloc_grow.c ---- */
+/* A claim map was just loaded: blocks without space are set in it.  alloc->lock held, as for the next two. */
+void alloc_hide(struct tfs_fs *fs, struct agroup *ag);
+/* Blocks that are set in the map have lost their space. */
+void alloc_unback(struct tfs_fs *fs, struct agroup *ag, uint32_t from, uint32_t to);
+/* May the map be dropped?  Then what will be found again is not counted as free any more. */
+bool alloc_may_drop(struct tfs_fs *fs, struct agroup *ag);
+/*
+ * Make about @want more blocks free to hand out.  False: none can be had (always, where the device is not thin).  No
+ * meta_lock, no alloc->lock.
+ */
+bool alloc_grow(struct tfs_fs *fs, uint64_t want);
+/* What the host has of @group will be known. */
+void alloc_find(struct tfs_fs *fs, uint64_t group);
+/* How many of @hidden blocks could be had at this moment, @known being free now. */
+uint64_t alloc_growable(struct tfs_fs *fs, uint64_t known, uint64_t hidden);
+/* Blocks, and in *slots (or NULL) slots, that are free beyond all promises and the pool.  alloc->lock held. */
+uint64_t space_spare(const struct tfs_fs *fs, uint64_t *slots);
+/* At mount: the pool gets its space from the host. */
+void space_back_pool(struct tfs_fs *fs);
 
 /*
  * Set or clear bits in the running transaction's bitmap, with the counts that go

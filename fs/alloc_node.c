@@ -63,7 +63,7 @@ static bool skip(struct tfs_alloc *a, uint64_t group, unsigned int flags)
 	bool no;
 
 	pthread_mutex_lock(&a->lock);
-	no = (ag->flags & (AGROUP_BAD | flags)) || (ag->flags & AGROUP_KNOWN && !ag->slots);
+	no = (ag->flags & (AGROUP_BAD | flags)) || (ag->flags & AGROUP_KNOWN ? !ag->slots : a->thin);
 	pthread_mutex_unlock(&a->lock);
 	return no;
 }
@@ -110,7 +110,7 @@ static int pick_once(struct tfs_trans *t, uint64_t goal, uint64_t *block)
 		group = (a->node_group + i) % a->open_groups;
 		err = pick_area(t, group, 0, block);
 	}
-	while (go_on(err) && a->open_groups < g->nr_groups) {
+	while (go_on(err) && a->open_groups < a->nr_groups) {
 		group = a->open_groups;
 		err = pick_area(t, group, 0, block);
 		if (go_on(err)) /* a group without room for nodes, or unreadable */

@@ -6,6 +6,8 @@
  * back anything that refers to it, and no checkpoint or replay writes it any more (a freed node is revoked).  A run
  * is *held* while the device works on it: set in the claim map, so that nobody is handed it, and no lock.  Promises
  * go on counting it as free; who finds no other block waits for the end of the step under way.
+ *
+ * A thin device loses the space: the run is hidden from then on (alloc_grow.c), and no promise counts it.
  */
 #include <errno.h>
 #include "fs/alloc_int.h"
@@ -52,6 +54,20 @@ bool alloc_trim_wait(struct tfs_fs *fs, uint64_t *seq)
 }
 
 /*
+ * On a thin device what is discarded has no space any more, but promises and the pool must keep theirs: as many blocks
+ * of a run as can be spared.
+ */
+static uint32_t spared(struct trim *tr, uint32_t n)
+{
+	uint64_t slots, blocks = space_spare(tr->fs, &slots);
+
+	if (!tr->a->thin)
+		return n;
+	blocks = min_t(uint64_t, blocks, slots * tr->fs->geom.node_blocks);
+	return (uint32_t)min_t(uint64_t, n, round_down_to(blocks, tr->fs->geom.node_blocks));
+}
+
+/*
  * Hold the next piece of a long enough run in [from, to).  False: there is none.  alloc->lock held.  Pieces begin
  * and end where the device can discard, and, but for the ends of a run, with a slot.
  */
@@ -71,6 +87,8 @@ static bool hold_next(struct trim *tr, struct agroup *ag, uint32_t from, uint32_
 		end = e - b > step ? (uint32_t)round_down_to(b + step, g->node_blocks) : e;
 		b = (uint32_t)round_up_to(b, unit);
 		end = (uint32_t)round_down_to(end, unit);
+		if (b < end)
+			end = b + spared(tr, end - b);
 		if (b >= end)
 			continue;
 		tr->at = b;
@@ -79,6 +97,10 @@ static bool hold_next(struct trim *tr, struct agroup *ag, uint32_t from, uint32_
 		alloc_map_set(tr->fs, ag, b, end);
 		tr->slots -= ag->slots;
 		ag->claimed += tr->n; /* keeps the map in memory */
+		if (tr->a->thin) {
+			tr->a->hidden += tr->n;
+			return true;
+		}
 		tr->a->trimming += tr->n;
 		tr->a->trim_slots += tr->slots;
 		return true;
@@ -89,10 +111,14 @@ static bool hold_next(struct trim *tr, struct agroup *ag, uint32_t from, uint32_
 static void let_go(struct trim *tr, struct agroup *ag)
 {
 	pthread_mutex_lock(&tr->a->lock);
-	alloc_map_clear(tr->fs, ag, tr->at, tr->at + tr->n);
 	ag->claimed -= tr->n;
-	tr->a->trimming -= tr->n;
-	tr->a->trim_slots -= tr->slots;
+	if (tr->a->thin) {
+		alloc_unback(tr->fs, ag, tr->at, tr->at + tr->n);
+	} else {
+		alloc_map_clear(tr->fs, ag, tr->at, tr->at + tr->n);
+		tr->a->trimming -= tr->n;
+		tr->a->trim_slots -= tr->slots;
+	}
 	tr->a->trim_seq++;
 	pthread_cond_broadcast(&tr->a->freed);
 	pthread_mutex_unlock(&tr->a->lock);
@@ -150,6 +176,7 @@ int alloc_trim(struct tfs_fs *fs, uint64_t from, uint64_t to, uint64_t minlen, b
 	for (group = tfs_group_of(g, from); !err && from < to; group++) {
 		first = tfs_group_start(g, group);
 		last = min_t(uint64_t, to, first + tfs_group_nr_blocks(g, group));
+		alloc_find(fs, group);
 		if (!known_full(fs->alloc, group))
 			err = trim_group(&tr, group, (uint32_t)(from - first), (uint32_t)(last - first));
 		from = last;

@@ -258,6 +258,7 @@ int buf_get(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind, struct 
 	struct tfs_bufcache *c = t->fs->bufs;
 	struct tfs_buf *b;
 	bool other = false;
+	int err;
 
 	assert(t->active);
 	pthread_mutex_lock(&c->lock);
@@ -276,12 +277,20 @@ int buf_get(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind, struct 
 	if (b) {
 		atomic_store_explicit(&b->hot, true, memory_order_relaxed);
 		atomic_fetch_add_explicit(&c->hits, 1, memory_order_relaxed);
-		*out = b;
-		return 0;
+		err = t->write ? buf_back(t->fs, b) : 0;
+		if (err)
+			buf_put(b);
+		else
+			*out = b;
+		return err;
 	}
 	atomic_fetch_add_explicit(&c->misses, 1, memory_order_relaxed);
-	if (t->modified || t->sync)
-		return buf_load_locked(t, block, kind, out);
+	if (t->modified || t->sync) {
+		err = buf_load_locked(t, block, kind, out);
+		if (!err && t->write && (err = buf_back(t->fs, *out)))
+			buf_put(*out);
+		return err;
+	}
 	t->missed = true;
 	t->miss_block = block;
 	t->miss_kind = kind;

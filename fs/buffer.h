@@ -44,9 +44,10 @@ struct tfs_buf {
 	/* cache lock */
 	struct tfs_buf *hash_next;
 	struct list_head lru;
-	bool hashed;	 /* clear: replaced, freed or failed; dies with its last reference */
-	bool loading;	 /* a placeholder: its content is being read */
-	atomic_bool hot; /* used since eviction last came by */
+	bool hashed;	      /* clear: replaced, freed or failed; dies with its last reference */
+	bool loading;	      /* a placeholder: its content is being read */
+	atomic_bool hot;      /* used since eviction last came by */
+	atomic_bool unbacked; /* a tree node in a hole of the image, for which the host had no space: may not change */
 
 	/* meta_lock */
 	struct tfs_image *image;  /* as of the running transaction */

@@ -59,6 +59,8 @@ bool buf_place_ok(const struct tfs_geom *g, uint64_t block, enum tfs_buf_kind ki
 int buf_load(struct tfs_fs *fs, uint64_t block, enum tfs_buf_kind kind);
 /* The same inside a section, on the spot; failures are real: logged, counted, acted upon. */
 int buf_load_locked(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind, struct tfs_buf **out);
+/* A node that is about to change has its space from the host.  -ENOSPC. */
+int buf_back(struct tfs_fs *fs, struct tfs_buf *b);
 const char *buf_kind_name(enum tfs_buf_kind kind);
 
 #endif

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "fs/alloc.h"
+#include "fs/backing.h"
 #include "fs/btree.h"
 #include "fs/buffer_priv.h"
 #include "fs/group.h"
@@ -178,6 +179,31 @@ static int check(struct tfs_fs *fs, struct tfs_buf *b, const struct proof *p, ch
 	return check_tuples(fs, b, p, why, why_len);
 }
 
+/*
+ * Who copies an image with holes makes holes inside of tree nodes too.  They get their space before anybody can change
+ * them, or are not changed.
+ */
+static bool back_node(struct tfs_fs *fs, struct tfs_buf *b)
+{
+	uint64_t at = tfs_block_to_byte(fs, b->block);
+
+	if (b->kind != BUF_NODE || fs->opts.ro || !fs->bdev->thin || bdev_all_backed(fs->bdev, at, b->bytes))
+		return true;
+	return bdev_provision(fs->bdev, at, b->bytes) != -ENOSPC;
+}
+
+int buf_back(struct tfs_fs *fs, struct tfs_buf *b)
+{
+	if (!atomic_load_explicit(&b->unbacked, memory_order_relaxed))
+		return 0;
+	if (!back_node(fs, b)) {
+		backing_refused(fs);
+		return -ENOSPC;
+	}
+	atomic_store(&b->unbacked, false);
+	return 0;
+}
+
 /* Fill the placeholder @b, and let the others know. */
 static int fill(struct tfs_fs *fs, struct tfs_buf *b, const struct proof *p, bool put, char *why, size_t why_len)
 {
@@ -191,6 +217,8 @@ static int fill(struct tfs_fs *fs, struct tfs_buf *b, const struct proof *p, boo
 			snprintf(why, why_len, "can't be read: %s", strerror(-err));
 		else
 			err = check(fs, b, p, why, why_len);
+		if (!err)
+			atomic_store(&b->unbacked, !back_node(fs, b));
 	}
 	bufcache_publish(b, err, put);
 	return err;

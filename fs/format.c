@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include "fs/alloc.h"
+#include "fs/backing.h"
 #include "fs/bitmap.h"
 #include "fs/group.h"
 #include "fs/journal.h"
@@ -456,6 +457,18 @@ int tfs_format_erase(struct bdev *b, const struct tfs_geom *geom)
 	return err;
 }
 
+/* Space for all that is at fixed places; the rest comes when it is needed (fs/backing.h). */
+static int back_fixed(struct format *f)
+{
+	uint64_t groups = le64_get(f->super->groups_init), root = le64_get(f->super->roots[TFS_TREE_FS].addr);
+	char why[200];
+	int err = backing_fixed(f->b, f->g, groups, why, sizeof(why));
+
+	if (!err)
+		err = bdev_provision(f->b, root << f->g->blkbits, f->g->node_size);
+	return err == -EOPNOTSUPP ? backing_zero_fixed(f->b, f->g, groups) : err;
+}
+
 int tfs_format_write(struct bdev *b, const struct tfs_format_opts *o, const struct tfs_super *super,
 		     const struct tfs_geom *geom)
 {
@@ -466,6 +479,8 @@ int tfs_format_write(struct bdev *b, const struct tfs_format_opts *o, const stru
 	if (!f.buf)
 		return -ENOMEM;
 	err = destroy_old(&f);
+	if (!err)
+		err = back_fixed(&f);
 	if (!err)
 		err = write_groups(&f, o);
 	if (!err)

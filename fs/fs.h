@@ -96,6 +96,7 @@ struct tfs_fs {
 	struct tfs_overlay *overlay; /* ro: what the log says, over what the device says; or NULL */
 	atomic_bool read_only;	     /* mounted ro, or gone read-only after an error */
 	atomic_int shutdown;	     /* first fatal error (negative errno), 0: none */
+	atomic_bool host_full;	     /* the host has refused space for the image (fs/backing.h) */
 	atomic_bool inconsistent;    /* seen damage: TFS_STATE_ERRORS goes to disk with the next superblock */
 	atomic_bool refs_used;	     /* blocks are shared, or were once: reference counts may have to change */
 	atomic_ullong mismatches;    /* blocks found not to match, ever (starts from the superblock) */

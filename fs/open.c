@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include "fs/alloc.h"
+#include "fs/alloc_int.h"
+#include "fs/backing.h"
 #include "fs/journal_priv.h"
 
 #define DEFAULT_CACHE (64ull << 20) /* bytes */
@@ -73,6 +74,21 @@ static int check_device(struct tfs_fs *fs, char *why, size_t why_len)
 	return 0;
 }
 
+/* What the journal and every commit write to has its space before anything relies on it. */
+static int back_fixed(struct tfs_fs *fs, char *why, size_t why_len)
+{
+	struct bdev_usage u;
+	int err = backing_fixed(fs->bdev, &fs->geom, le64_get(fs->super.groups_init), why, why_len);
+
+	if (err != -EOPNOTSUPP)
+		return err;
+	if (bdev_usage(fs->bdev, &u) || u.taken < fs->geom.total_blocks << fs->geom.blkbits)
+		log_warn("%s: has holes, and the file system that it lies on can't reserve space for them: should that "
+			 "get full, what was written here may be lost",
+			 fs->bdev->name);
+	return 0;
+}
+
 /* The log's superblock is newer than any on the device, and must be of the same file system. */
 static int super_from_log(struct tfs_fs *fs, const struct tfs_recovery *r, char *why, size_t why_len)
 {
@@ -131,9 +147,13 @@ static int recover(struct tfs_fs *fs, struct tfs_recovery *r, char *why, size_t 
 		r->overlay = NULL;
 		return 0;
 	}
+	err = back_fixed(fs, why, why_len);
+	if (err)
+		return err;
 	err = journal_recover_apply(fs->bdev, &fs->super, &fs->geom, r);
 	if (err)
-		snprintf(why, why_len, "the journal could not be replayed: %s", strerror(-err));
+		snprintf(why, why_len, "the journal could not be replayed: %s%s", strerror(-err),
+			 err == -ENOSPC && fs->bdev->thin ? " on the file system that the image lies on" : "");
 	return err;
 }
 
@@ -263,6 +283,7 @@ int tfs_open(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs **
 		return err;
 	}
 	b->integrity = &fs->integrity;
+	space_back_pool(fs);
 	why[0] = '\0';
 	*out = fs;
 	return 0;

@@ -35,6 +35,21 @@ void space_init(struct tfs_fs *fs)
 	a->dirty_pool = min_t(uint64_t, max_t(uint64_t, dirty >> g->blkbits, POOL_MIN), g->total_blocks / 16);
 }
 
+/* A thin device is as large as what it has taken from the host: the pool must not fill what little that is. */
+static uint64_t overwrite_pool(const struct tfs_fs *fs)
+{
+	const struct tfs_geom *g = &fs->geom;
+	const struct tfs_alloc *a = fs->alloc;
+	uint64_t rest, have;
+
+	if (!a->thin)
+		return a->dirty_pool;
+	/* what was never used has structures that are not there yet */
+	rest = a->hidden + (g->nr_groups - a->nr_groups) * (tfs_group_first_free(g, 1) - tfs_group_start(g, 1));
+	have = g->total_blocks - min_t(uint64_t, g->total_blocks, rest);
+	return min_t(uint64_t, a->dirty_pool, max_t(uint64_t, have / 16, POOL_MIN));
+}
+
 /* Blocks the trees may come to need when @extra more blocks of data are promised. */
 static uint64_t tree_need(const struct tfs_fs *fs, uint64_t extra)
 {
@@ -50,18 +65,69 @@ uint64_t space_slot_reserve(const struct tfs_fs *fs)
 }
 
 /*
- * Would @blocks more be covered?  alloc->lock held.  Truncation leaves a part of the pool: overwriting gives back
- * what it takes, a truncation of shared blocks does not.
+ * How many blocks are missing for @blocks more to be covered?  alloc->lock held.  Truncation leaves a part of the pool:
+ * overwriting gives back what it takes, a truncation of shared blocks does not.
  */
-static bool fits(const struct tfs_fs *fs, uint64_t blocks, enum space_use use)
+static uint64_t shortage(const struct tfs_fs *fs, uint64_t blocks, enum space_use use)
 {
 	const struct tfs_alloc *a = fs->alloc;
-	uint64_t keep = use == SPACE_NEW	? a->dirty_pool
-			: use == SPACE_TRUNCATE ? min_t(uint64_t, a->dirty_pool / 2, OVERWRITE_MIN)
-						: 0;
-	uint64_t need = a->reserved + tree_need(fs, blocks) + keep;
+	uint64_t pool = overwrite_pool(fs);
+	uint64_t keep = use == SPACE_NEW ? pool : use == SPACE_TRUNCATE ? min_t(uint64_t, pool / 2, OVERWRITE_MIN) : 0;
+	uint64_t need = a->reserved + tree_need(fs, blocks) + keep + blocks;
 
-	return alloc_total_free(a) >= need && alloc_total_free(a) - need >= blocks;
+	return need > alloc_total_free(a) ? need - alloc_total_free(a) : 0;
+}
+
+static bool fits(const struct tfs_fs *fs, uint64_t blocks, enum space_use use)
+{
+	return !shortage(fs, blocks, use);
+}
+
+/* Are @extra slots more there than the trees' own?  How many are missing. */
+static uint64_t slot_shortage(const struct tfs_fs *fs, uint64_t extra)
+{
+	uint64_t need = space_slot_reserve(fs) + extra;
+
+	return need > alloc_total_slots(fs->alloc) ? need - alloc_total_slots(fs->alloc) : 0;
+}
+
+uint64_t space_spare(const struct tfs_fs *fs, uint64_t *slots)
+{
+	const struct tfs_alloc *a = fs->alloc;
+	uint64_t keep = a->reserved + tree_need(fs, 0) + overwrite_pool(fs), reserve = space_slot_reserve(fs);
+
+	if (slots)
+		*slots = a->slots > reserve ? a->slots - reserve : 0;
+	return a->free > keep ? a->free - keep : 0;
+}
+
+/*
+ * A thin device: get from the host what @blocks, and the trees' slots, are short of.  True if it gave some.
+ * alloc->lock held, and let go meanwhile.
+ */
+static bool grow(struct tfs_fs *fs, uint64_t blocks, enum space_use use)
+{
+	struct tfs_alloc *a = fs->alloc;
+	uint64_t want =
+		max_t(uint64_t, shortage(fs, blocks, use), slot_shortage(fs, META_NODES) * fs->geom.node_blocks);
+	bool grown;
+
+	if (!a->thin || !want)
+		return false;
+	pthread_mutex_unlock(&a->lock);
+	grown = alloc_grow(fs, want);
+	pthread_mutex_lock(&a->lock);
+	return grown;
+}
+
+void space_back_pool(struct tfs_fs *fs)
+{
+	struct tfs_alloc *a = fs->alloc;
+
+	pthread_mutex_lock(&a->lock);
+	while (grow(fs, META_NODES * fs->geom.node_blocks, SPACE_NEW))
+		;
+	pthread_mutex_unlock(&a->lock);
 }
 
 /* Commit, with alloc->lock let go.  *freed: blocks went free meanwhile. */
@@ -119,6 +185,8 @@ int space_reserve(struct tfs_fs *fs, uint64_t blocks, enum space_use use)
 
 	pthread_mutex_lock(&a->lock);
 	while (!fits(fs, blocks, use)) {
+		if (grow(fs, blocks, use))
+			continue;
 		err = force_commit(fs, &freed);
 		if (err || fits(fs, blocks, use))
 			break;
@@ -169,8 +237,9 @@ int space_check_meta(struct tfs_fs *fs, enum space_use use)
 
 	pthread_mutex_lock(&a->lock);
 	for (;;) {
-		ok = fits(fs, META_NODES * fs->geom.node_blocks, use) &&
-		     alloc_total_slots(a) >= space_slot_reserve(fs) + more;
+		ok = fits(fs, META_NODES * fs->geom.node_blocks, use) && !slot_shortage(fs, more);
+		if (!ok && grow(fs, META_NODES * fs->geom.node_blocks, use))
+			continue;
 		if (ok || err || !freed)
 			break;
 		err = force_commit(fs, &freed);
@@ -182,13 +251,18 @@ int space_check_meta(struct tfs_fs *fs, enum space_use use)
 void space_statfs(struct tfs_fs *fs, uint64_t *avail, uint64_t *free_blocks, uint64_t *total)
 {
 	struct tfs_alloc *a = fs->alloc;
-	uint64_t need;
+	uint64_t need, hidden;
 
 	pthread_mutex_lock(&a->lock);
-	*free_blocks = alloc_total_free(a) + a->pending;
-	need = a->reserved + tree_need(fs, 0) + a->dirty_pool;
-	*avail = *free_blocks > need ? *free_blocks - need : 0;
+	*avail = alloc_total_free(a) + a->pending;
+	hidden = a->hidden;
+	need = a->reserved + tree_need(fs, 0) + overwrite_pool(fs);
 	pthread_mutex_unlock(&a->lock);
+	*free_blocks = *avail + hidden;
+	/* no more than the host can give */
+	if (hidden)
+		*avail += alloc_growable(fs, *avail, hidden);
+	*avail = *avail > need ? *avail - need : 0;
 	/* data brings its share of the trees' part along */
 	*avail -= *avail * EXTENT_BYTES / (fs->geom.block_size + EXTENT_BYTES);
 	*total = fs->geom.total_blocks;
@@ -199,11 +273,11 @@ void space_get_stats(struct tfs_fs *fs, struct tfs_space_stats *st)
 	struct tfs_alloc *a = fs->alloc;
 
 	pthread_mutex_lock(&a->lock);
-	st->free_blocks = alloc_total_free(a);
+	st->free_blocks = alloc_total_free(a) + a->hidden;
 	st->claimed = a->claimed;
 	st->reserved = a->reserved;
 	st->pending_free = a->pending;
-	st->hidden_pool = tree_need(fs, 0) + a->dirty_pool;
+	st->hidden_pool = tree_need(fs, 0) + overwrite_pool(fs);
 	st->enospc_commits = a->enospc_commits;
 	pthread_mutex_unlock(&a->lock);
 }

@@ -22,6 +22,7 @@
 #include <errno.h>
 #include <string.h>
 #include "fs/alloc.h"
+#include "fs/backing.h"
 #include "fs/extent.h"
 #include "fs/journal.h"
 
@@ -588,6 +589,8 @@ static void tfs_end_ioends(void *host_fs, struct list_head *ioends)
 	}
 	commit_parts(fs, parts, nr);
 	for (k = 0; k < nr; k++) {
+		if (parts[k].top->io_error == -ENOSPC)
+			backing_refused(fs);
 		settle_space(&parts[k]);
 		forget_eofs(parts[k].i, parts[k].off, parts[k].off + parts[k].len);
 		tl_free(parts[k].data);

@@ -9,6 +9,7 @@
 #include <uuid/uuid.h>
 #include "core/text.h"
 #include "fs/alloc.h"
+#include "fs/backing.h"
 #include "mkfs/target.h"
 #include "tools/cli.h"
 
@@ -309,6 +310,9 @@ static int write_all(struct target *t, struct bdev *b, const struct tfs_super *s
 	if (err)
 		text_err(PROGRAM ": %s: blocks can't be discarded (going on): %s", t->path, strerror(-err));
 	err = tfs_format_write(b, &opt.format, s, g);
+	/* asked again: it says how much is missing */
+	if (err == -ENOSPC && backing_fixed(b, g, le64_get(s->groups_init), why, why_len) == err)
+		return -1;
 	if (err)
 		snprintf(why, why_len, "%s: writing failed: %s", t->path, strerror(-err));
 	else if (interrupted)

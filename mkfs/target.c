@@ -157,6 +157,20 @@ int target_open(struct target *t, const char *path, uint64_t size, bool dry_run,
 	return open_it(t, dry_run, why, why_len);
 }
 
+/*
+ * On btrfs: a block that is overwritten stays where it is, so that space reserved for it is good for ever.  What is
+ * damaged, tallyfs notices itself.  Other file systems don't know the flag.
+ */
+static void no_cow(int fd)
+{
+	int flags;
+
+	if (!ioctl(fd, FS_IOC_GETFLAGS, &flags)) {
+		flags |= FS_NOCOW_FL;
+		ioctl(fd, FS_IOC_SETFLAGS, &flags);
+	}
+}
+
 int target_grow(struct target *t, uint64_t size, char *why, size_t why_len)
 {
 	if (t->fd < 0) {
@@ -164,6 +178,7 @@ int target_grow(struct target *t, uint64_t size, char *why, size_t why_len)
 		if (t->fd < 0)
 			return fail(why, why_len, "%s: can't be created: %s", t->path, strerror(errno));
 		t->created = true;
+		no_cow(t->fd);
 	}
 	if (t->size >= size)
 		return 0;

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Threads that write, overwrite and remove data at once, near full, with the journal's own thread beside them. */
+/*
+ * Threads that write, overwrite and remove data at once, near full, with the journal's own thread beside them.  Once
+ * more on a thin device, whose host has room at times, while somebody trims.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "fs/journal.h"
+#include "fs/vfs.h"
 #include "tests/lib/crashdev.h"
+#include "tests/lib/hostdev.h"
 #include "tests/lib/tinyfs.h"
 
 #define THREADS 4
@@ -115,19 +120,40 @@ static void *work(void *arg)
 	return NULL;
 }
 
-int main(void)
+struct host {
+	struct tfs_fs *fs;
+	pthread_t thread;
+	atomic_bool stop;
+	uint64_t rng, trimmed;
+};
+
+static void *come_and_go(void *arg)
+{
+	struct host *h = arg;
+	uint64_t n;
+
+	while (!atomic_load(&h->stop)) {
+		hostdev_set_room(h->fs->bdev, test_rand(&h->rng) % 2 ? 0 : test_rand(&h->rng) % (1 << 20));
+		CHECK(!vfs_trim(h->fs, 0, UINT64_MAX, 0, NULL, NULL, &n));
+		h->trimmed += n;
+	}
+	return NULL;
+}
+
+static void run(struct bdev *b)
 {
 	static struct writer w[THREADS];
 	struct tfs_format_opts o = tinyfs_opts();
 	struct tfs_mount_opts mo = { .commit_interval = 1 };
-	struct bdev *b = bdev_mem_create(8 << 20);
+	struct host host = { .rng = 5 };
 	struct tfs_space_stats st;
 	uint64_t seed = test_seed(11), used = 0, before;
 	struct tfs_fs *fs;
 	unsigned int k, i;
 	char why[200];
 
-	CHECK(b);
+	memset(w, 0, sizeof(w));
+	memset(owner, 0, sizeof(owner));
 	tinyfs_format(b, &o);
 	CHECK(!tfs_open(b, &mo, &fs, why, sizeof(why)));
 	CHECK(!tfs_start(fs));
@@ -137,11 +163,20 @@ int main(void)
 		w[k].rng = seed + k;
 		CHECK(!pthread_create(&w[k].thread, NULL, work, &w[k]));
 	}
+	host.fs = fs;
+	if (b->thin)
+		CHECK(!pthread_create(&host.thread, NULL, come_and_go, &host));
 	for (k = 0; k < THREADS; k++) {
 		CHECK(!pthread_join(w[k].thread, NULL));
 		for (i = 0; i < w[k].nr; i++)
 			used += w[k].run[i].n;
 		printf("thread %u: %u runs at the end, %u times no space\n", k, w[k].nr, w[k].enospc);
+	}
+	atomic_store(&host.stop, true);
+	if (b->thin) {
+		CHECK(!pthread_join(host.thread, NULL));
+		CHECK(!hostdev_refused_writes(b));
+		printf("%llu bytes trimmed\n", (unsigned long long)host.trimmed);
 	}
 	CHECK(!journal_commit_all(fs));
 	space_get_stats(fs, &st);
@@ -149,5 +184,11 @@ int main(void)
 	CHECK(st.free_blocks == before - used && fs->cnt.free_blocks == before - used);
 	CHECK(!tfs_close(fs));
 	bdev_close(b);
+}
+
+int main(void)
+{
+	run(bdev_mem_create(8 << 20));
+	run(hostdev_create(bdev_mem_create(8 << 20), 4 << 20));
 	return 0;
 }

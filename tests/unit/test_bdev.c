@@ -278,6 +278,79 @@ ParameterizedTest(unsigned int *flags, bdev_file, async_short_read)
 	tl_free(mem);
 }
 
+/* Which parts of a file have space: by what the host says, with FIEMAP (disk) or without (tmpfs). */
+static void space_of(const char *dir)
+{
+	uint64_t start, stop, mi = 1 << 20;
+	struct bdev_usage before, u;
+	struct bdev *b;
+	char buf[8192] = { 1 };
+	int fd, err;
+
+	snprintf(path, sizeof(path), "%s/tally-test-XXXXXX", dir);
+	fd = mkstemp(path);
+	if (fd < 0)
+		cr_skip_test("%s: not to be written", dir);
+	cr_assert_eq(ftruncate(fd, IMAGE_BYTES), 0);
+	cr_assert_eq(bdev_open(path, BDEV_OPEN_NO_URING | BDEV_OPEN_BUFFERED, &b), 0);
+	cr_assert(b->thin);
+	cr_assert_eq(bdev_backed(b, 4096, IMAGE_BYTES, &start, &stop), 0);
+	cr_assert_eq(start, IMAGE_BYTES);
+	cr_assert_eq(stop, IMAGE_BYTES);
+	cr_assert_not(bdev_all_backed(b, 0, 4096));
+	cr_assert_eq(bdev_usage(b, &before), 0);
+	err = bdev_provision(b, 2 * mi, mi);
+	if (err == -EOPNOTSUPP) {
+		cr_assert_not(b->thin);
+		cr_assert_eq(bdev_provision(b, 2 * mi, mi), 0, "as if it had all its space");
+	} else {
+		cr_assert_eq(err, 0);
+		cr_assert_eq(bdev_usage(b, &u), 0);
+		cr_assert_geq(u.taken, before.taken + mi);
+		cr_assert_leq(u.avail, u.free);
+		cr_assert_eq(bdev_provision(b, 2 * mi, mi), 0, "a second time");
+		/* of space that was never written not every host knows; of this each does */
+		cr_assert_eq(pwrite(fd, buf, sizeof(buf), 5 * mi), sizeof(buf));
+		fsync(fd);
+		cr_assert_eq(bdev_backed(b, 4 * mi, IMAGE_BYTES, &start, &stop), 0);
+		cr_assert_eq(start, 5 * mi);
+		cr_assert_geq(stop, 5 * mi + sizeof(buf));
+		cr_assert(bdev_all_backed(b, 5 * mi + 4096, 4096));
+		cr_assert_not(bdev_all_backed(b, 4 * mi, 2 * mi));
+	}
+	close(fd);
+	bdev_close(b);
+	unlink(path);
+}
+
+Test(bdev_thin, disk)
+{
+	space_of("/var/tmp");
+}
+
+Test(bdev_thin, tmpfs)
+{
+	space_of("/dev/shm");
+}
+
+Test(bdev_thin, others_have_theirs)
+{
+	struct bdev *b = bdev_mem_create(1 << 20);
+	struct bdev_usage u;
+	uint64_t start, stop;
+
+	cr_assert_eq(bdev_provision(b, 0, 1 << 20), 0);
+	cr_assert(bdev_all_backed(b, 0, 1 << 20));
+	cr_assert_eq(bdev_backed(b, 4096, 8192, &start, &stop), 0);
+	cr_assert_eq(start, 4096);
+	cr_assert_eq(stop, 8192);
+	cr_assert_eq(bdev_usage(b, &u), 0);
+	cr_assert_eq(u.taken, 1 << 20);
+	b->read_only = true;
+	cr_assert_eq(bdev_provision(b, 0, 4096), -EROFS);
+	bdev_close(b);
+}
+
 /* As in many containers: io_uring_setup(2) says EPERM. */
 static void forbid_uring(void)
 {
