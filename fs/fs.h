@@ -45,6 +45,7 @@ struct tfs_mount_opts {
 	bool norecovery;    /* with ro: do not even replay */
 	bool whole_journal; /* with ro too: refuse a damaged journal, which would show an older state than was promised
 			     */
+	unsigned int super; /* 0: the best superblock; 1: the primary and no other, 2 and 3: the copies */
 	bool no_verify;	    /* data reads unverified: measurement only */
 	uint64_t cache_size, dirty_size; /* bytes; 0: defaults */
 	unsigned int commit_interval;	 /* seconds; 0: default 5 */

@@ -265,7 +265,7 @@ int tfs_open(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs **
 	fs->opts = *opts;
 	atomic_init(&fs->read_only, opts->ro);
 	fs_lock_init(fs);
-	err = tfs_super_read(b, -1, &fs->super, &fs->geom, why, why_len);
+	err = tfs_super_read(b, (int)opts->super - 1, &fs->super, &fs->geom, why, why_len);
 	if (!err)
 		err = check_device(fs, why, why_len);
 	if (!err)

@@ -185,7 +185,9 @@ int tfs_check(struct tfs_fs *fs, const struct tfs_recovery *rec, const struct ch
 
 int tfs_check_device(struct bdev *b, const struct check_opts *opts, struct check_result *res, char *why, size_t why_len)
 {
-	struct tfs_mount_opts mo = { .ro = true, .no_threads = true, .break_rules = opts->break_rules };
+	struct tfs_mount_opts mo = {
+		.ro = true, .no_threads = true, .super = opts->super, .break_rules = opts->break_rules
+	};
 	struct tfs_recovery rec = { 0 };
 	struct tfs_super super;
 	struct tfs_geom geom;
@@ -193,7 +195,7 @@ int tfs_check_device(struct bdev *b, const struct check_opts *opts, struct check
 	int err;
 
 	memset(res, 0, sizeof(*res));
-	err = tfs_super_read(b, -1, &super, &geom, why, why_len);
+	err = tfs_super_read(b, (int)opts->super - 1, &super, &geom, why, why_len);
 	if (err)
 		return err;
 	err = journal_recover_scan(b, &super, &geom, &rec);

@@ -31,6 +31,7 @@ struct check_opts {
 	/* May be NULL.  @done of @total bytes (or groups, nodes) of the phase; false stops the check (-ECANCELED). */
 	bool (*progress)(void *arg, const char *phase, uint64_t done, uint64_t total);
 	void *arg;
+	unsigned int super;	  /* tfs_check_device: as of tfs_mount_opts */
 	unsigned int break_rules; /* tests: TFS_BREAK_*, as it was mounted */
 };
 

@@ -39,12 +39,14 @@ static const char usage_text[] =
 	"Usage: fsck.tallyfs [OPTION]... DEVICE|FILE\n"
 	"Check a tallyfs.  This version finds damage and names it; it mends superblocks and the journal, no more yet.\n"
 	"\n"
+	"Without -n, -p, -a and -y it checks as with -n.\n"
+	"\n"
 	"  -n                 check everything, write nothing (the journal is replayed in memory)\n"
 	"  -p, -a             for boot: replay the journal; check fully only if errors were seen\n"
 	"  -y                 as -p -f\n"
 	"  -f                 with -p: check fully even if it looks clean\n"
 	"  -C[FD]             progress as lines \"pass cur max device\" on descriptor FD (default 1)\n"
-	"  -b N               use superblock copy N (1 or 2) instead of the first good one\n"
+	"  -b 0|1|2           use the primary superblock (0) or this copy, not the first good one\n"
 	"  -v                 more output: notes and totals\n"
 	"      --verify-data  read every data block and compare it with its tuple\n"
 	"      --json         results as JSON lines\n"
@@ -373,7 +375,10 @@ static void note_mismatches(struct bdev *b)
 
 static int full_check(void)
 {
-	struct check_opts co = { .verify_data = opt.verify_data, .report = report, .progress = progress };
+	struct check_opts co = { .verify_data = opt.verify_data,
+				 .report = report,
+				 .progress = progress,
+				 .super = (unsigned int)(opt.super + 1) };
 	struct check_result res;
 	struct bdev *b;
 	char why[300] = "";

@@ -38,13 +38,15 @@ static void usage(void)
 	printf("Usage: " WHO " DEVICE|FILE MOUNTPOINT [-fnsv] [-o OPTIONS]\n"
 	       "Helper of mount(8); runs tallyfs(8).\n\n"
 	       "  -f         fake: check the arguments, do not mount\n"
-	       "  -n         accepted, without effect\n"
+	       "  -n, -N NAMESPACE, -t TYPE\n"
+	       "             accepted, without effect\n"
 	       "  -o OPTIONS mount options, separated by commas\n"
 	       "  -s         sloppy: leave out unknown options\n"
 	       "  -v         verbose: print the command that is run\n"
 	       "  --help     this text\n"
 	       "  --version  the version\n\n"
-	       "%s",
+	       "%s\n"
+	       "Exit status: 0 mounted, 1 usage error, 2 system error, 32 the mount failed.\n",
 	       options_help);
 }
 

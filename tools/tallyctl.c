@@ -30,7 +30,8 @@ static void usage(void)
 	       "  --check    with status: exit 0 healthy, 1 could not tell, 3 damage is known\n"
 	       "  --json     results as a JSON object\n"
 	       "  --help     this text\n"
-	       "  --version  the version\n");
+	       "  --version  the version\n\n"
+	       "Exit status: 0 done, 1 usage error, or not done, 3 status --check only: damage is known.\n");
 }
 
 int ctl_fail(const char *what, const char *why)

@@ -21,10 +21,13 @@ static void usage(void)
 	       "Unmount a tallyfs and wait until its image is closed.\n\n"
 	       "  -f         force, as in umount(8)\n"
 	       "  -l         lazy, as in umount(8); does not wait\n"
-	       "  -n, -r     accepted, without effect\n"
+	       "  -n, -r, -N NAMESPACE, -t TYPE\n"
+	       "             accepted, without effect\n"
 	       "  -v         verbose\n"
 	       "  --help     this text\n"
-	       "  --version  the version\n");
+	       "  --version  the version\n\n"
+	       "Exit status: 0 unmounted and closed, 1 usage error or not permitted, 2 system error, 32 not "
+	       "unmounted.\n");
 }
 
 static int bad(const char *what)

@@ -49,9 +49,11 @@ static void usage(void)
 	       "  -d         debug: foreground, and log every request\n"
 	       "  -f         foreground, log to standard error\n"
 	       "  -o OPTIONS mount options, separated by commas\n"
-	       "  --help     this text\n"
-	       "  --version  the version\n\n"
-	       "%s",
+	       "  -h, --help this text\n"
+	       "  -V, --version\n"
+	       "             the version\n\n"
+	       "%s\n"
+	       "Exit status: 0 mounted (with -f: and unmounted cleanly), 1 not mounted, or not closed cleanly.\n",
 	       options_help);
 }
 

@@ -59,6 +59,12 @@ def make_images(work):
             ('rootself', 320, '<Q', (16,)), ('noroot', 320, '<Q', (0,)), ('guard', 20, '<I', (77,)),
             ('groupsinit', 216, '<Q', (1 << 60,)), ('nrgroups', 176, '<Q', (1 << 60,))):
         patch_supers(image(name, like='good'), offset, fmt, *values)
+    copy = Image(image('nocopy', like='good'))
+    copy.put(copy.supers()[-1], bytes(PAGE))
+    copy.close()
+    copy = Image(image('noprimary', like='good'))
+    copy.put(copy.supers()[0], bytes(PAGE))
+    copy.close()
     image('nothere')
     os.mkdir(image('folder'))
     os.mkfifo(image('fifo'))
@@ -123,6 +129,9 @@ FSCK = [
     ('-n and -y', '-n -y {good}', 16, r'-n|-y'),
     ('-n and -p', '-n -p {good}', 16, r'-n|-p'),
     ('bad -b', '-n -b zero {good}', 16, r'zero|-b'),
+    ('-b, a copy that is damaged', '-n -b 1 {nocopy}', (4, 8), r'copy 1 of the superblock'),
+    ('-b, the damaged primary', '-n -b 0 {noprimary}', (4, 8), r'not a tallyfs'),
+    ('-b, good ones', '-n -b 1 {good}', 0, None),
     ('no such image', '-n {nothere}', 8, r'nothere'),
     ('a folder', '-n {folder}', 8, r'folder'),
     ('in use', '-n {used}', 8, r'in use|served|mounted'),
