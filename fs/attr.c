@@ -46,15 +46,50 @@ static int look_caps(struct tfs_trans *t, struct tfs_inode *i)
 	return ret > 0 ? 0 : ret;
 }
 
+static bool same_time(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+/* The kernel's way to tell the ctime it keeps: the mtime with it is the one that is there. */
+static bool only_ctime(const struct tfs_iattr *a, unsigned int what, const struct vfs_attr *set)
+{
+	return what == (VFS_SET_MTIME | VFS_SET_CTIME) && same_time(&set->mtime, &a->mtime);
+}
+
+/* A time of the caller's choice.  (Where the kernel keeps the times it says "now" by giving mtime and ctime alike.) */
+static bool sets_time(unsigned int what, const struct vfs_attr *set)
+{
+	if (what & VFS_SET_ATIME && !(what & VFS_SET_ATIME_NOW))
+		return true;
+	if (!(what & VFS_SET_MTIME) || what & VFS_SET_MTIME_NOW)
+		return false;
+	return !(what & VFS_SET_CTIME) || !same_time(&set->mtime, &set->ctime);
+}
+
+/* What an append-only file still lets happen is what comes with appending. */
+static int flags_let_set(struct tfs_inode *i, unsigned int what, const struct vfs_attr *set)
+{
+	unsigned int have = inode_flags(i);
+
+	if (!have || what & VFS_SET_WRITTEN || only_ctime(&i->a, what, set))
+		return 0;
+	if (have & VFS_FLAG_IMMUTABLE || what & (VFS_SET_MODE | VFS_SET_UID | VFS_SET_GID))
+		return -EPERM;
+	return sets_time(what, set) ? -EPERM : 0;
+}
+
 static int set_in_section(struct tfs_trans *t, struct tfs_inode *i, unsigned int what, const struct vfs_attr *set)
 {
 	struct timespec now = tfs_now();
 	struct tfs_iattr old, *a = &i->a;
 	struct tfs_inode_item it;
 	struct tfs_acl acl;
-	int err = inode_prefault(t, i->ino);
+	int err = flags_let_set(i, what, set);
 
 	acl.n = 0;
+	if (!err)
+		err = inode_prefault(t, i->ino);
 	if (!err && what & VFS_SET_MODE && i->fmt != S_IFLNK)
 		err = acl_chmod_look(t, i->ino, set->mode, &acl);
 	if (err)
@@ -164,7 +199,9 @@ static int set_size(struct tfs_inode *i, uint64_t size)
 	if (err)
 		return err;
 	inode_lock(i);
-	err = inode_set_size(i, size);
+	err = inode_may_change(i);
+	if (!err)
+		err = inode_set_size(i, size);
 	inode_unlock(i);
 	return err;
 }
@@ -187,7 +224,8 @@ int vfs_setattr(struct tfs_fs *fs, uint64_t ino, unsigned int what, const struct
 	if (what & VFS_SET_SIZE) {
 		/* privileges first: should the rest fail, or a crash come between, nothing runs with them that was cut
 		 */
-		if (what & VFS_KILL_PRIV)
+		err = inode_may_change(i);
+		if (!err && what & VFS_KILL_PRIV)
 			err = inode_kill_priv(i, &killed);
 		if (!err)
 			err = set_size(i, set->size);

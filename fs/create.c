@@ -128,6 +128,9 @@ static int create_look(struct tfs_trans *t, struct new_inode *n, uint64_t ino)
 		err = name_recheck(t, &n->r);
 		if (err)
 			return err == -ESTALE ? -EEXIST : err;
+		err = inode_may_grow(n->r.dir);
+		if (err)
+			return err;
 		if (S_ISDIR(n->i->a.mode) && n->r.dir->a.nlink >= TFS_LINK_MAX)
 			return -EMLINK;
 		err = dir_prefault(t, n->r.dir->ino, n->r.name, n->r.len, ino);
@@ -137,6 +140,8 @@ static int create_look(struct tfs_trans *t, struct new_inode *n, uint64_t ino)
 			err = inode_prefault(t, ino);
 	} else {
 		err = dir_usable(n->r.dir);
+		if (!err)
+			err = inode_may_grow(n->r.dir);
 		if (!err)
 			err = drop_link_prefault(t, ino);
 	}

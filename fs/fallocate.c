@@ -200,10 +200,24 @@ static int unshare_range(struct tfs_inode *i, uint64_t pos, uint64_t end)
 	return iomap_file_unshare(&i->mapping, pos, round_up_to(end, bs) - pos, &tfs_iomap_ops);
 }
 
+static int grow(struct tfs_inode *i, uint64_t end)
+{
+	int err = 0;
+
+	/* the kernel may hold back what was appended before */
+	if (inode_flags(i) & VFS_FLAG_APPEND)
+		err = append_gap(i, i_size_read(&i->mapping), end);
+	return err ? err : inode_set_size(i, end);
+}
+
 static int fallocate_locked(struct tfs_inode *i, int mode, uint64_t pos, uint64_t len)
 {
 	uint64_t end = pos + len;
-	int err = inode_finish_truncate(i);
+	/* preallocating changes nothing that is there */
+	int err = mode & ~FALLOC_FL_KEEP_SIZE ? inode_may_change(i) : inode_may_grow(i);
+
+	if (!err)
+		err = inode_finish_truncate(i);
 
 	if (!err && mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) {
 		i->gives_back = mode & FALLOC_FL_PUNCH_HOLE;
@@ -218,7 +232,7 @@ static int fallocate_locked(struct tfs_inode *i, int mode, uint64_t pos, uint64_
 	if (err)
 		return err;
 	if (!(mode & FALLOC_FL_KEEP_SIZE) && end > i_size_read(&i->mapping))
-		return inode_set_size(i, end);
+		return grow(i, end);
 	pthread_mutex_lock(&i->attr_lock);
 	i->a.mtime = i->a.ctime = tfs_now();
 	pthread_mutex_unlock(&i->attr_lock);

@@ -16,6 +16,14 @@ void file_init(struct vfs_file *f, struct tfs_inode *i, int flags)
 		f->wb_err = mapping_sample_error(&i->mapping);
 }
 
+/* For writing. */
+static bool flags_let_open(struct tfs_inode *i, int flags)
+{
+	unsigned int have = inode_flags(i);
+
+	return !(have & VFS_FLAG_IMMUTABLE) && (!(have & VFS_FLAG_APPEND) || flags & O_APPEND);
+}
+
 int vfs_open(struct tfs_fs *fs, uint64_t ino, int flags, struct vfs_file **f)
 {
 	struct tfs_inode *i;
@@ -27,6 +35,8 @@ int vfs_open(struct tfs_fs *fs, uint64_t ino, int flags, struct vfs_file **f)
 		err = -EISDIR;
 	else if ((flags & O_ACCMODE) != O_RDONLY)
 		err = vfs_writable(fs);
+	if (!err && (flags & O_ACCMODE) != O_RDONLY && !flags_let_open(i, flags))
+		err = -EPERM;
 	*f = err ? NULL : tl_alloc(sizeof(**f));
 	if (*f)
 		file_init(*f, i, flags);
@@ -262,12 +272,17 @@ static int64_t write_direct(struct tfs_inode *i, uint64_t pos, const struct ioma
 static int64_t write_locked(struct tfs_inode *i, struct vfs_file *f, uint64_t pos, const struct iomap_src *src,
 			    unsigned int flags, bool *killed)
 {
+	unsigned int have = inode_flags(i);
 	struct iomap_src s = *src;
 	int64_t ret;
 	int err;
 
+	if (have & VFS_FLAG_IMMUTABLE)
+		return -EPERM;
 	if (f->flags & O_APPEND && !(flags & VFS_WRITE_CACHE))
 		pos = i_size_read(&i->mapping);
+	if (have & VFS_FLAG_APPEND && !(flags & VFS_WRITE_CACHE) && pos < i_size_read(&i->mapping))
+		return -EPERM;
 	if (pos >= (uint64_t)TFS_MAX_FILE_SIZE)
 		return -EFBIG;
 	if (s.len > (uint64_t)TFS_MAX_FILE_SIZE - pos)
@@ -280,6 +295,8 @@ static int64_t write_locked(struct tfs_inode *i, struct vfs_file *f, uint64_t po
 	/* what comes from the kernel's cache came there through some descriptor without O_DIRECT */
 	if (f->flags & O_DIRECT && !(flags & VFS_WRITE_CACHE))
 		ret = write_direct(i, pos, &s);
+	else if (have & VFS_FLAG_APPEND && flags & VFS_WRITE_CACHE)
+		ret = append_write(i, pos, &s);
 	else
 		ret = iomap_file_buffered_write(&i->mapping, pos, &s, &tfs_iomap_ops);
 	if (ret > 0) {

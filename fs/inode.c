@@ -72,6 +72,7 @@ struct tfs_inode *inode_alloc(struct tfs_fs *fs)
 	INIT_LIST_HEAD(&i->lru);
 	INIT_LIST_HEAD(&i->dirty);
 	INIT_LIST_HEAD(&i->wb_eofs);
+	INIT_LIST_HEAD(&i->gaps);
 	pthread_rwlock_init(&i->lock, NULL);
 	pthread_mutex_init(&i->turn, NULL);
 	pthread_mutex_init(&i->attr_lock, NULL);
@@ -84,6 +85,7 @@ void inode_free(struct tfs_inode *i)
 
 	list_for_each_entry_safe(e, n, &i->wb_eofs, link)
 		tl_free(e);
+	append_forget(i);
 	pthread_mutex_destroy(&i->attr_lock);
 	pthread_mutex_destroy(&i->turn);
 	pthread_rwlock_destroy(&i->lock);

@@ -74,6 +74,8 @@ struct tfs_inode {
 	atomic_ullong txid;		     /* last transaction that changed the inode */
 	atomic_ullong data_txid;	     /* ... its size or mapping */
 	atomic_ullong hint_fblk, hint_block; /* where the last allocation ended: file block, device block */
+	struct list_head gaps;		     /* inode lock: of an append-only file, see append.c */
+	unsigned int nr_gaps;		     /* inode lock */
 	/* truncation under way: set under the inode lock, cleared by the section that performs it */
 	bool gives_back;	      /* the inode lock's holder removes data: its zeroing may take from the pool */
 	atomic_bool trunc_pending;    /* content behind @trunc_size is still on disk */
@@ -220,6 +222,20 @@ int vfs_writable(struct tfs_fs *fs);
  */
 int inode_kill_priv(struct tfs_inode *i, bool *killed);
 void attr_kill_suid(struct tfs_iattr *a);
+
+/* ---- fs/flags.c: the inode lock (content) held, or in a section (names, attributes) ---- */
+unsigned int inode_flags(struct tfs_inode *i); /* VFS_FLAG_*; any lock */
+/* Append to it (a directory: a name comes); change anything else of it; take a name of @i from @dir.  0 or -EPERM. */
+int inode_may_grow(struct tfs_inode *i);
+int inode_may_change(struct tfs_inode *i);
+int dir_may_remove(struct tfs_inode *dir, struct tfs_inode *i);
+
+/* ---- fs/append.c: inode lock held exclusively ---- */
+/* A write from the kernel's cache to an append-only file.  Bytes; -EPERM: it would have changed what is there. */
+int64_t append_write(struct tfs_inode *i, uint64_t pos, const struct iomap_src *src);
+/* [from, to) becomes part of the file before anything has come for it. */
+int append_gap(struct tfs_inode *i, uint64_t from, uint64_t to);
+void append_forget(struct tfs_inode *i);
 
 /* ---- fs/iomap_ops.c, fs/writeback.c ---- */
 extern const struct iomap_ops tfs_iomap_ops;

@@ -207,6 +207,7 @@ void inode_attr(struct tfs_inode *i, struct vfs_attr *attr)
 		.nlink = a.nlink,
 		.uid = a.uid,
 		.gid = a.gid,
+		.flags = inode_flags(i),
 		.rdev = a.rdev,
 		.atime = a.atime,
 		.mtime = a.mtime,

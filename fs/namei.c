@@ -243,6 +243,11 @@ static int link_in_section(struct tfs_trans *t, struct name_ref *r, struct tfs_i
 
 	if (err)
 		return err == -ESTALE ? -EEXIST : err;
+	err = inode_may_grow(r->dir);
+	if (!err)
+		err = inode_may_change(i);
+	if (err)
+		return err;
 	if (i->a.nlink >= TFS_LINK_MAX)
 		return -EMLINK;
 	err = dir_prefault(t, r->dir->ino, r->name, r->len, i->ino);
@@ -326,6 +331,8 @@ static int unlink_in_section(struct tfs_trans *t, struct name_ref *r, bool rmdir
 	struct timespec now = tfs_now();
 	int err = name_recheck(t, r);
 
+	if (!err)
+		err = dir_may_remove(r->dir, r->inode);
 	if (!err)
 		err = check_removable(t, r->inode, rmdir);
 	if (!err)

@@ -302,8 +302,10 @@ static int64_t copy_locked(struct copy *c)
 {
 	uint64_t size = i_size_read(&c->in->mapping), mask = c->in->fs->geom.block_size - 1;
 	int64_t ret;
-	int err = inode_finish_truncate(c->in);
+	int err = inode_may_change(c->out);
 
+	if (!err)
+		err = inode_finish_truncate(c->in);
 	if (!err)
 		err = inode_finish_truncate(c->out);
 	if (err || c->pos_in >= size)

@@ -237,7 +237,11 @@ static int rename_in_section(struct tfs_trans *t, struct name_ref *src, struct n
 		return -ENOENT;
 	if (dst->inode == src->inode)
 		return 0; /* two names of one file: nothing to do, says POSIX */
-	err = check_move(t, src, dst, c, flags);
+	err = dir_may_remove(src->dir, src->inode);
+	if (!err)
+		err = dst->inode ? dir_may_remove(dst->dir, dst->inode) : inode_may_grow(dst->dir);
+	if (!err)
+		err = check_move(t, src, dst, c, flags);
 	if (!err)
 		err = rename_look(t, src, dst);
 	if (!err && white)

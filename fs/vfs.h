@@ -28,9 +28,15 @@ struct vfs_cred {
 	mode_t umask;
 };
 
+/* Of regular files and directories (chattr(1)); what they forbid fails with -EPERM. */
+enum {
+	VFS_FLAG_IMMUTABLE = 1 << 0,
+	VFS_FLAG_APPEND = 1 << 1,
+};
 struct vfs_attr {
 	uint64_t ino, generation, size, blocks512;
 	uint32_t mode, nlink, uid, gid;
+	unsigned int flags; /* VFS_FLAG_* */
 	dev_t rdev;
 	struct timespec atime, mtime, ctime, btime;
 };
@@ -69,10 +75,14 @@ enum {
 	VFS_SET_ATIME_NOW = 1 << 6,
 	VFS_SET_MTIME_NOW = 1 << 7,
 	VFS_SET_CTIME = 1 << 8,
-	VFS_KILL_PRIV = 1 << 9, /* clear set-id bits and file capabilities (chown, truncate, write by others) */
+	VFS_KILL_PRIV = 1 << 9,	   /* clear set-id bits and file capabilities (chown, truncate, write by others) */
+	VFS_SET_WRITTEN = 1 << 10, /* times of what has been written, from the kernel's cache: no flag forbids them */
 };
 int vfs_setattr(struct tfs_fs *fs, uint64_t ino, unsigned int what, const struct vfs_attr *set,
 		const struct vfs_cred *cred, struct vfs_attr *attr);
+/* VFS_FLAG_*, all of them.  Who may is the caller's business.  -EOPNOTSUPP (neither file nor directory, unknown flag).
+ */
+int vfs_set_flags(struct tfs_fs *fs, uint64_t ino, unsigned int flags);
 
 /* What VFS_KILL_PRIV says, and nothing else; *killed is set if there was something to take. */
 int vfs_kill_priv(struct tfs_fs *fs, uint64_t ino, bool *killed);
@@ -113,11 +123,12 @@ typedef bool vfs_fill_fn(void *arg, const struct vfs_dirent *de);
 int vfs_readdir(struct tfs_fs *fs, uint64_t dir, uint64_t after, vfs_fill_fn *fill, void *arg);
 
 /*
- * @flags: O_ACCMODE, O_APPEND, O_SYNC, O_DSYNC, and O_DIRECT: whole blocks of reads and writes go past the page
- * cache (memory that is not page aligned, and parts of blocks, do not: nothing is refused).  What is cached and what
- * is not are one file at every moment.
+ * @flags: O_ACCMODE, O_APPEND (else an append-only file is not opened for writing), O_SYNC, O_DSYNC, and O_DIRECT:
+ * whole blocks of reads and writes go past the page cache (memory that is not page aligned, and parts of blocks, do
+ * not: nothing is refused).  What is cached and what is not are one file at every moment.
  */
 int vfs_open(struct tfs_fs *fs, uint64_t ino, int flags, struct vfs_file **f);
+unsigned int vfs_flags(const struct vfs_file *f); /* VFS_FLAG_* of its inode, now */
 void vfs_release(struct tfs_fs *fs, struct vfs_file *f);
 /*
  * Reads through the page cache (O_DIRECT: past it); calls @use with the pinned pieces while the inode
@@ -130,7 +141,11 @@ int vfs_read(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, size_t len,
 int64_t vfs_pread(struct tfs_fs *fs, struct vfs_file *f, void *buf, size_t len, uint64_t pos); /* copy; bytes */
 enum {
 	VFS_WRITE_KILL_PRIV = 1 << 0,
-	VFS_WRITE_CACHE = 1 << 1, /* from the kernel's write-back cache: mtime is the kernel's business, no O_APPEND */
+	/*
+	 * From the kernel's write-back cache: mtime is the kernel's business, no O_APPEND.  To an append-only file it
+	 * may bring again what is there.
+	 */
+	VFS_WRITE_CACHE = 1 << 1,
 };
 /*
  * With VFS_WRITE_KILL_PRIV *killed is set if there were privileges to take, also when the write then failed: who keeps

@@ -59,8 +59,10 @@ static int set_in_section(struct tfs_trans *t, const struct setxattr *s)
 {
 	struct tfs_inode *i = s->i;
 	struct tfs_inode_item it;
-	int err = inode_prefault(t, i->ino);
+	int err = inode_may_change(i);
 
+	if (!err)
+		err = inode_prefault(t, i->ino);
 	if (err)
 		return err;
 	if (!strcmp(s->name, "security.capability"))
@@ -102,8 +104,10 @@ static int acl_in_section(struct tfs_trans *t, struct tfs_inode *i, const struct
 	struct tfs_inode_item it;
 	uint32_t mode = i->a.mode;
 	struct tfs_acl none;
-	int err = inode_prefault(t, i->ino);
+	int err = inode_may_change(i);
 
+	if (!err)
+		err = inode_prefault(t, i->ino);
 	if (err)
 		return err;
 	none.n = 0;
@@ -176,8 +180,10 @@ int vfs_setxattr(struct tfs_fs *fs, uint64_t ino, const char *name, const void *
 
 static int remove_in_section(struct tfs_trans *t, struct tfs_inode *i, const char *name)
 {
-	int err = inode_prefault(t, i->ino);
+	int err = inode_may_change(i);
 
+	if (!err)
+		err = inode_prefault(t, i->ino);
 	if (!err)
 		err = xattr_remove(t, i->ino, name);
 	if (err)

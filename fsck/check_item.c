@@ -53,6 +53,10 @@ static void item_inode(struct check *c, const struct tkey *k, const void *data, 
 	if (fmt != S_IFREG && fmt != S_IFDIR && fmt != S_IFLNK && fmt != S_IFCHR && fmt != S_IFBLK && fmt != S_IFIFO &&
 	    fmt != S_IFSOCK)
 		bad_item(c, k, "unknown file type");
+	if (le32_get(in->item.flags) & ~(uint32_t)TFS_INODE_FLAGS_ALL)
+		bad_item(c, k, "unknown flags");
+	if (le32_get(in->item.flags) & (TFS_INODE_IMMUTABLE | TFS_INODE_APPEND) && fmt != S_IFREG && fmt != S_IFDIR)
+		bad_item(c, k, "immutable or append-only, but neither file nor directory");
 	c->res->inodes++;
 	c->res->directories += fmt == S_IFDIR;
 	c->res->files += fmt == S_IFREG;

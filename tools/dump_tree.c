@@ -39,6 +39,12 @@ static void inode_item(struct json_object *o, const struct tfs_inode_item *it)
 	dump_u64(o, "generation", le64_get(it->generation));
 	dump_u64(o, "rdev", le64_get(it->rdev));
 	dump_u64(o, "flags", le32_get(it->flags));
+	if (le32_get(it->flags) & TFS_INODE_LOST)
+		json_object_object_add(o, "data_lost", json_object_new_boolean(true));
+	if (le32_get(it->flags) & TFS_INODE_IMMUTABLE)
+		json_object_object_add(o, "immutable", json_object_new_boolean(true));
+	if (le32_get(it->flags) & TFS_INODE_APPEND)
+		json_object_object_add(o, "append_only", json_object_new_boolean(true));
 	dump_time(o, "atime", le64_get(it->atime.sec), le32_get(it->atime.nsec));
 	dump_time(o, "mtime", le64_get(it->mtime.sec), le32_get(it->mtime.nsec));
 	dump_time(o, "ctime", le64_get(it->ctime.sec), le32_get(it->ctime.nsec));

@@ -37,12 +37,18 @@ void fill_attr(const struct front *fr, const struct vfs_attr *a, struct fuse_att
 	out->blksize = fr->fs->geom.block_size;
 }
 
-void fill_entry(const struct front *fr, const struct vfs_attr *a, struct fuse_entry_out *out)
+/* Whoever still has an immutable file open for writing has to ask before each write: see op_getattr(). */
+static uint64_t valid_sec(struct front *fr, const struct vfs_attr *a)
+{
+	return a->flags & VFS_FLAG_IMMUTABLE && open_for_writing(fr, a->ino) ? 0 : VALID_SEC;
+}
+
+void fill_entry(struct front *fr, const struct vfs_attr *a, struct fuse_entry_out *out)
 {
 	out->nodeid = a->ino;
 	out->generation = a->generation;
 	out->entry_valid = VALID_SEC;
-	out->attr_valid = VALID_SEC;
+	out->attr_valid = valid_sec(fr, a);
 	out->entry_valid_nsec = 0;
 	out->attr_valid_nsec = 0;
 	fill_attr(fr, a, &out->attr);
@@ -64,12 +70,13 @@ void reply_entry(fuse_req_t req, int err, const struct vfs_attr *a)
 
 static void reply_attr(fuse_req_t req, int err, const struct vfs_attr *a)
 {
-	struct fuse_attr_out out = { .attr_valid = VALID_SEC };
+	struct fuse_attr_out out = { 0 };
 
 	if (err) {
 		reply_err(req, err);
 		return;
 	}
+	out.attr_valid = valid_sec(front_of(req), a);
 	fill_attr(front_of(req), a, &out.attr);
 	transport_reply_data(req, &out, sizeof(out));
 }
@@ -81,14 +88,18 @@ void forget_attr(struct front *fr, fuse_ino_t ino)
 
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct open_file *of = fi ? (struct open_file *)(uintptr_t)fi->fh : NULL;
 	struct vfs_attr a;
 	int err = 0;
 
 	/* With a handle it is the kernel's write-back cache that asks, before it takes a write: see op_write(). */
-	if (fi)
-		err = atomic_exchange(&((struct open_file *)(uintptr_t)fi->fh)->write_err, 0);
+	if (of)
+		err = atomic_exchange(&of->write_err, 0);
 	if (!err)
 		err = vfs_getattr(front_of(req)->fs, ino, &a);
+	/* (Or before it reads at the end of the file.) */
+	if (!err && of && !of->readable && a.flags & VFS_FLAG_IMMUTABLE)
+		err = -EPERM;
 	reply_attr(req, err, &a);
 }
 
@@ -140,6 +151,9 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, str
 
 	if (fr->killpriv && (in->valid & FATTR_KILL_SUIDGID))
 		what |= VFS_KILL_PRIV;
+	/* The kernel writes back the times it keeps; nobody's utimensat(2) comes with a handle. */
+	if (fi && what == (VFS_SET_MTIME | VFS_SET_CTIME))
+		what |= VFS_SET_WRITTEN;
 	fill_cred(req, &cred);
 	err = vfs_setattr(fr->fs, ino, what, &set, &cred, &a);
 	/* privileges may have gone, and the rest failed */
@@ -169,7 +183,7 @@ static void fill_sx_time(struct abi_sx_time *out, const struct timespec *ts)
 /* The kernel asks this way when somebody wants the time of birth. */
 void raw_statx(struct front *fr, const struct raw_request *rq)
 {
-	struct abi_statx_out out = { .attr_valid = VALID_SEC };
+	struct abi_statx_out out = { 0 };
 	struct abi_statx *sx = &out.stat;
 	struct vfs_attr a;
 	int err = vfs_getattr(fr->fs, rq->hdr->nodeid, &a);
@@ -178,6 +192,7 @@ void raw_statx(struct front *fr, const struct raw_request *rq)
 		transport_reply(-err, NULL, 0);
 		return;
 	}
+	out.attr_valid = valid_sec(fr, &a);
 	sx->mask = STATX_BASIC_STATS | STATX_BTIME;
 	sx->blksize = fr->fs->geom.block_size;
 	sx->nlink = a.nlink;

@@ -79,6 +79,52 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 	open_file_put(fr, of);
 }
 
+/* ---- threads of our own ---- */
+
+bool later(struct front *fr, struct work *w)
+{
+	bool queued = false;
+
+	pthread_mutex_lock(&fr->seek_lock);
+	if (fr->seekers) {
+		queue_work(fr->seekers, w);
+		queued = true;
+	}
+	pthread_mutex_unlock(&fr->seek_lock);
+	return queued;
+}
+
+/* The kernel's pages of a range are to go. */
+struct drop {
+	struct work work;
+	struct front *fr;
+	uint64_t ino;
+	off_t off;
+	size_t len;
+};
+
+static void drop_work(struct work *w)
+{
+	struct drop *d = container_of(w, struct drop, work);
+
+	fuse_lowlevel_notify_inval_inode(d->fr->se, d->ino, d->off, (off_t)d->len);
+	tl_free(d);
+}
+
+static void drop_pages(struct front *fr, fuse_ino_t ino, off_t off, size_t len)
+{
+	struct drop *d = tl_alloc(sizeof(*d));
+
+	if (!d)
+		return;
+	*d = (struct drop){ .fr = fr, .ino = ino, .off = off, .len = len };
+	work_init(&d->work, drop_work);
+	if (!later(fr, &d->work))
+		tl_free(d);
+}
+
+/* ---- writing ---- */
+
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	const struct raw_request *rq = transport_current();
@@ -112,6 +158,9 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 		reply_err(req, (int)n);
 	else
 		transport_reply_data(req, &out, sizeof(out));
+	/* What an immutable or append-only file has not become is not to be read from the kernel's cache. */
+	if (n == -EPERM && flags & VFS_WRITE_CACHE)
+		drop_pages(fr, ino, off, size);
 	/* Has the next write ask for attributes, which op_getattr() refuses; after the answer, for the kernel waits for
 	 * it. */
 	if (n < 0 && (flags & VFS_WRITE_CACHE) && open_write_failed(fr, ino, (int)n))
@@ -242,13 +291,7 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse
 	}
 	*s = (struct seek){ .fr = fr, .req = req, .of = of, .off = off, .whence = whence };
 	work_init(&s->work, seek_work);
-	pthread_mutex_lock(&fr->seek_lock);
-	if (fr->seekers) {
-		queue_work(fr->seekers, &s->work);
-		s = NULL;
-	}
-	pthread_mutex_unlock(&fr->seek_lock);
-	if (!s)
+	if (later(fr, &s->work))
 		return;
 	/* We are about to go; what is dirty has been written at the unmount, or will fail. */
 	tl_free(s);

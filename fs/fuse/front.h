@@ -22,7 +22,7 @@ struct open_file {
 	struct list_head link; /* in its bucket */
 	atomic_int refs;       /* the kernel's, until RELEASE; and a READ's: it goes on after its answer */
 	uint64_t ino;
-	bool writable;
+	bool readable, writable;
 	/*
 	 * Negative errno: what the kernel had cached of the file could not be written.  The kernel tells at fsync and
 	 * close; who only writes on would never hear of it, so it is told once at the next write, as NFS does.
@@ -80,7 +80,7 @@ void fill_cred(fuse_req_t req, struct vfs_cred *cred);
 
 /* attr.c */
 void fill_attr(const struct front *fr, const struct vfs_attr *a, struct fuse_attr *out);
-void fill_entry(const struct front *fr, const struct vfs_attr *a, struct fuse_entry_out *out);
+void fill_entry(struct front *fr, const struct vfs_attr *a, struct fuse_entry_out *out);
 /* Answers with the entry, or @err; gives the lookup reference back if nobody got the answer. */
 void reply_entry(fuse_req_t req, int err, const struct vfs_attr *a);
 /*
@@ -142,6 +142,9 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse
 /* Before the transport stops: waits for those seeks that wait for it, and lets no more do so. */
 void seekers_stop(struct front *fr);
 
+/* For what must not block a transport thread.  False: we are about to go, nothing is done. */
+bool later(struct front *fr, struct work *w);
+
 /* xattr.c */
 void raw_setxattr(struct front *fr, const struct raw_request *rq);
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
@@ -151,5 +154,9 @@ void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 /* ioctl.c */
 void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, struct fuse_file_info *fi,
 	      unsigned int flags, const void *in, size_t in_size, size_t out_size);
+
+/* chattr.c */
+void ioctl_get_flags(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, size_t out_size);
+void ioctl_set_flags(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, const void *in, size_t in_size);
 
 #endif

@@ -264,7 +264,7 @@ _Static_assert(sizeof(struct tally_extents) < 4096, "well below what reaches a F
 /*
  * Numbers, the label and sync (as sync(2)) are for everyone who can open
  * something here, extents for who can open the file (their addresses for root and the mount's owner), unsharing for who
- * can write to it, trimming for root and the mount's owner.
+ * can write to it, trimming for root and the mount's owner, changing flags for root.
  */
 void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, struct fuse_file_info *fi,
 	      unsigned int flags, const void *in, size_t in_size, size_t out_size)
@@ -296,6 +296,14 @@ void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, struc
 		return;
 	case FS_IOC_GETFSLABEL:
 		ioctl_label(req, out_size);
+		return;
+	case FS_IOC_GETFLAGS:
+	case FS_IOC_FSGETXATTR:
+		ioctl_get_flags(req, ino, cmd, out_size);
+		return;
+	case FS_IOC_SETFLAGS:
+	case FS_IOC_FSSETXATTR:
+		ioctl_set_flags(req, ino, cmd, in, in_size);
 		return;
 	default:
 		reply_err(req, -ENOTTY);

@@ -28,6 +28,7 @@ static void table_add(struct front *fr, struct open_file *of, uint64_t ino, int 
 
 	atomic_init(&of->refs, 1);
 	of->ino = ino;
+	of->readable = (flags & O_ACCMODE) != O_WRONLY;
 	of->writable = (flags & O_ACCMODE) != O_RDONLY;
 	atomic_init(&of->write_err, 0);
 	of->f = f;
@@ -152,9 +153,13 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	int err = of ? 0 : -ENOMEM;
 
 	if (!err)
-		err = vfs_open(fr->fs, ino, flags_for_vfs(fr, fi->flags) & ~O_TRUNC, &f);
+		err = vfs_open(fr->fs, ino, fi->flags & ~O_TRUNC, &f);
 	if (err)
 		goto fail;
+	f->flags = flags_for_vfs(fr, f->flags);
+	/* The kernel places what is appended; whoever has taken O_APPEND off since is to be refused, not helped. */
+	if (vfs_flags(f) & VFS_FLAG_APPEND)
+		f->flags &= ~O_APPEND;
 	if (fi->flags & O_TRUNC) {
 		err = truncate_at_open(req, fr, ino, kill);
 		if (err)

@@ -254,7 +254,11 @@ struct tfs_inode_item {
 _Static_assert(sizeof(struct tfs_inode_item) == 120, "on-disk size");
 enum {
 	TFS_INODE_LOST = 1 << 0, /* dirty data was lost (rule 5); range kept in a damage item */
+	/* regular files and directories only */
+	TFS_INODE_IMMUTABLE = 1 << 1, /* nothing of it changes, no name of it comes or goes */
+	TFS_INODE_APPEND = 1 << 2,    /* content (a directory: names) may be added, nothing else */
 };
+#define TFS_INODE_FLAGS_ALL (TFS_INODE_LOST | TFS_INODE_IMMUTABLE | TFS_INODE_APPEND)
 
 struct tfs_dirent_item {
 	le64 ino;
