@@ -14,6 +14,7 @@
 #define HEAD ((uint32_t)sizeof(struct tfs_xattr_item))
 #define PROBE_BITS 8
 #define ID_TRIES 1000
+#define LIST_MAX (1u << 20) /* bytes; the kernel takes 64 KiB, and an image may hold any number of names */
 
 /* Where an attribute is, or would go. */
 struct place {
@@ -305,7 +306,7 @@ int xattr_list(struct tfs_trans *t, uint64_t ino, char *buf, size_t size)
 			buf[len + x->name_len] = 0;
 		}
 		len += x->name_len + 1u;
-		if (len > INT32_MAX) {
+		if (len > LIST_MAX) {
 			err = -E2BIG;
 			break;
 		}

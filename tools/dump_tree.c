@@ -205,22 +205,20 @@ int dump_node(struct dump *d, struct json_object *o)
 struct walk {
 	struct tkey next; /* where to go on: sections start over when a node must be read */
 	uint8_t type;	  /* 0: all */
-	struct json_object *rows;
-	uint64_t found;
 	uint64_t ino;
 	bool extents; /* keys as file blocks */
 };
 
-static void walk_item(struct walk *w, const struct btree_item *it)
+static void walk_item(struct dump *d, struct walk *w, const struct btree_item *it)
 {
-	struct json_object *r = dump_row(w->rows);
+	struct json_object *r = json_object_new_object();
 
 	if (w->extents)
 		dump_u64(r, "file_block", it->key.off);
 	else
 		add_key(r, &it->key, false);
 	dump_item(r, it->key.type, it->data, it->len);
-	w->found++;
+	dump_emit(d, r);
 	w->next = it->key;
 	if (!++w->next.off && !++w->next.type)
 		w->next.ino++;
@@ -238,7 +236,7 @@ static int walk(struct tfs_trans *t, struct dump *d, void *arg)
 		btree_item(&p, &it);
 		if (it.key.ino != w->ino || (w->type && it.key.type != w->type))
 			break;
-		walk_item(w, &it);
+		walk_item(d, w, &it);
 		err = btree_next(t, &p);
 	}
 	btree_release(&p);
@@ -278,29 +276,42 @@ static int start_inode(struct dump *d, struct json_object *o, struct named *n)
 	return 0;
 }
 
-static int walk_all(struct dump *d, struct walk *w)
+static int walk_all(struct dump *d, void *arg)
 {
-	int err = dump_section(d, walk, w);
+	int err = dump_section(d, walk, arg);
 
 	return err ? dump_fail(d, err, "inode %llu: %s", (unsigned long long)d->n, strerror(-err)) : 0;
 }
 
+/* The inode's items from @type on (@only: of that type), as they are printed: there may be millions. */
+static int walk_later(struct dump *d, const char *key, uint8_t type, bool only)
+{
+	struct walk *w = tl_alloc(sizeof(*w));
+
+	if (!w)
+		return dump_fail(d, -ENOMEM, "out of memory");
+	*w = (struct walk){
+		.next = TKEY(d->n, type, 0), .type = only ? type : 0, .ino = d->n, .extents = type == TFS_KEY_EXTENT
+	};
+	d->later_arg = w;
+	d->later_free = tl_free;
+	dump_later(d, key, walk_all);
+	return 0;
+}
+
 int dump_inode(struct dump *d, struct json_object *o)
 {
-	struct walk w = { .next = TKEY(d->n, 0, 0), .ino = d->n };
 	struct named n;
 	int err = start_inode(d, o, &n);
 
 	if (err)
 		return err;
 	inode_item(o, &n.item);
-	w.rows = dump_array(o, "contents");
-	return walk_all(d, &w);
+	return walk_later(d, "contents", 0, false);
 }
 
 int dump_extents(struct dump *d, struct json_object *o)
 {
-	struct walk w = { .next = TKEY(d->n, TFS_KEY_EXTENT, 0), .type = TFS_KEY_EXTENT, .ino = d->n, .extents = true };
 	struct named n;
 	int err = start_inode(d, o, &n);
 
@@ -308,8 +319,5 @@ int dump_extents(struct dump *d, struct json_object *o)
 		return err;
 	dump_u64(o, "size", le64_get(n.item.size));
 	dump_u64(o, "blocks", le64_get(n.item.blocks));
-	w.rows = dump_array(o, "extents");
-	err = walk_all(d, &w);
-	dump_u64(o, "found", w.found);
-	return err;
+	return walk_later(d, "extents", TFS_KEY_EXTENT, true);
 }

@@ -2,6 +2,7 @@
 /* fs/xattr_ops.c */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/xattr.h>
 #include "tests/lib/fsfix.h"
@@ -89,4 +90,21 @@ Test(xattr_ops, system_is_for_acls)
 	cr_assert_eq(vfs_removexattr(fx.fs, ino, "system.x", &fx_root), -EOPNOTSUPP);
 	cr_assert_eq(vfs_getxattr(fx.fs, ino, "system.x", buf, sizeof(buf)), -EOPNOTSUPP);
 	cr_assert_eq(vfs_getxattr(fx.fs, ino, "system.posix_acl_access", buf, sizeof(buf)), -ENODATA);
+}
+
+/* An image may hold any number of names; nobody can be told of all of them, so nobody looks for all of them. */
+Test(xattr_ops, a_list_without_end)
+{
+	char name[256];
+
+	memset(name, 'n', sizeof(name));
+	name[250] = '\0';
+	for (unsigned int k = 0; k <= (1u << 20) / 251; k++) {
+		if (k % 1000 == 0)
+			cr_assert_eq(vfs_listxattr(fx.fs, ino, NULL, 0), (int)(k * 251));
+		snprintf(name, 12, "user.%06u", k);
+		name[11] = 'n';
+		FX_OK(vfs_setxattr(fx.fs, ino, name, "x", 1, 0, &fx_root));
+	}
+	cr_assert_eq(vfs_listxattr(fx.fs, ino, NULL, 0), -E2BIG);
 }
