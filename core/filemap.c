@@ -204,7 +204,7 @@ bool filemap_range_busy(struct address_space *m, uint64_t start, uint64_t end)
 	struct folio *f;
 	bool busy = false;
 
-	if (start >= end || !(atomic_load(&m->nr_dirty_blocks) || atomic_load(&m->nr_writeback_blocks)))
+	if (start >= end || !mapping_busy(m))
 		return false;
 	for (; !busy && (f = filemap_next_folio(m, &index, last_index(m, end), false)); index++) {
 		busy = folio_range_busy(m, f, start, end);

@@ -202,14 +202,14 @@ void mapping_back_off(struct address_space *m)
 	atomic_store(&m->wb_retry_ns, now_ns() + WB_RETRY_NS);
 }
 
-/* A count of @m came to or left zero: see that the list of busy mappings agrees. */
+/* The count of @m's busy blocks came to or left zero: see that the list of busy mappings agrees. */
 static void mapping_update_busy(struct address_space *m)
 {
 	struct pagecache *pc = m->cache;
 	bool busy;
 
 	pthread_mutex_lock(&pc->lock);
-	busy = atomic_load(&m->nr_dirty_blocks) || atomic_load(&m->nr_writeback_blocks);
+	busy = mapping_busy(m);
 	if (busy && list_empty(&m->busy_link)) {
 		m->dirtied_when_ns = now_ns();
 		m->busy_seq = ++pc->seq;
@@ -220,14 +220,13 @@ static void mapping_update_busy(struct address_space *m)
 	pthread_mutex_unlock(&pc->lock);
 }
 
-/* Returns whether the count came to or left zero. */
-static bool account_one(atomic_ullong *blocks, atomic_ullong *bytes, int64_t delta, unsigned int blkbits)
+static void account_one(atomic_ullong *blocks, atomic_ullong *bytes, int64_t delta, unsigned int blkbits)
 {
 	uint64_t old = atomic_fetch_add(blocks, (uint64_t)delta);
 
 	atomic_fetch_add(bytes, (uint64_t)delta << blkbits);
 	assert(delta >= 0 || old >= (uint64_t)-delta);
-	return !old || !(old + (uint64_t)delta);
+	(void)old;
 }
 
 /*
@@ -238,14 +237,19 @@ static bool account_one(atomic_ullong *blocks, atomic_ullong *bytes, int64_t del
 void mapping_account(struct address_space *m, int64_t dirty_blocks, int64_t writeback_blocks)
 {
 	struct pagecache *pc = m->cache;
+	int64_t busy = dirty_blocks + writeback_blocks;
 	bool edge = false;
 
+	if (busy > 0)
+		edge = !atomic_fetch_add(&m->nr_busy_blocks, (uint64_t)busy);
 	if (dirty_blocks > 0)
-		edge |= account_one(&m->nr_dirty_blocks, &pc->dirty_bytes, dirty_blocks, m->blkbits);
+		account_one(&m->nr_dirty_blocks, &pc->dirty_bytes, dirty_blocks, m->blkbits);
 	if (writeback_blocks)
-		edge |= account_one(&m->nr_writeback_blocks, &pc->writeback_bytes, writeback_blocks, m->blkbits);
+		account_one(&m->nr_writeback_blocks, &pc->writeback_bytes, writeback_blocks, m->blkbits);
 	if (dirty_blocks < 0)
-		edge |= account_one(&m->nr_dirty_blocks, &pc->dirty_bytes, dirty_blocks, m->blkbits);
+		account_one(&m->nr_dirty_blocks, &pc->dirty_bytes, dirty_blocks, m->blkbits);
+	if (busy < 0)
+		edge = atomic_fetch_sub(&m->nr_busy_blocks, (uint64_t)-busy) == (uint64_t)-busy;
 	if (edge)
 		mapping_update_busy(m);
 	if (writeback_blocks < 0 || dirty_blocks < 0)

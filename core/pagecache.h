@@ -120,6 +120,8 @@ struct address_space {
 	uint64_t busy_seq;	    /* place in that list */
 	uint64_t dirtied_when_ns;   /* when it came onto the list */
 	atomic_ullong nr_dirty_blocks, nr_writeback_blocks;
+	/* Both in one: never 0 for a moment while blocks go from one state to the other.  Ask mapping_busy(). */
+	atomic_ullong nr_busy_blocks;
 	atomic_ullong wb_err;	   /* errseq: see mapping_set_error */
 	atomic_ullong wb_retry_ns; /* after an error: when the flusher tries again */
 	/* sequential reads: where the last one ended, how far and how much is read ahead; hints, unlocked */
@@ -188,6 +190,13 @@ static inline uint64_t i_size_read(struct address_space *m)
 static inline void i_size_write(struct address_space *m, uint64_t size)
 {
 	atomic_store(&m->i_size, size);
+}
+
+/* Is any block dirty or under writeback?  (Two looks, at one count and then the other, could miss a writeback failing.)
+ */
+static inline bool mapping_busy(struct address_space *m)
+{
+	return atomic_load(&m->nr_busy_blocks);
 }
 
 /* Folios come referenced; folio_put when done. */

@@ -398,10 +398,12 @@ static bool has_lost(struct tfs_inode *i)
 int vfs_fsync(struct tfs_fs *fs, struct vfs_file *f, bool datasync)
 {
 	struct tfs_inode *i = f->inode;
-	uint64_t txid;
+	uint64_t txid, size = 0;
 	int err = 0, err2;
 
 	if (inode_is_reg(i)) {
+		/* first the size, as in inode_settle() */
+		size = i_size_read(&i->mapping);
 		err = filemap_write_and_wait_range(&i->mapping, 0, UINT64_MAX);
 		err2 = mapping_check_and_advance_error(&i->mapping, &f->wb_err);
 		err = err ? err : err2;
@@ -409,7 +411,7 @@ int vfs_fsync(struct tfs_fs *fs, struct vfs_file *f, bool datasync)
 			err = err ? err : -EIO;
 	}
 	if (!err && !atomic_load(&fs->read_only))
-		err = inode_flush(i, datasync);
+		err = inode_flush(i, datasync, size);
 	txid = datasync ? atomic_load(&i->data_txid) : atomic_load(&i->txid);
 	if (!err)
 		err = atomic_load(&fs->shutdown);

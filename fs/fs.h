@@ -48,6 +48,7 @@ struct tfs_mount_opts {
 	unsigned int super; /* 0: the best superblock; 1: the primary and no other, 2 and 3: the copies */
 	bool no_verify;	    /* data reads unverified: measurement only */
 	uint64_t cache_size, dirty_size; /* bytes; 0: defaults */
+	uint64_t max_inodes;		 /* kept in memory while unused; 0: by the cache's size */
 	unsigned int commit_interval;	 /* seconds; 0: default 5 */
 	enum tfs_errors errors;
 	unsigned int break_rules; /* tests of the tests: TFS_BREAK_* */

@@ -33,11 +33,9 @@ int icache_create(struct tfs_fs *fs)
 	if (!ic)
 		return -ENOMEM;
 	ic->fs = fs;
-	ic->limit = fs->opts.cache_size / 8192;
-	if (ic->limit < ICACHE_MIN)
-		ic->limit = ICACHE_MIN;
-	if (ic->limit > ICACHE_MAX)
-		ic->limit = ICACHE_MAX;
+	ic->limit = fs->opts.max_inodes;
+	if (!ic->limit)
+		ic->limit = min_t(uint64_t, max_t(uint64_t, fs->opts.cache_size / 8192, ICACHE_MIN), ICACHE_MAX);
 	ic->hash_size = 1ull << (ilog2_u64(ic->limit) + 1);
 	ic->hash = tl_zalloc(ic->hash_size * sizeof(*ic->hash));
 	err = ic->hash ? bioset_create(&ic->wb_bios, WB_BIOS) : -ENOMEM;
@@ -49,6 +47,7 @@ int icache_create(struct tfs_fs *fs)
 		tl_free(ic);
 		return err;
 	}
+	pthread_mutex_init(&ic->flush_lock, NULL);
 	pthread_mutex_init(&ic->lock, NULL);
 	pthread_cond_init(&ic->cond, NULL);
 	INIT_LIST_HEAD(&ic->lru);
@@ -164,6 +163,7 @@ void icache_destroy(struct tfs_fs *fs)
 	}
 	pthread_cond_destroy(&ic->cond);
 	pthread_mutex_destroy(&ic->lock);
+	pthread_mutex_destroy(&ic->flush_lock);
 	bioset_free(ic->wb_bios);
 	tl_free(ic->lookups.slots);
 	tl_free(ic->hash);
@@ -234,6 +234,12 @@ static int load_in_section(struct tfs_trans *t, struct tfs_inode *i)
 	if (err)
 		return err;
 	atomic_store(&i->unlinked, i->a.nlink == 0);
+	/*
+	 * It may have been changed, evicted and loaded again within the running transaction: fsync must wait for that.
+	 * Before anybody finds it: what they change is in this transaction or a later one, and not to be forgotten.
+	 */
+	atomic_store(&i->txid, journal_running_txid(i->fs));
+	atomic_store(&i->data_txid, atomic_load(&i->txid));
 	pthread_mutex_lock(&ic->lock);
 	if (*hash_slot(ic, i->ino)) {
 		err = -EEXIST;
@@ -264,10 +270,6 @@ static int inode_load(struct tfs_fs *fs, uint64_t ino, struct tfs_inode **out)
 		inode_free(i);
 		return err == -ENOENT ? -ESTALE : err;
 	}
-	/* it may have been changed, evicted and loaded again within the running transaction: fsync must wait for that
-	 */
-	atomic_store(&i->txid, journal_running_txid(fs));
-	atomic_store(&i->data_txid, atomic_load(&i->txid));
 	*out = i;
 	return 0;
 }
@@ -465,34 +467,48 @@ void inode_put(struct tfs_inode *i)
 
 /* ---- eviction ---- */
 
+/*
+ * May @i leave memory?  icache lock held, and one reference of ours: with none but that, nobody else has the inode, so
+ * nothing of it can change; and once it is INODE_FREEING nobody gets it any more.  All is looked at in this one moment,
+ * for whatever was seen before is old: flushing waits for the journal, and people open, write and close meanwhile.
+ * (Writeback on its way holds a reference or has its blocks counted as busy.)
+ */
+static bool may_go_locked(struct tfs_inode *i)
+{
+	/* whatever the item lacks, times or size, is told by the list */
+	if (i->refs != 1 || !list_empty(&i->dirty) || atomic_load(&i->stale))
+		return false;
+	/* those who hold a lookup count of an unlinked inode have only this object to find it unlinked by */
+	if (atomic_load(&i->unlinked) || atomic_load(&i->intent) || atomic_load(&i->trunc_pending))
+		return false;
+	return !inode_is_reg(i) || !mapping_busy(&i->mapping);
+}
+
 /* An unused inode is taken out of memory; its item must say all that memory knows.  Returns false if it has to stay. */
 static bool try_evict(struct tfs_icache *ic, struct tfs_inode *i)
 {
+	uint64_t size = inode_is_reg(i) ? i_size_read(&i->mapping) : 0;
 	bool go;
 
-	/* @i is pinned by one reference of ours */
-	if (inode_is_reg(i) && filemap_range_busy(&i->mapping, 0, UINT64_MAX))
-		go = false;
-	else
-		go = !inode_flush(i, false);
+	/* @i is pinned by one reference of ours; what is busy would have to stay, so its item need not be written */
+	if (inode_is_reg(i) && mapping_busy(&i->mapping))
+		return false;
+	if (inode_flush(i, false, size))
+		return false;
 	pthread_mutex_lock(&ic->lock);
-	/* those who hold a lookup count of an unlinked inode have only this object to find it unlinked by */
-	go = go && i->refs == 1 && list_empty(&i->dirty) && !atomic_load(&i->unlinked) && !atomic_load(&i->intent) &&
-	     !atomic_load(&i->trunc_pending);
+	go = may_go_locked(i);
 	if (go)
 		i->state |= INODE_FREEING;
 	pthread_mutex_unlock(&ic->lock);
 	if (!go)
 		return false;
-	/* nobody can find it now; may the flusher have dirtied nothing, readers have left: only clean pages remain */
 	if (inode_is_reg(i)) {
+		assert(!mapping_busy(&i->mapping));
 		truncate_inode_pages(&i->mapping, 0);
 		mapping_destroy(&i->mapping);
 	}
 	pthread_mutex_lock(&ic->lock);
-	/* a completion worker may be about to let go of it */
-	while (i->refs > 1)
-		pthread_cond_wait(&ic->cond, &ic->lock);
+	assert(i->refs == 1);
 	unhash_locked(ic, i);
 	ic->evicted++;
 	pthread_mutex_unlock(&ic->lock);

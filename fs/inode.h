@@ -94,6 +94,7 @@ struct tfs_lookups {
 
 struct tfs_icache {
 	struct tfs_fs *fs;
+	pthread_mutex_t flush_lock; /* icache_flush(): one at a time.  Outside of everything */
 	pthread_mutex_t lock;
 	pthread_cond_t cond; /* an inode has left */
 	struct tfs_inode **hash;
@@ -159,9 +160,14 @@ int inode_write(struct tfs_trans *t, struct tfs_inode *i);
 void inode_item_of(struct tfs_inode *i, struct tfs_inode_item *it);
 /* The item on disk lags behind (times, size without data). */
 void inode_mark_dirty(struct tfs_inode *i);
-/* Persist what mark_dirty spoke of, in a section of its own, if no transaction has since. @size_only: times may wait.
+/*
+ * Persist what mark_dirty spoke of, in a section of its own, if no transaction has since. @size_only: times may wait.
+ * @written: bytes, of a regular file; all that was dirty below it, when the file was already so long, is in the tree.
+ * So it may be that long there too, whatever has become dirty since: that is not there yet, as with any write.
  */
-int inode_flush(struct tfs_inode *i, bool size_only);
+int inode_flush(struct tfs_inode *i, bool size_only, uint64_t written);
+/* All that was written to the regular file @i so far comes into the tree, with the size that it gave the file. */
+int inode_settle(struct tfs_inode *i);
 void inode_attr(struct tfs_inode *i, struct vfs_attr *attr);
 struct timespec tfs_now(void);
 static inline bool inode_is_dir(const struct tfs_inode *i)

@@ -84,7 +84,7 @@ static int flush_in_section(struct tfs_trans *t, struct tfs_inode *i, uint64_t s
 
 	if (err)
 		return err;
-	/* all of the file below @size is on the device; a truncation since then has made i_size smaller */
+	/* a truncation since @size was looked at has made i_size smaller */
 	if (inode_is_reg(i) && !atomic_load(&i->trunc_pending)) {
 		uint64_t now = i_size_read(&i->mapping);
 
@@ -97,49 +97,39 @@ static int flush_in_section(struct tfs_trans *t, struct tfs_inode *i, uint64_t s
 	return inode_write(t, i);
 }
 
-static bool item_lags(struct tfs_inode *i, bool size_only)
+/* Is the item behind memory?  @size: bytes that a regular file should have in it. */
+static bool item_lags(struct tfs_inode *i, bool size_only, uint64_t size)
 {
-	return (!size_only && atomic_load(&i->stale)) ||
-	       (inode_is_reg(i) && atomic_load(&i->d_size) != i_size_read(&i->mapping));
+	return (!size_only && atomic_load(&i->stale)) || (inode_is_reg(i) && atomic_load(&i->d_size) < size);
 }
 
 /*
- * Off the list of dirty ones, unless something has changed again.  Not before it is written: whoever syncs everything
- * goes by the list, and would not wait for a thread that is just about to write this one.
+ * Off the list of dirty ones, unless something has changed again, or the size is still behind.  Not before it is
+ * written: whoever syncs everything goes by the list, and would not wait for a thread that is just about to write this
+ * one.
  */
 static void unlist(struct tfs_inode *i)
 {
 	struct tfs_icache *ic = i->fs->icache;
 
 	pthread_mutex_lock(&ic->lock);
-	if (!atomic_load(&i->stale))
+	if (!item_lags(i, false, inode_is_reg(i) ? i_size_read(&i->mapping) : 0))
 		list_del_init(&i->dirty);
 	pthread_mutex_unlock(&ic->lock);
 }
 
-int inode_flush(struct tfs_inode *i, bool size_only)
+int inode_flush(struct tfs_inode *i, bool size_only, uint64_t written)
 {
 	struct tfs_trans t;
-	uint64_t size = 0;
-	int err;
+	int err = 0;
 
-	if (!item_lags(i, size_only)) {
-		if (!size_only)
-			unlist(i);
-		return 0;
+	if (item_lags(i, size_only, written)) {
+		do {
+			err = trans_begin(&t, i->fs, TRANS_CREDITS(i->fs));
+			if (!err)
+				err = flush_in_section(&t, i, written);
+		} while (trans_again(&t, &err));
 	}
-	if (inode_is_reg(i)) {
-		/* a writer dirties first and moves the size after: size read first, then nothing dirty, means all of it
-		 * is written */
-		size = i_size_read(&i->mapping);
-		if (filemap_range_busy(&i->mapping, 0, UINT64_MAX))
-			size = 0;
-	}
-	do {
-		err = trans_begin(&t, i->fs, TRANS_CREDITS(i->fs));
-		if (!err)
-			err = flush_in_section(&t, i, size);
-	} while (trans_again(&t, &err));
 	if (err)
 		inode_mark_dirty(i);
 	else if (!size_only)
@@ -147,36 +137,74 @@ int inode_flush(struct tfs_inode *i, bool size_only)
 	return err;
 }
 
+int inode_settle(struct tfs_inode *i)
+{
+	/* a writer dirties first and moves the size after: so all that made the file so long is written here */
+	uint64_t size = i_size_read(&i->mapping);
+	int err = filemap_write_and_wait_range(&i->mapping, 0, UINT64_MAX);
+
+	return err ? err : inode_flush(i, true, size);
+}
+
+/* Like inode_settle(), but of the data only as much as the size needs. */
+static int settle_tail(struct tfs_inode *i)
+{
+	uint64_t from, size = 0;
+	int err = 0;
+
+	if (inode_is_reg(i)) {
+		from = atomic_load(&i->d_size);
+		size = i_size_read(&i->mapping);
+		if (filemap_range_busy(&i->mapping, from, size))
+			err = filemap_write_and_wait_range(&i->mapping, from, size);
+	}
+	return err ? err : inode_flush(i, false, size);
+}
+
+/* The next on the list of dirty ones, held; it goes to the list's end.  NULL: it is on its way out. */
+static struct tfs_inode *next_dirty(struct tfs_icache *ic, bool *none)
+{
+	struct tfs_inode *i = NULL;
+
+	pthread_mutex_lock(&ic->lock);
+	*none = list_empty(&ic->dirty);
+	if (!*none) {
+		i = list_first_entry(&ic->dirty, struct tfs_inode, dirty);
+		list_move_tail(&i->dirty, &ic->dirty);
+		if (i->state & INODE_FREEING) {
+			i = NULL;
+		} else {
+			i->refs++;
+			list_del_init(&i->lru);
+		}
+	}
+	pthread_mutex_unlock(&ic->lock);
+	return i;
+}
+
 int icache_flush(struct tfs_fs *fs)
 {
 	struct tfs_icache *ic = fs->icache;
 	struct tfs_inode *i;
+	bool none = false;
 	int err = 0, err2;
-	uint64_t n;
+	uint64_t n = 0;
 
+	/* with another at work, neither would see all of the list go by */
+	pthread_mutex_lock(&ic->flush_lock);
 	pthread_mutex_lock(&ic->lock);
-	n = ic->nr_inodes; /* those that fail go back to the list: bounded */
+	list_for_each_entry(i, &ic->dirty, dirty)
+		n++; /* those that fail, or are dirty again, go to the end: bounded */
 	pthread_mutex_unlock(&ic->lock);
-	while (n--) {
-		i = NULL;
-		pthread_mutex_lock(&ic->lock);
-		if (!list_empty(&ic->dirty)) {
-			i = list_first_entry(&ic->dirty, struct tfs_inode, dirty);
-			list_move_tail(&i->dirty, &ic->dirty);
-			if (i->state & INODE_FREEING) {
-				pthread_mutex_unlock(&ic->lock);
-				continue;
-			}
-			i->refs++;
-			list_del_init(&i->lru);
-		}
-		pthread_mutex_unlock(&ic->lock);
+	while (n-- && !none) {
+		i = next_dirty(ic, &none);
 		if (!i)
-			break;
-		err2 = inode_flush(i, false);
+			continue;
+		err2 = settle_tail(i);
 		err = err ? err : err2;
 		inode_put(i);
 	}
+	pthread_mutex_unlock(&ic->flush_lock);
 	return err;
 }
 

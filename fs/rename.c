@@ -254,7 +254,7 @@ static int rename_in_section(struct tfs_trans *t, struct name_ref *src, struct n
 }
 
 /* Both names, as they are now.  A file that takes another's place has its data on the device first (DESIGN rule 4). */
-static int find_both(struct tfs_fs *fs, struct name_ref *src, struct name_ref *dst)
+static int find_both(struct tfs_fs *fs, struct name_ref *src, struct name_ref *dst, unsigned int flags)
 {
 	int err = name_find(fs, src);
 
@@ -264,7 +264,9 @@ static int find_both(struct tfs_fs *fs, struct name_ref *src, struct name_ref *d
 	if (err)
 		return err == -ENOENT ? 0 : err;
 	if (dst->inode != src->inode && inode_is_reg(src->inode))
-		err = filemap_write_and_wait_range(&src->inode->mapping, 0, UINT64_MAX);
+		err = inode_settle(src->inode);
+	if (!err && flags & RENAME_EXCHANGE && dst->inode != src->inode && inode_is_reg(dst->inode))
+		err = inode_settle(dst->inode);
 	return err;
 }
 
@@ -293,7 +295,7 @@ static int do_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t
 		err = white ? 0 : -ENOMEM;
 	}
 	while (!err) {
-		err = find_both(fs, &src, &dst);
+		err = find_both(fs, &src, &dst, flags);
 		if (!err)
 			err = climb_both(fs, &c, &src, &dst, flags);
 		if (err)

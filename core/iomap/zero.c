@@ -60,7 +60,7 @@ static int64_t zero_over_hole(struct iomap_iter *it, const struct iomap_ops *ops
 {
 	struct address_space *m = it->mapping;
 	uint64_t length = iomap_length(it), end = it->pos + length, index = it->pos >> m->folio_shift;
-	bool busy = atomic_load(&m->nr_dirty_blocks) || atomic_load(&m->nr_writeback_blocks);
+	bool busy = mapping_busy(m);
 	struct folio *f;
 	int err = 0;
 
