@@ -121,6 +121,8 @@ void icache_forget_all(struct tfs_fs *fs);
 void icache_trim(struct tfs_fs *fs);
 /* Write the items of all dirty inodes.  First error. */
 int icache_flush(struct tfs_fs *fs);
+/* How many there are. */
+uint64_t icache_nr_dirty(struct tfs_fs *fs);
 /* The next inode to be removed for good: no longer to be found.  NULL: none. */
 struct tfs_inode *icache_take_dead(struct tfs_fs *fs);
 void icache_drop_dead(struct tfs_inode *i);

@@ -182,20 +182,30 @@ static struct tfs_inode *next_dirty(struct tfs_icache *ic, bool *none)
 	return i;
 }
 
+uint64_t icache_nr_dirty(struct tfs_fs *fs)
+{
+	struct tfs_icache *ic = fs->icache;
+	struct tfs_inode *i;
+	uint64_t n = 0;
+
+	pthread_mutex_lock(&ic->lock);
+	list_for_each_entry(i, &ic->dirty, dirty)
+		n++;
+	pthread_mutex_unlock(&ic->lock);
+	return n;
+}
+
 int icache_flush(struct tfs_fs *fs)
 {
 	struct tfs_icache *ic = fs->icache;
 	struct tfs_inode *i;
 	bool none = false;
 	int err = 0, err2;
-	uint64_t n = 0;
+	uint64_t n;
 
 	/* with another at work, neither would see all of the list go by */
 	pthread_mutex_lock(&ic->flush_lock);
-	pthread_mutex_lock(&ic->lock);
-	list_for_each_entry(i, &ic->dirty, dirty)
-		n++; /* those that fail, or are dirty again, go to the end: bounded */
-	pthread_mutex_unlock(&ic->lock);
+	n = icache_nr_dirty(fs); /* those that fail, or are dirty again, go to the end: bounded */
 	while (n-- && !none) {
 		i = next_dirty(ic, &none);
 		if (!i)

@@ -138,6 +138,35 @@ static int report_lost(struct tfs_fs *fs)
 	return err;
 }
 
+/* What memory holds and the tree does not: bytes of data, and inodes whose items lag behind. */
+static uint64_t unwritten(struct tfs_fs *fs)
+{
+	struct pagecache_stats st;
+
+	pagecache_get_stats(fs->pagecache, &st);
+	return st.dirty_bytes + st.writeback_bytes + icache_nr_dirty(fs);
+}
+
+#define FLUSH_TRIES 3 /* in a row that have got nowhere: what fails now and then is no reason to lose anything */
+
+/* All that can be written is.  0, or why the rest could not. */
+static int flush_all(struct tfs_fs *fs)
+{
+	uint64_t least = UINT64_MAX, left;
+	unsigned int tries = 0;
+	int err, err2;
+
+	do {
+		err = pagecache_sync(fs->pagecache, true);
+		err2 = icache_flush(fs);
+		err = err ? err : err2;
+		left = unwritten(fs);
+		tries = left < least ? 0 : tries + 1;
+		least = left < least ? left : least;
+	} while (left && tries < FLUSH_TRIES && !atomic_load(&fs->shutdown));
+	return left ? err : 0;
+}
+
 int vfs_unmount(struct tfs_fs *fs)
 {
 	bool runtime = fs->icache->runtime;
@@ -146,11 +175,10 @@ int vfs_unmount(struct tfs_fs *fs)
 	stop_threads(fs);
 	if (!fs->opts.ro) {
 		damage_run(fs);
-		err = pagecache_sync(fs->pagecache, true);
 		icache_forget_all(fs);
+		iomap_ioend_drain(); /* what is being written of the dead holds them */
 		reap_run(fs);
-		err2 = icache_flush(fs);
-		err = err ? err : err2;
+		err = flush_all(fs);
 		err2 = report_lost(fs);
 		err = err ? err : err2;
 	}

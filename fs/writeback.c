@@ -248,7 +248,7 @@ static int tfs_map_blocks(struct iomap_writepage_ctx *wpc, struct address_space 
 
 /* One ioend (alone or merged into another) and how far the tree has it. */
 struct wb_part {
-	struct iomap_ioend *io, *top;
+	struct iomap_ioend *io; /* its io_error: of this part alone */
 	struct tfs_inode *i;
 	enum iomap_type type;
 	uint64_t off, len, block; /* blocks */
@@ -399,7 +399,12 @@ static uint64_t part_credits(const struct wb_part *p)
 	return c + fs->geom.node_size;
 }
 
-/* The steps of parts [first, last) in one section.  0 or the error, after which nothing of it is in the tree. */
+static bool part_over(const struct wb_part *p)
+{
+	return p->io->io_error || p->done == p->len;
+}
+
+/* The steps of @n parts in one section.  0, or the error, after which nothing of it is in the tree. */
 static int run_section(struct tfs_fs *fs, struct wb_part **parts, unsigned int n, uint64_t credits)
 {
 	struct tfs_trans t;
@@ -412,7 +417,20 @@ static int run_section(struct tfs_fs *fs, struct wb_part **parts, unsigned int n
 		for (unsigned int k = 0; !err && k < n; k++)
 			err = step_apply(&t, parts[k]);
 	} while (trans_again(&t, &err));
+	for (unsigned int k = 0; !err && k < n; k++)
+		parts[k]->done += parts[k]->step;
 	return err;
+}
+
+/* Together; if that fails each alone, for the others have nothing to do with what one of them has met. */
+static void run_parts(struct tfs_fs *fs, struct wb_part **parts, unsigned int n, uint64_t credits)
+{
+	int err = run_section(fs, parts, n, credits);
+
+	if (err && n == 1)
+		parts[0]->io->io_error = err;
+	for (unsigned int k = 0; err && n > 1 && k < n; k++)
+		run_parts(fs, &parts[k], 1, credits);
 }
 
 #define SECTION_PARTS 32u
@@ -427,12 +445,11 @@ static void commit_parts(struct tfs_fs *fs, struct wb_part *parts, unsigned int 
 		struct wb_part *now[SECTION_PARTS];
 		uint64_t credits = 0;
 		unsigned int n = 0, k;
-		int err;
 
 		for (k = first; k < nr && n < SECTION_PARTS; k++) {
 			uint64_t c;
 
-			if (parts[k].top->io_error || parts[k].done == parts[k].len)
+			if (part_over(&parts[k]))
 				continue;
 			c = part_credits(&parts[k]);
 			if (n && credits + c > max)
@@ -442,14 +459,8 @@ static void commit_parts(struct tfs_fs *fs, struct wb_part *parts, unsigned int 
 		}
 		if (!n)
 			return;
-		err = run_section(fs, now, n, credits < max ? credits : max);
-		for (k = 0; k < n; k++) {
-			if (err)
-				now[k]->top->io_error = err;
-			else
-				now[k]->done += now[k]->step;
-		}
-		while (first < nr && (parts[first].top->io_error || parts[first].done == parts[first].len))
+		run_parts(fs, now, n, credits < max ? credits : max);
+		while (first < nr && part_over(&parts[first]))
 			first++;
 	}
 }
@@ -466,7 +477,7 @@ static void settle_space(struct wb_part *p)
 	struct tfs_fs *fs = p->i->fs;
 	bool claimed = p->type == IOMAP_MAPPED;
 
-	if (!p->top->io_error) {
+	if (!p->io->io_error) {
 		if (!claimed)
 			space_unreserve(fs, p->len);
 		return;
@@ -501,7 +512,7 @@ static void settle_rest(struct tfs_fs *fs)
 	handed_on = 0;
 }
 
-static void part_init(struct wb_part *p, struct iomap_ioend *io, struct iomap_ioend *top)
+static void part_init(struct wb_part *p, struct iomap_ioend *io)
 {
 	struct tfs_inode *i = io->io_mapping->host;
 	unsigned int bits = i->fs->geom.blkbits;
@@ -509,7 +520,6 @@ static void part_init(struct wb_part *p, struct iomap_ioend *io, struct iomap_io
 	int err;
 
 	*p = (struct wb_part){ .io = io,
-			       .top = top,
 			       .i = i,
 			       .type = io->io_type,
 			       .off = io->io_offset >> bits,
@@ -522,13 +532,21 @@ static void part_init(struct wb_part *p, struct iomap_ioend *io, struct iomap_io
 		p->inline_len =
 			eof && eof->size < i->fs->geom.inline_max ? (uint32_t)eof->size : i->fs->geom.inline_max;
 	}
-	if (io->io_error && !top->io_error)
-		top->io_error = io->io_error;
-	if (top->io_error)
+	if (io->io_error)
 		return;
 	err = part_load(p);
 	if (err)
-		top->io_error = err;
+		io->io_error = err;
+}
+
+static void fail_part(struct iomap_ioend *io, int err)
+{
+	struct wb_part p;
+
+	io->io_error = io->io_error ? io->io_error : err;
+	part_init(&p, io);
+	settle_space(&p);
+	inode_put(p.i);
 }
 
 /* Without memory for the parts: nothing reaches the tree, all stays dirty. */
@@ -538,21 +556,14 @@ static void fail_batch(struct list_head *ioends, int err)
 
 	list_for_each_entry_safe(top, next, ioends, io_list) {
 		struct tfs_inode *i = top->io_mapping->host;
-		struct wb_part p;
 
 		inode_hold(i);
 		list_del_init(&top->io_list);
-		top->io_error = top->io_error ? top->io_error : err;
-		part_init(&p, top, top);
-		settle_space(&p);
-		inode_put(p.i);
-		list_for_each_entry(io, &top->io_merged, io_list) {
-			part_init(&p, io, top);
-			settle_space(&p);
-			inode_put(p.i);
-		}
+		fail_part(top, err);
+		list_for_each_entry(io, &top->io_merged, io_list)
+			fail_part(io, err);
 		forget_eofs(i, 0, UINT64_MAX);
-		iomap_finish_ioends(top, top->io_error);
+		iomap_finish_ioends(top, 0);
 		settle_rest(i->fs);
 		inode_put(i);
 	}
@@ -583,13 +594,13 @@ static void tfs_end_ioends(void *host_fs, struct list_head *ioends)
 		return;
 	}
 	list_for_each_entry(top, ioends, io_list) {
-		part_init(&parts[k++], top, top);
+		part_init(&parts[k++], top);
 		list_for_each_entry(io, &top->io_merged, io_list)
-			part_init(&parts[k++], io, top);
+			part_init(&parts[k++], io);
 	}
 	commit_parts(fs, parts, nr);
 	for (k = 0; k < nr; k++) {
-		if (parts[k].top->io_error == -ENOSPC)
+		if (parts[k].io->io_error == -ENOSPC)
 			backing_refused(fs);
 		settle_space(&parts[k]);
 		forget_eofs(parts[k].i, parts[k].off, parts[k].off + parts[k].len);
@@ -597,7 +608,7 @@ static void tfs_end_ioends(void *host_fs, struct list_head *ioends)
 	}
 	list_for_each_entry_safe(top, next, ioends, io_list) {
 		list_del_init(&top->io_list);
-		iomap_finish_ioends(top, top->io_error);
+		iomap_finish_ioends(top, 0);
 	}
 	settle_rest(fs);
 	/* the references kept the inodes in memory until here */

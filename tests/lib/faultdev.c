@@ -42,13 +42,12 @@ static uint64_t iov_bytes(const struct iovec *iov, int n)
 	return len;
 }
 
-/* Does a fault of this kind strike? */
-static bool strike(struct faultdev *d, enum fault_kind kind, uint64_t off, uint64_t len, struct fault *hit)
+/* Does a fault of this kind strike?  Lock held. */
+static bool strike_locked(struct faultdev *d, enum fault_kind kind, uint64_t off, uint64_t len, struct fault *hit)
 {
 	bool found = false;
 	int i;
 
-	pthread_mutex_lock(&d->lock);
 	for (i = 0; i < MAX_FAULTS && !found; i++) {
 		struct fault *f = &d->faults[i];
 
@@ -59,6 +58,15 @@ static bool strike(struct faultdev *d, enum fault_kind kind, uint64_t off, uint6
 			f->count--;
 		found = true;
 	}
+	return found;
+}
+
+static bool strike(struct faultdev *d, enum fault_kind kind, uint64_t off, uint64_t len, struct fault *hit)
+{
+	bool found;
+
+	pthread_mutex_lock(&d->lock);
+	found = strike_locked(d, kind, off, len, hit);
 	pthread_mutex_unlock(&d->lock);
 	return found;
 }
@@ -68,13 +76,14 @@ static void maybe_stall(struct faultdev *d, enum fault_kind kind, uint64_t off, 
 	unsigned int clears;
 	struct fault f;
 
-	if (!strike(d, kind, off, len, &f))
-		return;
 	pthread_mutex_lock(&d->lock);
-	d->stalled++;
-	for (clears = d->clears; clears == d->clears;)
-		pthread_cond_wait(&d->cleared, &d->lock);
-	d->stalled--;
+	clears = d->clears;
+	if (strike_locked(d, kind, off, len, &f)) {
+		d->stalled++;
+		while (clears == d->clears)
+			pthread_cond_wait(&d->cleared, &d->lock);
+		d->stalled--;
+	}
 	pthread_mutex_unlock(&d->lock);
 }
 

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 #include "core/log.h"
+#include "fs/alloc_int.h"
+#include "fs/inode.h"
 #include "fs/journal.h"
 #include "tests/lib/faultdev.h"
 #include "tests/lib/fsfix.h"
@@ -224,4 +226,177 @@ Test(writeback, truncation_waits_for_what_lies_behind)
 Test(writeback, truncation_waits_for_what_is_written_in_place)
 {
 	truncate_with_writes_behind(true);
+}
+
+/* ---- others' errors ---- */
+
+#define NR_OTHERS 20
+
+/* A journal that has room for many files in one section, and small groups. */
+static void setup_large(void)
+{
+	struct tfs_format_opts o = { .test_seed = 5, .blocks_per_group = 2048, .journal_bytes = 7u << 20 };
+	struct tfs_super super;
+	struct tfs_geom geom;
+	char why[200];
+
+	fx_init();
+	mem = bdev_mem_create(64u << 20);
+	FX_CHECK(mem);
+	FX_OK(tfs_format_plan(mem, &o, &super, &geom, why, sizeof(why)));
+	FX_OK(tfs_format_write(mem, &o, &super, &geom));
+	fx_mount(&fx, faultdev_create(mem), NULL);
+	fx.own_dev = true;
+}
+
+TestSuite(writeback_many, .init = setup_large, .fini = teardown, .timeout = 120);
+
+/* A file of @blocks blocks that lie in another group than all that follows; which. */
+static uint64_t file_far_away(const char *name, uint64_t blocks)
+{
+	struct vfs_extent e[4];
+	struct vfs_file *f;
+	uint64_t group;
+
+	fx_file(&fx, "between", &f);
+	fx_write(&fx, f, 0, 20u << 20, 1);
+	FX_OK(vfs_fsync(fx.fs, f, false));
+	fx_close(&fx, f);
+	fx_file(&fx, name, &f);
+	fx_write(&fx, f, 0, blocks * BS, 1);
+	FX_OK(vfs_fsync(fx.fs, f, false));
+	FX_CHECK(vfs_extents(fx.fs, f, 0, e, 4) > 0);
+	group = tfs_group_of(&fx.fs->geom, e[0].addr >> fx.fs->geom.blkbits);
+	fx_close(&fx, f);
+	FX_OK(vfs_unlink(fx.fs, TFS_INO_ROOT, "between"));
+	FX_CHECK(group > 1);
+	fx_remount(&fx);
+	return group;
+}
+
+static void break_bitmap(uint64_t group)
+{
+	faultdev_add(fx.dev, FAULT_READ_EIO, tfs_group_bitmap_block(&fx.fs->geom, group) << fx.fs->geom.blkbits, BS, -1,
+		     0);
+}
+
+/*
+ * The end of the writeback of many files is one section.  That of one of them needs a block that can't be read: its
+ * data stays dirty and its fsync fails, and no other's.
+ */
+Test(writeback_many, what_one_file_meets_is_its_own)
+{
+	uint64_t group = file_far_away("bad", 40), writes, built;
+	struct vfs_file *bad, *other[NR_OTHERS];
+	char name[] = "a";
+	struct tfs_trans t;
+	pthread_t syncer;
+	int err = 0;
+
+	break_bitmap(group);
+	bad = fx_open(&fx, "bad");
+	for (unsigned int k = 0; k < NR_OTHERS; k++) {
+		name[0] = (char)('a' + k);
+		fx_file(&fx, name, &other[k]);
+		fx_write(&fx, other[k], 0, BS, k);
+		/* every second block: each is an ioend of its own */
+		fx_write(&fx, bad, 2 * k * BS, BS, 2);
+	}
+	FX_OK(journal_commit_all(fx.fs)); /* no section waits for room */
+	writes = faultdev_writes(fx.dev);
+	built = fx_stat(&fx, "cache", "ioends_built");
+	faultdev_add(fx.dev, FAULT_WRITE_STALL, 0, UINT64_MAX, -1, 0);
+	FX_OK(pthread_create(&syncer, NULL, write_all, NULL));
+	while (fx_stat(&fx, "cache", "ioends_built") < built + 2 * NR_OTHERS)
+		usleep(1000);
+	/* nothing comes into the tree before all of it is on the device: then it comes together */
+	FX_OK(trans_begin(&t, fx.fs, TRANS_CREDITS(fx.fs)));
+	faultdev_clear(fx.dev);
+	break_bitmap(group);
+	while (faultdev_writes(fx.dev) < writes + 2 * NR_OTHERS)
+		usleep(1000);
+	usleep(100000);
+	cr_assert(!trans_again(&t, &err));
+	pthread_join(syncer, NULL);
+	for (unsigned int k = 0; k < NR_OTHERS; k++) {
+		cr_assert(!filemap_range_busy(&other[k]->inode->mapping, 0, UINT64_MAX));
+		FX_OK(vfs_fsync(fx.fs, other[k], false));
+		fx_close(&fx, other[k]);
+	}
+	cr_assert_eq(vfs_fsync(fx.fs, bad, false), -EIO);
+	faultdev_clear(fx.dev);
+	vfs_fsync(fx.fs, bad, false); /* tells of the last attempt */
+	FX_OK(vfs_fsync(fx.fs, bad, false));
+	fx_close(&fx, bad);
+	fx_crash_remount(&fx);
+	bad = fx_open(&fx, "bad");
+	for (unsigned int k = 0; k < NR_OTHERS; k++)
+		fx_expect(&fx, bad, 2 * k * BS, BS, 2);
+	fx_close(&fx, bad);
+	cr_assert_eq(reserved(), 0);
+}
+
+/* ---- unmounting ---- */
+
+static void mount_again(void)
+{
+	char why[200];
+
+	fx_check_clean(&fx);
+	FX_OK(vfs_mount(fx.dev, &fx.opts, &fx.fs, why, sizeof(why)));
+}
+
+/* What fails for once is tried again, and then nothing was lost. */
+Test(writeback, unmount_tries_again)
+{
+	struct vfs_file *f;
+
+	fx_file(&fx, "a", &f);
+	fx_write(&fx, f, 0, 20 * BS, 1);
+	fx_close(&fx, f);
+	fault_data(FAULT_WRITE_EIO, 2, 0);
+	FX_OK(vfs_unmount(fx.fs));
+	mount_again();
+	f = fx_open(&fx, "a");
+	fx_expect(&fx, f, 0, 20 * BS, 1);
+	fx_close(&fx, f);
+}
+
+/* Only where data lies, not in the front of each group, where metadata is. */
+static void fail_data_alone(void)
+{
+	const struct tfs_geom *g = &fx.fs->geom;
+	uint32_t from, to;
+
+	for (uint64_t k = 0; k < g->nr_groups; k++) {
+		alloc_node_area(g, k, &from, &to);
+		/* at the end there may be a copy of the superblock */
+		faultdev_add(fx.dev, FAULT_WRITE_EIO, (tfs_group_start(g, k) + to) << g->blkbits,
+			     (uint64_t)(tfs_group_nr_blocks(g, k) - to - 4) << g->blkbits, -1, 0);
+	}
+}
+
+/* What can't be written for good is told: by the unmount, and by each fsync of the file from then on. */
+Test(writeback, unmount_tells_what_it_could_not_write)
+{
+	struct vfs_file *f, *g;
+
+	fx_file(&fx, "a", &f);
+	fx_write(&fx, f, 0, 20 * BS, 1);
+	fx_close(&fx, f);
+	fx_file(&fx, "b", &g);
+	fx_write(&fx, g, 0, 100, 1); /* without a block of its own */
+	fx_close(&fx, g);
+	fail_data_alone();
+	cr_assert_eq(vfs_unmount(fx.fs), -EIO);
+	faultdev_clear(fx.dev);
+	mount_again();
+	f = fx_open(&fx, "a");
+	cr_assert_eq(vfs_fsync(fx.fs, f, false), -EIO);
+	fx_close(&fx, f);
+	g = fx_open(&fx, "b");
+	fx_expect(&fx, g, 0, 100, 1);
+	FX_OK(vfs_fsync(fx.fs, g, false));
+	fx_close(&fx, g);
+	FX_OK(vfs_unlink(fx.fs, TFS_INO_ROOT, "a"));
 }
