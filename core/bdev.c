@@ -93,6 +93,18 @@ int bdev_write(struct bdev *b, const void *buf, size_t len, uint64_t off)
 	return bdev_writev(b, &iov, 1, off);
 }
 
+int bdev_write_fua(struct bdev *b, const void *buf, size_t len, uint64_t off)
+{
+	struct iovec iov = { .iov_base = (void *)buf, .iov_len = len };
+	int err = b->read_only ? -EROFS : bdev_check_iov(b, &iov, 1, off);
+
+	if (!err)
+		err = b->ops->writev_fua ? b->ops->writev_fua(b, &iov, 1, off) : -EOPNOTSUPP;
+	if (err == -EOPNOTSUPP)
+		return err;
+	return count_result(b, &b->stats.writes, &b->stats.write_bytes, len, err);
+}
+
 int bdev_flush(struct bdev *b)
 {
 	if (!b->ops->flush)

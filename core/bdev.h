@@ -31,6 +31,8 @@ struct bdev_ops {
 	int (*writev)(struct bdev *b, const struct iovec *iov, int n, uint64_t off);
 	/* Everything that completed before the call is durable after it. */
 	int (*flush)(struct bdev *b);
+	/* As writev, and this is durable when it returns, whatever is with the rest.  NULL, -EOPNOTSUPP: flush then. */
+	int (*writev_fua)(struct bdev *b, const struct iovec *iov, int n, uint64_t off);
 	/* -EOPNOTSUPP where the device can't.  Content of the range is undefined afterwards. */
 	int (*discard)(struct bdev *b, uint64_t off, uint64_t len);
 	/*
@@ -130,6 +132,8 @@ int bdev_check_iov(const struct bdev *b, const struct iovec *iov, int n, uint64_
 int bdev_read(struct bdev *b, void *buf, size_t len, uint64_t off);
 int bdev_write(struct bdev *b, const void *buf, size_t len, uint64_t off);
 int bdev_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t off);
+/* Durable when it returns, while what was written before need not be.  -EOPNOTSUPP: write, and flush. */
+int bdev_write_fua(struct bdev *b, const void *buf, size_t len, uint64_t off);
 int bdev_flush(struct bdev *b);
 int bdev_discard(struct bdev *b, uint64_t off, uint64_t len);
 /*

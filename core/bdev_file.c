@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/bdev_fua.h"
 #include "core/bdev_lock.h"
 #include "core/bdev_thin.h"
 #include "core/bdev_uring.h"
@@ -25,6 +26,7 @@ struct bdev_file {
 	struct bdev b;
 	int fd;
 	unsigned int flags;
+	bool fua; /* a write can be made durable by itself */
 	char *name;
 	struct bdev_lock lock;
 	pthread_mutex_t start_lock;
@@ -116,6 +118,11 @@ static int file_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t 
 	return err ? err : transfer_all(file_of(b)->fd, true, iov, n, off);
 }
 
+static int file_writev_fua(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
+{
+	return file_of(b)->fua ? bdev_fua_writev(file_of(b)->fd, iov, n, off) : -EOPNOTSUPP;
+}
+
 static int file_flush(struct bdev *b)
 {
 	return fdatasync(file_of(b)->fd) ? -errno : 0;
@@ -204,6 +211,7 @@ static const struct bdev_ops file_ops = {
 	.readv = file_readv,
 	.writev = file_writev,
 	.flush = file_flush,
+	.writev_fua = file_writev_fua,
 	.discard = file_discard,
 	.provision = file_provision,
 	.backed = file_backed,
@@ -306,6 +314,7 @@ static int read_limits(struct bdev_file *f)
 	} else {
 		return -ENOTBLK;
 	}
+	f->fua = bdev_fua_disk(f->b.is_block ? st.st_rdev : st.st_dev);
 	f->b.size = round_down_to(f->b.size, f->b.align);
 	if (!f->b.size)
 		return -EINVAL;

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Writing a frozen transaction: payload, flush, commit records, flush.
+ * Writing a frozen transaction: payload, flush, two commit records, durable.
  *
  * The first flush makes the payload durable, and with it all file data whose
  * writes had completed when the transaction was frozen; only then does a commit record
  * exist.  So a valid commit record proves that what it speaks for was whole.
+ *
+ * The records go to the device as two commands, so that none that it loses takes both.  Where a write can be made
+ * durable by itself no second flush follows: all that the transaction speaks for is behind the first one, and
+ * what completed later belongs to the next transaction.
  */
 #define XXH_STATIC_LINKING_ONLY
 #include <errno.h>
@@ -132,7 +136,7 @@ static int write_commit(struct log_writer *w, uint64_t csum)
 		c->time = le64_of((uint64_t)time(NULL));
 		c->csum = le64_of(log_csum(c, j->ring.seed));
 	}
-	return ring_write(&j->ring, w->pos, 2, j->chunk);
+	return ring_write_durable(&j->ring, w->pos, 2, j->chunk);
 }
 
 int journal_write_tx(struct tfs_journal *j, uint64_t payload)
@@ -163,8 +167,6 @@ int journal_write_tx(struct tfs_journal *j, uint64_t payload)
 		err = bdev_flush(j->ring.bdev);
 	if (!err)
 		err = write_commit(w, XXH3_64bits_digest(&w->hash));
-	if (!err)
-		err = bdev_flush(j->ring.bdev);
 	tl_free(w);
 	j->head = ring_next(&j->ring, j->head, blocks);
 	j->failed |= !!err;

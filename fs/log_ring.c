@@ -52,6 +52,23 @@ int ring_write(const struct log_ring *r, uint64_t pos, uint64_t n, const void *b
 	return err;
 }
 
+int ring_write_durable(const struct log_ring *r, uint64_t pos, uint64_t n, const void *buf)
+{
+	bool flush = false;
+	uint64_t i, off;
+	int err = 0;
+
+	for (i = 0; i < n && !err; i++, pos = ring_next(r, pos, 1), buf = (const char *)buf + TFS_LOG_BLOCK) {
+		off = r->base + pos * TFS_LOG_BLOCK;
+		err = flush ? -EOPNOTSUPP : bdev_write_fua(r->bdev, buf, TFS_LOG_BLOCK, off);
+		if (err != -EOPNOTSUPP)
+			continue;
+		flush = true;
+		err = bdev_write(r->bdev, buf, TFS_LOG_BLOCK, off);
+	}
+	return !err && flush ? bdev_flush(r->bdev) : err;
+}
+
 _Static_assert(offsetof(struct tfs_log_header, csum) == 8 && offsetof(struct tfs_log_commit, csum) == 8, "log_csum");
 
 uint64_t log_csum(const void *block, uint64_t seed)

@@ -21,6 +21,8 @@ uint64_t ring_next(const struct log_ring *r, uint64_t pos, uint64_t n);
  */
 int ring_read(const struct log_ring *r, uint64_t pos, uint64_t n, void *buf);
 int ring_write(const struct log_ring *r, uint64_t pos, uint64_t n, const void *buf);
+/* The same with a device command for each block, so that no single one can lose two; durable on return. */
+int ring_write_durable(const struct log_ring *r, uint64_t pos, uint64_t n, const void *buf);
 
 /* Checksum as it belongs into a header or commit record of 4096 bytes whose csum field is at byte 8. */
 uint64_t log_csum(const void *block, uint64_t seed);

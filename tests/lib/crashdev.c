@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include "tests/lib/crashdev.h"
 
-enum event_kind { EV_WRITE, EV_DISCARD, EV_FLUSH };
+enum event_kind { EV_WRITE, EV_FUA, EV_DISCARD, EV_FLUSH };
 
 struct event {
 	enum event_kind kind;
@@ -20,6 +21,7 @@ struct crashdev {
 	struct event *events;
 	uint64_t nr, cap, flushes;
 	unsigned int lose_nth;
+	bool fua;
 	pthread_mutex_t lock;
 };
 
@@ -46,7 +48,7 @@ static void record(struct crashdev *cd, enum event_kind kind, uint64_t off, uint
 	}
 	e = &cd->events[cd->nr++];
 	*e = (struct event){ .kind = kind, .off = off, .len = len };
-	if (kind == EV_WRITE) {
+	if (kind == EV_WRITE || kind == EV_FUA) {
 		e->data = must(malloc(len));
 		memcpy(e->data, cd->live + off, len);
 	}
@@ -63,17 +65,28 @@ static int crash_readv(struct bdev *b, const struct iovec *iov, int n, uint64_t 
 	return 0;
 }
 
-static int crash_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
+static int write_as(struct crashdev *cd, enum event_kind kind, const struct iovec *iov, int n, uint64_t off)
 {
-	struct crashdev *cd = to_crashdev(b);
 	uint64_t start = off;
 
 	pthread_mutex_lock(&cd->lock);
 	for (int i = 0; i < n; off += iov[i++].iov_len)
 		memcpy(cd->live + off, iov[i].iov_base, iov[i].iov_len);
-	record(cd, EV_WRITE, start, off - start);
+	record(cd, kind, start, off - start);
 	pthread_mutex_unlock(&cd->lock);
 	return 0;
+}
+
+static int crash_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
+{
+	return write_as(to_crashdev(b), EV_WRITE, iov, n, off);
+}
+
+static int crash_writev_fua(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
+{
+	struct crashdev *cd = to_crashdev(b);
+
+	return cd->fua ? write_as(cd, EV_FUA, iov, n, off) : -EOPNOTSUPP;
 }
 
 static int crash_flush(struct bdev *b)
@@ -106,6 +119,7 @@ static void crash_close(struct bdev *b)
 static const struct bdev_ops crash_ops = {
 	.readv = crash_readv,
 	.writev = crash_writev,
+	.writev_fua = crash_writev_fua,
 	.flush = crash_flush,
 	.discard = crash_discard,
 	.close = crash_close,
@@ -142,6 +156,11 @@ struct bdev *crashdev_bdev(struct crashdev *cd)
 	return &cd->bdev;
 }
 
+void crashdev_allow_fua(struct crashdev *cd, bool fua)
+{
+	cd->fua = fua;
+}
+
 void crashdev_lose_flushes(struct crashdev *cd, unsigned int nth)
 {
 	cd->lose_nth = nth;
@@ -159,7 +178,7 @@ uint64_t crashdev_events(struct crashdev *cd)
 
 static void apply(uint8_t *image, const struct event *e)
 {
-	if (e->kind == EV_WRITE)
+	if (e->kind == EV_WRITE || e->kind == EV_FUA)
 		memcpy(image + e->off, e->data, e->len);
 	else if (e->kind == EV_DISCARD)
 		memset(image + e->off, 0xdd, e->len);
@@ -168,7 +187,7 @@ static void apply(uint8_t *image, const struct event *e)
 /* Any set of the event's sectors may have arrived. */
 static void apply_torn(uint8_t *image, const struct event *e, uint64_t *rng)
 {
-	if (e->kind != EV_WRITE)
+	if (e->kind != EV_WRITE && e->kind != EV_FUA)
 		return;
 	for (uint64_t o = 0; o < e->len; o += SECTOR_SIZE)
 		if (test_rand(rng) & 1)
@@ -181,6 +200,21 @@ static void apply_ruin(uint8_t *image, const struct event *e, uint64_t *rng)
 	if (e->kind != EV_FLUSH)
 		for (uint64_t o = 0; o < e->len; o++)
 			image[e->off + o] = (uint8_t)(test_rand(rng) >> 56);
+}
+
+/* Has event @i, of a power cut after @cut events, returned a promise that no flush need confirm?  The last may not
+ * have. */
+static bool promised(const struct crashdev *cd, uint64_t i, uint64_t cut)
+{
+	return cd->events[i].kind == EV_FUA && i + 1 < cut;
+}
+
+/* Whatever became of the rest. */
+static void apply_promised(struct crashdev *cd, uint64_t from, uint64_t cut, uint8_t *out)
+{
+	for (uint64_t i = from; i < cut; i++)
+		if (promised(cd, i, cut))
+			apply(out, &cd->events[i]);
 }
 
 static void apply_subset(struct crashdev *cd, uint64_t from, uint64_t to, bool torn, uint64_t *rng, uint8_t *out)
@@ -246,6 +280,8 @@ void crashdev_image(struct crashdev *cd, uint64_t events, enum crash_mode mode, 
 			apply_ruin(out, &cd->events[i], rng);
 	else if (mode != CRASH_NONE)
 		apply_subset(cd, flushed, events, mode == CRASH_TORN, rng, out);
+	if (mode != CRASH_ALL)
+		apply_promised(cd, flushed, events, out);
 	pthread_mutex_unlock(&cd->lock);
 }
 

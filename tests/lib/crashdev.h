@@ -5,7 +5,8 @@
  *
  * What a flush confirmed is there.  Of what came after the last flush before
  * the cut, any subset may have reached the medium, in any order, and a write may
- * be torn at any 512-byte sector, or have ruined the sectors it was to change.
+ * be torn at any 512-byte sector, or have ruined the sectors it was to change.  A write that is durable by itself
+ * is there once it has returned, whatever became of those before it.
  */
 #ifndef TESTS_CRASHDEV_H
 #define TESTS_CRASHDEV_H
@@ -18,6 +19,8 @@ struct crashdev;
 struct crashdev *crashdev_create(const void *image, uint64_t bytes);
 void crashdev_destroy(struct crashdev *cd);
 struct bdev *crashdev_bdev(struct crashdev *cd);
+/* Let it take writes that are durable by themselves.  Default: it knows none. */
+void crashdev_allow_fua(struct crashdev *cd, bool fua);
 /* Test the test: pretend that every @nth flush (1: all; 0: none) did nothing. */
 void crashdev_lose_flushes(struct crashdev *cd, unsigned int nth);
 /* Number of recorded events so far: cuts go from 0 to this. */

@@ -96,6 +96,7 @@ static void make(struct crashexer *c, const struct crashexer_opts *o, bool conte
 	FX_CHECK(c->image);
 	fx_format(c->image, o->size, o->seed | 1);
 	c->cd = crashdev_create(bdev_mem_data(c->image), bytes);
+	crashdev_allow_fua(c->cd, o->seed >> 1 & 1);
 	crashdev_lose_flushes(c->cd, o->lose_nth_flush);
 	fx_mount(&c->fx, crashdev_bdev(c->cd), &mo);
 }

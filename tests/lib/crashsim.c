@@ -454,6 +454,7 @@ void crashsim_run(const struct crashsim_opts *o, struct crashsim_result *r)
 	s->space = sim_must(calloc(o->ops + 2, sizeof(*s->space)));
 	if (!make_image(s, b)) {
 		s->cd = crashdev_create(bdev_mem_data(b), s->image_bytes);
+		crashdev_allow_fua(s->cd, o->seed & 1);
 		sim_mount_and_run(s);
 	}
 	bdev_close(b);

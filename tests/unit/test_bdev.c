@@ -14,9 +14,11 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/bdev_fua.h"
 #include "core/bio.h"
 #include "core/log.h"
 
@@ -349,6 +351,36 @@ Test(bdev_thin, others_have_theirs)
 	b->read_only = true;
 	cr_assert_eq(bdev_provision(b, 0, 4096), -EROFS);
 	bdev_close(b);
+}
+
+/* Whether this disk does it by itself or not: it is the same bytes, or no promise. */
+Test(bdev_file, writes_durable_by_themselves)
+{
+	uint8_t *in = tl_alloc_aligned(4096, 8192), *out = tl_alloc_aligned(4096, 8192);
+	struct iovec iov[2] = { { in, 4096 }, { in + 4096, 4096 } };
+	struct bdev *b;
+	int fd, err;
+
+	fill(in, 8192, 9);
+	cr_assert_eq(bdev_open(path, 0, &b), 0);
+	err = bdev_write_fua(b, in, 4096, 4096);
+	cr_assert(!err || err == -EOPNOTSUPP, "%d", err);
+	cr_assert_eq(atomic_load(&b->stats.writes), !err);
+	cr_assert_eq(bdev_write_fua(b, in + 8, 4096, 4096), -EINVAL);
+	b->read_only = true;
+	cr_assert_eq(bdev_write_fua(b, in, 4096, 4096), -EROFS);
+	fd = open(path, O_RDWR);
+	err = bdev_fua_writev(fd, iov, 2, 8192);
+	cr_assert(!err || err == -EOPNOTSUPP, "%d", err);
+	close(fd);
+	if (!err) {
+		cr_assert_eq(bdev_read(b, out, 8192, 8192), 0);
+		cr_assert_arr_eq(in, out, 8192);
+	}
+	bdev_close(b);
+	cr_assert_not(bdev_fua_disk(makedev(0, 0)), "there is no such disk");
+	tl_free(in);
+	tl_free(out);
 }
 
 /* As in many containers: io_uring_setup(2) says EPERM. */

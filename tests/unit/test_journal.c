@@ -64,6 +64,38 @@ Test(journal, nothing_to_commit_costs_nothing)
 	metafix_free(&m);
 }
 
+/* Each commit record is a command of its own: one that is lost takes one.  Durable by itself, or by a flush for both.
+ */
+Test(journal, device_commands_of_a_commit)
+{
+	struct bdev *mem, *good;
+	struct crashdev *cd;
+	struct metafix m;
+	uint64_t before;
+	int fua;
+
+	metafix_make(&m);
+	metafix_close(&m);
+	mem = m.dev;
+	for (fua = 0; fua < 2; fua++) {
+		good = metafix_copy(&m);
+		cd = crashdev_create(bdev_mem_data(good), good->size);
+		crashdev_allow_fua(cd, fua);
+		m.dev = crashdev_bdev(cd);
+		cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+		cr_assert_eq(metafix_set(&m, 1, 5, 100), 0);
+		before = crashdev_events(cd);
+		cr_assert_eq(journal_commit_all(m.fs), 0);
+		/* payload, flush, record, record, and a flush where they need one */
+		cr_assert_eq(crashdev_events(cd) - before, fua ? 4 : 5);
+		metafix_crash(&m);
+		m.dev = mem;
+		crashdev_destroy(cd);
+		bdev_close(good);
+	}
+	metafix_free(&m);
+}
+
 /* The log is passed many times; after any crash exactly what was committed is there. */
 Test(journal, wraps_around)
 {

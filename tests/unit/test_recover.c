@@ -509,16 +509,17 @@ Test(recover, power_cuts)
 	struct bdev *mem;
 	struct metafix m;
 	void *image;
-	int mode, v, k, durable;
+	int mode, fua, v, k, durable;
 
 	metafix_make(&m);
 	metafix_close(&m);
 	image = tl_alloc_aligned(4096, m.dev->size);
 	mem = m.dev;
-	for (mode = 0; mode < CRASH_MODES; mode++) {
+	for (fua = 0, mode = 0; mode < CRASH_MODES; mode += fua, fua = !fua) {
 		struct bdev *good = metafix_copy(&m);
 
 		cd = crashdev_create(bdev_mem_data(good), good->size);
+		crashdev_allow_fua(cd, fua);
 		m.dev = crashdev_bdev(cd);
 		cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
 		for (v = 0; v < 12; v++) {
