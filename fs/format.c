@@ -321,8 +321,9 @@ static int wipe_found(struct format *f)
 	int err = 0;
 
 	for (i = 0; i < n && !err; i++) {
-		err = bdev_read(f->b, f->buf, TFS_SUPER_BYTES, places[i]);
-		if (!err && !memcmp(f->buf, TFS_SUPER_MAGIC, sizeof(((struct tfs_super *)0)->magic)))
+		/* what can't be read is no copy either */
+		if (!bdev_read(f->b, f->buf, TFS_SUPER_BYTES, places[i]) &&
+		    !memcmp(f->buf, TFS_SUPER_MAGIC, sizeof(((struct tfs_super *)0)->magic)))
 			err = wipe(f, places[i]);
 	}
 	return err;

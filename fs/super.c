@@ -125,5 +125,5 @@ int tfs_super_read(struct bdev *b, int which, struct tfs_super *super, struct tf
 	if (err == -EINVAL && copy_err == -ENOENT)
 		return err;
 	snprintf(why + strlen(why), why_len - strlen(why), "; %s", copy_why);
-	return copy_err == -ENOMEM ? copy_err : -EUCLEAN;
+	return copy_err == -ENOENT ? err : copy_err;
 }

@@ -259,6 +259,29 @@ ParameterizedTest(unsigned int *flags, bdev_file, io)
 	tl_free(out);
 }
 
+/* Where nothing below would mind, too: buffered, and on a tmpfs. */
+ParameterizedTestParameters(bdev_file, async_alignment)
+{
+	static unsigned int flags[] = { 0, BDEV_OPEN_BUFFERED };
+
+	return cr_make_param_array(unsigned int, flags, ARRAY_SIZE(flags));
+}
+
+ParameterizedTest(unsigned int *flags, bdev_file, async_alignment)
+{
+	uint8_t *mem = tl_alloc_aligned(4096, IMAGE_BYTES + 4096);
+	struct bdev *b;
+
+	log_init("test", false, LOG_LVL_ERR - 1);
+	cr_assert_eq(blk_init(1), 0);
+	cr_assert_eq(bdev_open(path, *flags, &b), 0);
+	cr_assert_eq(io_async(b, BIO_OP_READ, mem, 4), 0);
+	cr_assert_eq(io_async(b, BIO_OP_READ, mem + 8, 4), -EINVAL);
+	bdev_close(b);
+	blk_exit();
+	tl_free(mem);
+}
+
 ParameterizedTestParameters(bdev_file, async_short_read)
 {
 	static unsigned int flags[] = { 0, BDEV_OPEN_NO_URING };

@@ -481,7 +481,7 @@ static void sweep(enum fx_size size, int workload)
 			cr_assert_eq(one_case(start, mem, begin, 0, how, crash, &all), NOTHING_LOST);
 			nr = min_t(uint64_t, most, all);
 			for (n = 0; n < nr; n++)
-				seen[one_case(start, mem, begin, 1 + n * all / nr, how, crash, &(uint64_t){ 0 })]++;
+				seen[one_case(start, mem, begin, all - n * all / nr, how, crash, &(uint64_t){ 0 })]++;
 			fprintf(stderr,
 				"%s, %u-byte blocks, %s, %s: %llu of %llu writes: %llu right, %llu errors, %llu "
 				"refused, "
