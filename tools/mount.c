@@ -7,15 +7,13 @@
 #include <limits.h>
 #include <spawn.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/text.h"
 #include "fs/fuse/options.h"
-#include "tools/mounts.h"
+#include "tools/remount.h"
 
 #define WHO "mount.tallyfs"
 #define MAX_OPTION_LISTS 32
@@ -123,36 +121,6 @@ static bool check_options(struct request *r)
 	return true;
 }
 
-/* The first of the kernel's options that were asked for and are not what the mount has; NULL: none. */
-static const char *differing_flag(const struct request *r, const char *mountpoint)
-{
-	static const struct {
-		const char *with, *without;
-		unsigned long flag;
-	} flags[] = { { "suid", "nosuid", ST_NOSUID }, { "dev", "nodev", ST_NODEV }, { "exec", "noexec", ST_NOEXEC } };
-	char list[sizeof(r->opts.kernel)], *save, *word;
-	struct statvfs st;
-	size_t i;
-
-	if (statvfs(mountpoint, &st))
-		return NULL;
-	for (i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
-		const char *has = st.f_flag & flags[i].flag ? flags[i].without : flags[i].with, *want = has;
-
-		/* The last word counts. */
-		strcpy(list, r->opts.kernel);
-		for (word = strtok_r(list, ",", &save); word; word = strtok_r(NULL, ",", &save)) {
-			if (!strcmp(word, flags[i].with))
-				want = flags[i].with;
-			else if (!strcmp(word, flags[i].without))
-				want = flags[i].without;
-		}
-		if (want != has)
-			return want;
-	}
-	return NULL;
-}
-
 /* Our own options: what they were set to at the mount only the daemon knows, and it does not change them. */
 static bool names_own_option(const struct request *r)
 {
@@ -168,33 +136,16 @@ static bool names_own_option(const struct request *r)
 	return false;
 }
 
-/* A second daemon is never started.  Asking for what already is succeeds. */
-static int remount(const struct request *r)
+/* A second daemon is never started. */
+static int change_mount(const struct request *r)
 {
-	struct mount_entry *m = calloc(1, sizeof(*m));
-	const char *flag = NULL;
-	int err, code = EXIT_MOUNT;
-
-	if (!m)
-		return EXIT_SYSTEM;
-	err = mounts_find(r->mountpoint, m);
-	if (err)
-		text_err(WHO ": remount: %s: no tallyfs is mounted there", r->mountpoint);
-	else if (m->read_only != r->opts.fs.ro)
-		text_err(WHO
-			 ": remount: a mounted tallyfs cannot change between ro and rw; unmount %s and mount it again",
-			 r->mountpoint);
-	else if ((flag = differing_flag(r, m->mountpoint)))
-		text_err(WHO ": remount: a mounted tallyfs cannot change to %s; unmount %s and mount it again", flag,
-			 r->mountpoint);
-	else
-		code = EXIT_OK;
-	if (code == EXIT_OK && names_own_option(r))
+	if (remount(WHO, r->mountpoint, &r->opts, r->fake))
+		return EXIT_MOUNT;
+	if (names_own_option(r))
 		text_err(WHO ": remount: tallyfs keeps its own options (cache_size= and so on) until %s is "
 			     "mounted again",
 			 r->mountpoint);
-	free(m);
-	return code;
+	return EXIT_OK;
 }
 
 /* tallyfs lies beside this program, whatever link it was called by; else it is looked for in PATH. */
@@ -277,5 +228,5 @@ int main(int argc, char **argv)
 	options_init(&r.opts);
 	if (!parse(&r, argc, argv) || !check_options(&r))
 		return bad(r.why);
-	return r.opts.remount ? remount(&r) : run_daemon(&r);
+	return r.opts.remount ? change_mount(&r) : run_daemon(&r);
 }

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """How administrators mount: mount -t tallyfs, fstab, umount that waits; image file and loop device (fuseblk); and an
 ordinary user with an image of their own."""
-import os, pwd, sys
+import errno, os, pwd, shutil, sys
 import tally
 from tally import AS_ROOT, M, Loop, Mount
 
 HELPERS = {'/sbin/mount.tallyfs': 'mount.tallyfs', '/sbin/umount.fuse.tallyfs': 'umount.fuse.tallyfs',
-           '/sbin/umount.fuseblk.tallyfs': 'umount.fuse.tallyfs'}
+           '/sbin/umount.fuseblk.tallyfs': 'umount.fuse.tallyfs', '/sbin/mount.fuse.tallyfs': 'mount.tallyfs',
+           '/sbin/mount.fuseblk.tallyfs': 'mount.tallyfs'}
 
 
 class Installed:
@@ -91,6 +92,61 @@ def by_mount(source, mnt, fstype):
     unmount(tally.tool('umount.fuse.tallyfs'), mnt)
     r = tally.run([tally.tool('mount.tallyfs'), '-f', source, mnt])
     assert not tally.mounted(mnt), 'mount.tallyfs -f (fake) mounted'
+
+
+def remounts(work, source, image, mnt):
+    """Read-only and back, by mount(8) and the helper: nobody writes any more, and what was written is on the image."""
+    helper = (tally.tool('mount.tallyfs'), source, mnt)
+
+    def flags():
+        return set(mountinfo(mnt)[2].split(','))
+
+    tally.run(['mount', '-t', 'tallyfs', '-o', 'commit=300', source, mnt])
+    ways = [('mount', '-o', 'remount,{}', mnt), (*helper, '-o', 'remount,{}')]
+    if mountinfo(mnt)[0] == 'fuseblk.tallyfs':
+        ways.append(('mount', '-i', '-o', 'remount,{}', mnt))   # the kernel alone, which syncs a block device
+    for n, way in enumerate(ways):
+        data = os.urandom(3 * M + n)
+        with open(f'{mnt}/way{n}', 'wb') as f:
+            f.write(data)
+            r = tally.run([a.format('ro') for a in way], want=32)
+            assert '-i' in way or 'open for writing' in r.stderr, r.stderr
+            assert 'ro' not in flags()
+        tally.run([a.format('ro') for a in way])
+        assert 'ro' in flags(), flags()
+        try:
+            open(f'{mnt}/no', 'wb')
+            raise AssertionError('something was written to a read-only mount')
+        except OSError as e:
+            assert e.errno == errno.EROFS, e
+        # all of it is there, whatever happens to the daemon now
+        shutil.copyfile(image, f'{work}/copy')
+        tally.fsck(f'{work}/copy')
+        with Mount(f'{work}/copy', f'{work}/copied', 'ro') as m, open(m / f'way{n}', 'rb') as f:
+            assert f.read() == data, f'{way}: not all was on the image'
+        tally.run([a.format('rw') for a in way])
+        assert 'rw' in flags() and 'ro' not in flags(), flags()
+        os.unlink(f'{mnt}/way{n}')
+    # other flags; what is not named stays
+    tally.run(['mount', '-o', 'remount,nosuid,noexec', mnt])
+    assert {'rw', 'nosuid', 'noexec', 'noatime'} <= flags() and 'nodev' not in flags(), flags()
+    tally.run([*helper, '-o', 'remount,ro,nodev'])
+    assert {'ro', 'nosuid', 'noexec', 'nodev', 'noatime'} <= flags(), flags()
+    tally.run([*helper, '-o', 'remount,ro,suid,exec,dev'])
+    assert 'ro' in flags() and not {'nosuid', 'noexec', 'nodev'} & flags(), flags()
+    tally.run([*helper, '-f', '-o', 'remount,rw'])
+    assert 'ro' in flags(), '-f (fake) remounted'
+    tally.run(['umount', mnt])
+    # the daemon that has opened its image for reading can't write
+    tally.run(['mount', '-t', 'tallyfs', '-o', 'ro', source, mnt])
+    for way in ways[:2]:
+        r = tally.run([a.format('rw') for a in way], want=32)
+        assert 'was mounted read-only' in r.stderr and 'ro' in flags(), r.stderr
+    tally.run([*helper, '-o', 'remount,ro'])
+    tally.run(['umount', mnt])
+    r = tally.run([*helper, '-o', 'remount,ro'], want=32)
+    assert 'no tallyfs is mounted there' in r.stderr, r.stderr
+    closed(image, 'remounts')
 
 
 def sync_through_fuseblk(work):
@@ -188,12 +244,14 @@ def test(work):
         image = f'{work}/image'
         tally.mkfs(image, 256 * M)
         by_mount(image, mnt, 'fuse.tallyfs')
-        print('image file: mount -t, fstab and umount work')
+        remounts(work, image, image, mnt)
+        print('image file: mount -t, fstab, remount and umount work')
         loop = Loop(image)
         tally.mkfs(loop.device, 0, '-f')
         by_mount(loop.device, mnt, 'fuseblk.tallyfs')
+        remounts(work, loop.device, image, mnt)
         loop.detach()
-        print('loop device: mounted as fuseblk; mount -t, fstab and umount work')
+        print('loop device: mounted as fuseblk; mount -t, fstab, remount and umount work')
     sync_through_fuseblk(work)
     file_and_loop_device(work)
 
