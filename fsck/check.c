@@ -40,6 +40,9 @@ void check_report(struct check *c, enum check_severity sev, const char *code, ui
 	if (c->opts->report) {
 		struct check_problem p = { .severity = sev, .code = code, .ino = ino, .block = block, .text = text };
 
+		if (ino && ino == c->path_ino)
+			p.path = c->path;
+
 		c->opts->report(c->opts->arg, &p);
 	}
 }
@@ -116,18 +119,18 @@ void check_mark(struct check *c, uint64_t block, uint64_t n, const char *what, u
 
 void check_name(struct check *c, uint64_t ino, char *buf, size_t size)
 {
-	char path[4096 + 256];
 	struct tfs_trans t;
 	int err;
 
 	do {
 		trans_read_begin(&t, c->fs);
-		err = inode_path(&t, ino, path, sizeof(path));
+		err = inode_path(&t, ino, c->path, sizeof(c->path));
 	} while (trans_again(&t, &err));
+	c->path_ino = err < 0 ? 0 : ino;
 	if (err < 0)
 		snprintf(buf, size, "inode %llu", (unsigned long long)ino);
 	else
-		snprintf(buf, size, "inode %llu (%s)", (unsigned long long)ino, path);
+		snprintf(buf, size, "inode %llu (%s)", (unsigned long long)ino, c->path);
 }
 
 static void check_free(struct check *c)

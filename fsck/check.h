@@ -21,6 +21,7 @@ struct check_problem {
 	const char *code; /* stable word, for scripts: "node-unreadable", "bitmap-missing", ... */
 	uint64_t ino;	  /* 0: none */
 	uint64_t block;	  /* UINT64_MAX: none */
+	const char *path; /* of the inode; NULL: none, or not looked for */
 	const char *text; /* for people */
 };
 

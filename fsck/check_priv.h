@@ -79,6 +79,8 @@ struct check {
 	uint64_t names, links;
 	uint64_t extent_items, shared_extents, node_blocks, data_blocks;
 	char log_line[300];
+	char path[4096 + 256]; /* of path_ino, as check_name() found it last */
+	uint64_t path_ino;     /* 0: none */
 };
 
 void check_report(struct check *c, enum check_severity sev, const char *code, uint64_t ino, uint64_t block,

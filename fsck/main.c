@@ -171,6 +171,8 @@ static void report(void *arg, const struct check_problem *p)
 			json_object_object_add(o, "inode", json_object_new_uint64(p->ino));
 		if (p->block != UINT64_MAX)
 			json_object_object_add(o, "block", json_object_new_uint64(p->block));
+		if (p->path)
+			cli_json_path(o, "path", p->path, strlen(p->path));
 		cli_json_path(o, "text", p->text, strlen(p->text));
 		cli_json_end(o);
 		return;

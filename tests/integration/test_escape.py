@@ -136,7 +136,8 @@ def test(work):
         # the bar moves the cursor; the other lines all begin with the name that was given
         if '--progress=always' not in args:
             assert run('fsck.tallyfs', *args, image).startswith(work) or '-C1' in args
-    tell('fsck.tallyfs', '-n', '--verify-data', '--json', image)
+    problem, = (o for o in run('fsck.tallyfs', '-n', '--verify-data', '--json', image) if 'path' in o)
+    assert base64.b64decode(problem['path_b64']) == b'/' + EVIL and problem['inode'] > 1, problem
     ino = json.loads(subprocess.check_output([tally.tool('tallydump'), '--json', image, 'ls', b'/' + EVIL]))['files'][0]['inode']
     for args in (('super',), ('ls',), ('ls', '/dir'), ('inode', str(ino)), ('extents', str(ino)), ('node', '0'), ('journal',),
                  ('ls', b'/' + EVIL), ('ls', b'/no' + EVIL), ('cat', b'/no' + EVIL), ('extract', '/', image),
