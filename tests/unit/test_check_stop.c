@@ -61,7 +61,6 @@ Test(check_stop, nothing_is_reported_of_a_clean_file_system)
 	}
 	cr_assert_eq(err, 0);
 	cr_assert_gt(s.at, 50, "it was stopped at %llu places only", (unsigned long long)s.at);
-	fx_mount(&f, f.dev, NULL);
-	fx_destroy(&f);
+	bdev_close(f.dev);
 	fx_exit();
 }
