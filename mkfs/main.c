@@ -313,10 +313,13 @@ static int write_all(struct target *t, struct bdev *b, const struct tfs_super *s
 	/* asked again: it says how much is missing */
 	if (err == -ENOSPC && backing_fixed(b, g, le64_get(s->groups_init), why, why_len) == err)
 		return -1;
-	if (err)
+	if (err) {
 		snprintf(why, why_len, "%s: writing failed: %s", t->path, strerror(-err));
-	else if (interrupted)
+		/* a superblock's copy may be there already */
+		tfs_format_erase(b, g);
+	} else if (interrupted) {
 		err = tfs_format_erase(b, g) ? 0 : -EINTR;
+	}
 	return err ? -1 : 0;
 }
 

@@ -114,7 +114,7 @@ def test(work):
     if not tally.AS_ROOT:
         raise tally.Skip('needs root, and becomes an ordinary user')
     everybody(Place(work, tally.BIN, None))
-    tally.as_ordinary_user(work, __file__, '--ordinary-user')
+    tally.in_own_namespace(__file__, '--ordinary-user')
 
 
 tally.main(test)
