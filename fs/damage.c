@@ -8,6 +8,8 @@
  * locks).  What does not fit is counted, but not listed: the block will be met again.
  */
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include "fs/inode.h"
 
@@ -131,22 +133,31 @@ static bool take(struct tfs_damage *d, struct damage *out)
 	return some;
 }
 
+/* Where @ino is, or its number. */
+static void find_path(struct tfs_fs *fs, uint64_t ino, char *path, size_t size)
+{
+	struct tfs_trans t;
+	int err;
+
+	do {
+		trans_read_begin(&t, fs);
+		err = inode_path(&t, ino, path, size);
+	} while (trans_again(&t, &err));
+	if (err < 0)
+		snprintf(path, size, "(inode %llu)", (unsigned long long)ino);
+}
+
 static void tell(struct tfs_damage *d, const struct damage *x)
 {
 	char path[4096], more[RATELIMIT_TEXT];
 	unsigned int held;
-	struct tfs_trans t;
-	int err;
 
 	if (!log_is_news(&d->told, x->block, x->expected) || !ratelimit_ok(&d->limit, &held))
 		return;
-	do {
-		trans_read_begin(&t, d->fs);
-		err = inode_path(&t, x->ino, path, sizeof(path));
-	} while (trans_again(&t, &err));
+	find_path(d->fs, x->ino, path, sizeof(path));
 	log_err("%s: damaged block: inode %llu, path %s, file offset %llu, block %llu, expected %016llx, found "
 		"%016llx%s",
-		d->fs->bdev->name, (unsigned long long)x->ino, err < 0 ? "?" : path, (unsigned long long)x->pos,
+		d->fs->bdev->name, (unsigned long long)x->ino, path, (unsigned long long)x->pos,
 		(unsigned long long)x->block, (unsigned long long)x->expected, (unsigned long long)x->found,
 		ratelimit_text(held, more));
 }
@@ -234,16 +245,56 @@ static int lost_in_section(struct tfs_trans *t, struct tfs_inode *i, uint64_t by
 int damage_lost(struct tfs_inode *i)
 {
 	uint64_t bytes = atomic_load(&i->mapping.nr_dirty_blocks) << i->fs->geom.blkbits;
+	char path[4096];
 	struct tfs_trans t;
 	int err;
 
-	log_err("%s: inode %llu: %llu bytes of data could not be written and are lost", i->fs->bdev->name,
-		(unsigned long long)i->ino, (unsigned long long)bytes);
+	find_path(i->fs, i->ino, path, sizeof(path));
+	log_err("%s: %s: %llu bytes of data could not be written and are lost", i->fs->bdev->name, path,
+		(unsigned long long)bytes);
+	if (atomic_load(&i->fs->read_only))
+		return -EROFS;
 	do {
 		err = trans_begin(&t, i->fs, TRANS_CREDITS(i->fs));
 		if (!err)
 			err = lost_in_section(&t, i, bytes);
 	} while (trans_again(&t, &err));
+	return err;
+}
+
+static int lost_in_tree(struct tfs_trans *t, uint64_t after, struct vfs_lost *l)
+{
+	struct btree_path p = BTREE_PATH_INIT;
+	struct tfs_lost_item it;
+	struct btree_item item;
+	int err = btree_seek(t, TFS_TREE_FS, &TKEY(TFS_INO_META, TFS_KEY_LOST, after + 1), BTREE_GE, &p);
+
+	if (err)
+		return err;
+	btree_item(&p, &item);
+	if (item.key.ino != TFS_INO_META || item.key.type != TFS_KEY_LOST || item.len != sizeof(it)) {
+		err = -ENOENT;
+	} else {
+		memcpy(&it, item.data, sizeof(it));
+		l->ino = item.key.off;
+		l->time = (time_t)le64_get(it.time);
+		l->bytes = le64_get(it.bytes);
+	}
+	btree_release(&p);
+	return err;
+}
+
+int vfs_lost_next(struct tfs_fs *fs, uint64_t after, struct vfs_lost *l)
+{
+	struct tfs_trans t;
+	int err;
+
+	do {
+		trans_read_begin(&t, fs);
+		err = lost_in_tree(&t, after, l);
+	} while (trans_again(&t, &err));
+	if (!err)
+		find_path(fs, l->ino, l->path, sizeof(l->path));
 	return err;
 }
 

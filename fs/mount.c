@@ -132,8 +132,7 @@ static int report_lost(struct tfs_fs *fs)
 		if (!inode_is_reg(i) || !atomic_load(&i->mapping.nr_dirty_blocks))
 			continue;
 		err = -EIO;
-		if (!atomic_load(&fs->read_only))
-			damage_lost(i);
+		damage_lost(i);
 	}
 	return err;
 }

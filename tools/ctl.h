@@ -10,7 +10,7 @@ enum { CTL_OK = 0, CTL_FAIL = 1, CTL_DAMAGE = 3 };
 
 struct ctl_request {
 	const char *command, *target;
-	bool json, check, verbose;
+	bool json, check, verbose, force;
 };
 
 /* A line on stderr; CTL_FAIL. */

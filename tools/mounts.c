@@ -14,6 +14,7 @@
 #include "core/bdev.h"
 #include "core/text.h"
 #include "tools/explain.h"
+#include "tools/outcome.h"
 
 #define TABLE_LOOKS 3
 /* Nobody is told of a wait shorter than this. */
@@ -221,7 +222,8 @@ static int wait_closed(const char *who, const struct mount_entry *m, unsigned in
 	int err = bdev_wait_closed(m->source, QUIET_WAIT_MS);
 
 	if (err == -ETIMEDOUT) {
-		text_err("%s: waiting until %s is written and closed ...", who, m->source);
+		if (flags & MOUNTS_VERBOSE)
+			text_err("%s: waiting until %s is written and closed ...", who, m->source);
 		err = bdev_wait_closed(m->source, CLOSED_WAIT_MS);
 	}
 	if (err == -ETIMEDOUT) {
@@ -244,6 +246,9 @@ static int wait_closed(const char *who, const struct mount_entry *m, unsigned in
 int mounts_unmount(const char *who, const char *path, unsigned int flags)
 {
 	struct mount_entry *m = calloc(1, sizeof(*m));
+	enum outcome before = OUTCOME_SAVED;
+	time_t since = time(NULL);
+	bool last;
 	int err;
 
 	if (!m)
@@ -253,17 +258,22 @@ int mounts_unmount(const char *who, const char *path, unsigned int flags)
 		text_err("%s: %s: %s", who, path, err == -ENOENT ? "no tallyfs is mounted there" : strerror(-err));
 		goto out;
 	}
-	err = detach(who, m, flags);
+	/* of several places (bind mounts) only the last one ends anything */
+	last = scan(NULL, NULL, NULL, m) == 1;
+	if (last && !(flags & (MOUNTS_FORCE | MOUNTS_LAZY)))
+		before = outcome_flush(who, m);
+	err = before == OUTCOME_KEPT ? -EIO : detach(who, m, flags);
 	if (err)
 		goto out;
 	if (flags & MOUNTS_VERBOSE)
-		text_err("%s: %s unmounted", who, m->mountpoint);
-	if (flags & MOUNTS_LAZY)
+		text_err("%s: %s unmounted%s", who, m->mountpoint, last ? "" : ", and still mounted in another place");
+	if (flags & MOUNTS_LAZY || !last)
 		goto out;
-	if (scan(NULL, NULL, NULL, m) > 0)
-		text_err("%s: %s is still mounted in another place", who, m->source);
-	else
-		err = wait_closed(who, m, flags);
+	err = wait_closed(who, m, flags);
+	if (!err && before == OUTCOME_LOST)
+		err = -EIO;
+	if (!err && !m->read_only && before != OUTCOME_NOBODY)
+		err = outcome_check(who, m->source, since);
 out:
 	free(m);
 	return err;

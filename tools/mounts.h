@@ -32,8 +32,8 @@ enum {
 };
 /*
  * Unmount what is at @path and wait until its image is closed.  @who starts the lines
- * that say what goes wrong or is waited for.  0, or -errno after such a line: -ENOENT no tallyfs
- * there, -EPERM, -EBUSY in use, ...
+ * that say what goes wrong.  0, or -errno after such a line: -ENOENT no tallyfs there, -EPERM, -EBUSY in use, -EIO not
+ * everything could be written, ...  Where another try may yet write it, it stays mounted (not with MOUNTS_FORCE).
  */
 int mounts_unmount(const char *who, const char *path, unsigned int flags);
 

@@ -20,12 +20,13 @@ static void usage(void)
 	       "       tallyctl sync MOUNTPOINT\n"
 	       "       tallyctl [--json] extents FILE\n"
 	       "       tallyctl unshare FILE\n"
-	       "       tallyctl umount MOUNTPOINT\n\n"
+	       "       tallyctl umount [-f] MOUNTPOINT\n\n"
 	       "  status     size, health, and what to do, of a mount, device or image\n"
 	       "  sync       make everything written so far durable\n"
 	       "  extents    which parts of a file are where, and which other files have too\n"
 	       "  unshare    give a file blocks of its own for all that it shares with others\n"
-	       "  umount     unmount, and wait until the image is closed\n\n"
+	       "  umount     have everything written, unmount, and wait until the image is closed\n\n"
+	       "  -f         with umount: give up what can't be written\n"
 	       "  -v         with status: everything that is counted, as tallyctl(8) explains\n"
 	       "  --check    with status: exit 0 healthy, 1 could not tell, 3 damage is known\n"
 	       "  --json     results as a JSON object\n"
@@ -69,7 +70,7 @@ static int do_sync(const struct ctl_request *r)
 
 static int do_umount(const struct ctl_request *r)
 {
-	return mounts_unmount("tallyctl", r->target, 0) ? CTL_FAIL : CTL_OK;
+	return mounts_unmount("tallyctl", r->target, r->force ? MOUNTS_FORCE : 0) ? CTL_FAIL : CTL_OK;
 }
 
 static int usage_error(const char *what)
@@ -118,6 +119,8 @@ static int run(const struct ctl_request *r)
 		return usage_error(commands[i].on_file ? "no file given" : "no mount point given");
 	if ((r->check || r->verbose) && strcmp(r->command, "status"))
 		return usage_error("-v and --check go with status only");
+	if (r->force && strcmp(r->command, "umount"))
+		return usage_error("-f goes with umount only");
 	return commands[i].run(r);
 }
 
@@ -141,6 +144,8 @@ int main(int argc, char **argv)
 			r.check = true;
 		else if (!strcmp(argv[i], "-v"))
 			r.verbose = true;
+		else if (!strcmp(argv[i], "-f"))
+			r.force = true;
 		else if (argv[i][0] == '-')
 			return usage_error("unknown option");
 		else if (!r.command)

@@ -5,64 +5,12 @@
 The image is much larger than its host (ext4 on a loop device, and a tmpfs; HOSTS= names others).  Writers hear ENOSPC; nothing that
 was taken is lost, nothing breaks, and once there is room on the host again, all goes on.
 """
-import errno, hashlib, os, shutil, subprocess
+import errno, hashlib, os, shutil
 import tally
-from tally import K, M, Mount
+from hosts import HOST, Host
+from tally import M, Mount
 
-HOST = 40 * M
 MKFS = ('-q', '--journal-size', '2M')
-
-
-class Host:
-    """A small file system, mounted."""
-    def __init__(self, work, kind):
-        self.kind, self.path, self.loop = kind, f'{work}/host-{kind}', None
-        os.makedirs(self.path, exist_ok=True)
-        if kind == 'tmpfs':
-            self.mount('-t', 'tmpfs', '-o', f'size={HOST}', 'tmpfs')
-            return
-        disk = tally.sized(f'{work}/disk', HOST)
-        if not shutil.which(f'mkfs.{kind}'):
-            raise tally.Skip(f'no mkfs.{kind} here')
-        tally.run([f'mkfs.{kind}', '-q', '-m0', disk])
-        self.loop = tally.Loop(disk)
-        self.mount(self.loop.device)
-
-    def mount(self, *args):
-        r = subprocess.run(['mount', *args, self.path], capture_output=True, text=True)
-        if r.returncode:
-            raise tally.Skip(f'{self.kind} cannot be mounted here: {r.stderr.strip()}')
-
-    def free(self):
-        st = os.statvfs(self.path)
-        return st.f_bavail * st.f_frsize
-
-    def fill(self, leave=0):
-        """Somebody else takes all but @leave bytes."""
-        with open(f'{self.path}/ballast', 'ab') as f:
-            while self.free() > leave:
-                try:
-                    f.write(bytes(min(1 * M, max(4 * K, self.free() - leave))))
-                    f.flush()
-                except OSError:
-                    break
-        try:
-            f.close()
-        except OSError:
-            pass
-
-    def empty(self):
-        os.unlink(f'{self.path}/ballast')
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, value, tb):
-        for m in list(Mount.live):
-            m.kill()
-        subprocess.run(['umount', self.path], check=not kind)
-        if self.loop:
-            self.loop.detach()
 
 
 def content(k):
