@@ -3,7 +3,7 @@
  * Checkpoint: committed images go home, then the log is empty.
  *
  * Order: images and copies of the superblock -> FLUSH -> primary superblock -> FLUSH ->
- * header copy 0 with the new tail -> FLUSH -> header copy 1 -> FLUSH.  The log's space is
+ * the header copy not in force, with the new tail -> FLUSH -> the other -> FLUSH.  The log's space is
  * reused only after the last of these, so whichever header copy a crash leaves in force, the
  * log it points to is whole: replaying transactions that are home already writes the same once
  * more.  Without a superblock nobody finds the log, so the primary is never in flight

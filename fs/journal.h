@@ -11,7 +11,7 @@
  *   -> two commit records -> FLUSH -> durable: waiters woken, blocks freed by the
  *   transaction given to the allocator.
  * Checkpoint: committed images written home (superblock copies too) -> FLUSH -> primary superblock
- * -> FLUSH -> header copy 0 with the new tail -> FLUSH -> header copy 1.
+ * -> FLUSH -> one header copy with the new tail -> FLUSH -> the other (log_write_headers).
  */
 #ifndef FS_JOURNAL_H
 #define FS_JOURNAL_H

@@ -80,30 +80,6 @@ uint64_t log_csum(const void *block, uint64_t seed)
 	return guard_xxh3(copy, sizeof(copy), seed);
 }
 
-int log_write_headers(const struct log_ring *r, const struct log_head *head)
-{
-	struct tfs_log_header *h = tl_alloc_aligned(TFS_LOG_BLOCK, sizeof(*h));
-	int copy, err = 0;
-
-	if (!h)
-		return -ENOMEM;
-	memset(h, 0, sizeof(*h));
-	h->magic = le32_of(TFS_LOG_MAGIC);
-	h->version = le32_of(TFS_VERSION);
-	h->epoch = le64_of(head->epoch);
-	h->seq = le64_of(head->seq);
-	h->tail = le64_of(head->tail);
-	h->tail_txid = le64_of(head->tail_txid);
-	h->csum = le64_of(log_csum(h, r->seed));
-	for (copy = 0; copy < 2 && !err; copy++) {
-		err = bdev_write(r->bdev, h, sizeof(*h), r->base + (uint64_t)copy * TFS_LOG_BLOCK);
-		if (!err)
-			err = bdev_flush(r->bdev);
-	}
-	tl_free(h);
-	return err;
-}
-
 static bool head_ok(const struct log_ring *r, const struct tfs_log_header *h)
 {
 	uint64_t tail = le64_get(h->tail);
@@ -129,6 +105,48 @@ int log_read_header(const struct log_ring *r, int copy, struct log_head *head)
 		head->seq = le64_get(h->seq);
 		head->tail = le64_get(h->tail);
 		head->tail_txid = le64_get(h->tail_txid);
+	}
+	tl_free(h);
+	return err;
+}
+
+/* The copy in force: whole, with the higher sequence number.  -1: there is none; -ENOMEM. */
+static int in_force(const struct log_ring *r)
+{
+	int err[2], force = -1, i;
+	struct log_head h[2];
+
+	for (i = 0; i < 2; i++) {
+		err[i] = log_read_header(r, i, &h[i]);
+		if (err[i] == -ENOMEM)
+			return -ENOMEM;
+		if (!err[i] && (force < 0 || h[i].seq > h[force].seq))
+			force = i;
+	}
+	return force;
+}
+
+int log_write_headers(const struct log_ring *r, const struct log_head *head)
+{
+	struct tfs_log_header *h = tl_alloc_aligned(TFS_LOG_BLOCK, sizeof(*h));
+	int force = h ? in_force(r) : -ENOMEM, i, err = 0;
+
+	if (force == -ENOMEM) {
+		tl_free(h);
+		return -ENOMEM;
+	}
+	memset(h, 0, sizeof(*h));
+	h->magic = le32_of(TFS_LOG_MAGIC);
+	h->version = le32_of(TFS_VERSION);
+	h->epoch = le64_of(head->epoch);
+	h->seq = le64_of(head->seq);
+	h->tail = le64_of(head->tail);
+	h->tail_txid = le64_of(head->tail_txid);
+	h->csum = le64_of(log_csum(h, r->seed));
+	for (i = 0; i < 2 && !err; i++) {
+		err = bdev_write(r->bdev, h, sizeof(*h), r->base + (uint64_t)(i ^ (force == 0)) * TFS_LOG_BLOCK);
+		if (!err)
+			err = bdev_flush(r->bdev);
 	}
 	tl_free(h);
 	return err;

@@ -30,7 +30,10 @@ uint64_t log_csum(const void *block, uint64_t seed);
 struct log_head {
 	uint64_t epoch, seq, tail, tail_txid;
 };
-/* Write header copy 0, flush, copy 1, flush.  0 or -errno. */
+/*
+ * Write both copies of the header, each alone, the one in force last: while that is being written the other is whole,
+ * whatever was damaged or old before.  0 or -errno.
+ */
 int log_write_headers(const struct log_ring *r, const struct log_head *h);
 /* Header copy 0 or 1.  0, -EUCLEAN (not a header), -EIO, -ENOMEM. */
 int log_read_header(const struct log_ring *r, int copy, struct log_head *h);

@@ -230,12 +230,15 @@ static void on_faulty(struct metafix *m, struct faulty_dev **d)
 	cr_assert_eq(metafix_open(m), 0, "%s", m->why);
 }
 
-/* Whatever write fails: an error for who waits, read-only from then on, the old state after a mount. */
+/*
+ * Whatever write fails: an error for who waits, read-only from then on, the old state after a mount.  (What is only
+ * read, the headers, is not needed.)
+ */
 Test(journal, failed_writes)
 {
 	struct faulty_dev *d;
 	struct metafix m;
-	unsigned int n;
+	unsigned int n, failed = 0;
 	bool done = false;
 	int err;
 
@@ -248,8 +251,9 @@ Test(journal, failed_writes)
 		err = journal_checkpoint(m.fs);
 		done = atomic_load(&d->fail_nth_io) != 0;
 		atomic_store(&d->fail_nth_io, 0);
-		cr_assert_eq(err, done ? 0 : -EIO);
+		cr_assert(!err || (err == -EIO && !done));
 		if (err) {
+			failed++;
 			cr_assert(atomic_load(&m.fs->read_only));
 			cr_assert_eq(metafix_set(&m, 1, 3, 100), -EIO);
 			cr_assert_eq(journal_commit_all(m.fs), err);
@@ -264,7 +268,7 @@ Test(journal, failed_writes)
 		metafix_crash(&m);
 		faulty_dev_destroy(d);
 	}
-	cr_assert_gt(n, 6);
+	cr_assert_gt(failed, 6);
 }
 
 Test(journal, failed_flush)
