@@ -270,7 +270,7 @@ Test(recover, headers_of_an_older_epoch)
 /* On a device that can't read log blocks [pos, pos + n), and then reads what is written there. */
 static int open_without(struct metafix *m, uint64_t pos, uint64_t n, bool ro)
 {
-	struct bdev *mem = m->dev, *dev = faultdev_create(mem);
+	struct bdev *mem = m->dev, *copy = metafix_copy(m), *dev = faultdev_create(copy);
 	uint64_t i;
 	int err;
 
@@ -283,7 +283,9 @@ static int open_without(struct metafix *m, uint64_t pos, uint64_t n, bool ro)
 	if (!err)
 		err = metafix_get(m, 1);
 	metafix_crash(m);
-	m->dev = mem; /* the faulty one goes with the process */
+	m->dev = mem;
+	memcpy(bdev_mem_data(mem), bdev_mem_data(copy), mem->size);
+	bdev_close(dev);
 	m->opts.ro = false;
 	return err;
 }
