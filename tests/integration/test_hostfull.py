@@ -53,7 +53,7 @@ def goes_on(work, kind, host):
         df = os.statvfs(mnt)
         assert df.f_bavail * df.f_frsize < HOST, 'df promises no more than the host has'
         n = fill(m, 0)
-        assert n * M > HOST // 2, f'{n} files'
+        assert n * M > HOST // (4 if kind == 'btrfs' else 2), f'{n} files'
         assert 'is full: make room there' in m.log()
         check(m, range(n))
     tally.fsck(image)
