@@ -227,7 +227,7 @@ static uint64_t log_blocks(uint64_t bytes)
 
 static bool fits(struct tfs_journal *j, uint64_t bytes)
 {
-	return load(&j->used) + log_blocks(bytes) <= j->ring.size;
+	return load(&j->used) + log_blocks(bytes) < j->ring.size; /* one is the log's end: ring_end() */
 }
 
 /* 1: frozen; 0: nothing to do; or -errno. */

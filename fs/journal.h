@@ -48,6 +48,7 @@ struct tfs_recovery {
 	uint64_t first_txid, last_txid; /* of those */
 	uint64_t epoch, seq;		/* of the header in force */
 	uint64_t next_txid;		/* for the next one written */
+	uint64_t tail, end;		/* log blocks: where the first begins, and the next one will */
 	bool header_damaged[2];
 	bool super_damaged[3]; /* primary and copies that are bad, another file system's or, with nothing pending, old
 				*/

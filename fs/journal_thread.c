@@ -132,7 +132,7 @@ int journal_create(struct tfs_fs *fs, const struct tfs_recovery *r)
 	j->gen = 1;
 	j->epoch = r->epoch;
 	j->seq = r->seq;
-	j->head = TFS_LOG_FIRST;
+	j->head = r->end;
 	atomic_init(&j->durable, r->next_txid - 1);
 	journal_tx_begin(j, r->next_txid);
 	INIT_LIST_HEAD(&j->cmt.bufs);

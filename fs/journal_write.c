@@ -99,6 +99,13 @@ static void put_buf(struct log_writer *w, const struct tfs_buf *b)
 	atomic_fetch_add_explicit(&w->j->nr_ranges, b->nr_frozen, memory_order_relaxed);
 }
 
+/* Behind the commit records to come: see ring_end().  Durable with the payload. */
+static int write_end(struct log_writer *w)
+{
+	memset(w->j->chunk, 0, TFS_LOG_BLOCK);
+	return ring_write(&w->j->ring, ring_next(&w->j->ring, w->pos, 2), 1, w->j->chunk);
+}
+
 static int write_payload(struct log_writer *w)
 {
 	const struct tfs_journal *j = w->j;
@@ -158,11 +165,13 @@ int journal_write_tx(struct tfs_journal *j, uint64_t payload)
 	/* reset believes what it finds in the state: with the same seed by chance it keeps a secret of rubbish */
 	XXH3_INITSTATE(&w->hash);
 	XXH3_64bits_reset_withSeed(&w->hash, j->ring.seed ^ j->epoch ^ j->cmt.txid);
-	assert(atomic_load(&j->used) + blocks <= j->ring.size);
+	assert(atomic_load(&j->used) + blocks < j->ring.size);
 	/* The room is taken before anything is written: sections that start now must not count on it. */
 	atomic_fetch_add(&j->used, blocks);
 	err = write_payload(w);
 	assert(w->total == payload);
+	if (!err)
+		err = write_end(w);
 	if (!err && !(j->fs->opts.break_rules & TFS_BREAK_COMMIT_FLUSH))
 		err = bdev_flush(j->ring.bdev);
 	if (!err)

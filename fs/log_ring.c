@@ -69,6 +69,19 @@ int ring_write_durable(const struct log_ring *r, uint64_t pos, uint64_t n, const
 	return !err && flush ? bdev_flush(r->bdev) : err;
 }
 
+int ring_end(const struct log_ring *r, uint64_t pos)
+{
+	void *zeros = tl_alloc_aligned(TFS_LOG_BLOCK, TFS_LOG_BLOCK);
+	int err;
+
+	if (!zeros)
+		return -ENOMEM;
+	memset(zeros, 0, TFS_LOG_BLOCK);
+	err = ring_write(r, pos, 1, zeros);
+	tl_free(zeros);
+	return err;
+}
+
 _Static_assert(offsetof(struct tfs_log_header, csum) == 8 && offsetof(struct tfs_log_commit, csum) == 8, "log_csum");
 
 uint64_t log_csum(const void *block, uint64_t seed)

@@ -23,6 +23,13 @@ int ring_read(const struct log_ring *r, uint64_t pos, uint64_t n, void *buf);
 int ring_write(const struct log_ring *r, uint64_t pos, uint64_t n, const void *buf);
 /* The same with a device command for each block, so that no single one can lose two; durable on return. */
 int ring_write_durable(const struct log_ring *r, uint64_t pos, uint64_t n, const void *buf);
+/*
+ * The log ends before @pos: zeros, where the next transaction will begin.  Not what an earlier epoch left there, and
+ * not a block that was never written, which some devices can't read: recovery must see that nothing begins
+ * (check_hidden in recover.c).  mkfs and each new epoch write such a block before the header that leads there; each
+ * commit writes it with its payload, behind the place of its records.  0 or -errno.
+ */
+int ring_end(const struct log_ring *r, uint64_t pos);
 
 /* Checksum as it belongs into a header or commit record of 4096 bytes whose csum field is at byte 8. */
 uint64_t log_csum(const void *block, uint64_t seed);

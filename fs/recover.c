@@ -198,15 +198,18 @@ static bool may_begin(struct scan *s, uint64_t pos)
 /*
  * A log block that can't be read is none of ours, unless the chain leads there.  The next transaction, @txid, would
  * begin at @start, and have its two commit records anywhere behind: one of them is enough, but
- * where two blocks in a row can't be read, both may have been.
+ * where two blocks in a row can't be read, both may have been.  If nothing begins at @start, there are zeros
+ * (ring_end): only what was being written when it ended, or can't be read now, leaves that open.
  */
 static void check_hidden(struct scan *s, uint64_t txid, uint64_t start)
 {
 	const struct log_found *f = &s->found;
+	uint64_t second;
 	size_t i;
 
 	for (i = 0; i < f->nr_bad; i++) {
-		if (f->bad[i] == start || f->bad[(i + 1) % f->nr_bad] != ring_next(&s->ring, f->bad[i], 1))
+		second = f->bad[(i + 1) % f->nr_bad];
+		if (f->bad[i] == start || second == start || second != ring_next(&s->ring, f->bad[i], 1))
 			continue;
 		if (may_begin(s, start))
 			recovery_corrupt(s->r, txid, "what may be the end of transaction %llu can't be read",
@@ -236,6 +239,7 @@ static int replay_all(struct scan *s)
 	}
 	if (s->r->corrupt)
 		err = 0;
+	s->r->end = start;
 	check_complete(s, want - 1);
 	check_hidden(s, want, start);
 	return err;
@@ -251,6 +255,7 @@ static int scan_log(struct scan *s)
 		return err;
 	r->epoch = s->head.epoch;
 	r->seq = s->head.seq;
+	r->tail = r->end = s->head.tail;
 	r->first_txid = s->head.tail_txid;
 	r->last_txid = s->head.tail_txid - 1;
 	err = log_find_commits(&s->ring, &s->head, &s->found);
@@ -345,13 +350,16 @@ int journal_recover_apply(struct bdev *b, const struct tfs_super *super, const s
 		err = apply_overlay(b, g, r->overlay);
 	if (!err)
 		err = recovery_mend_copies(b, super, g, r);
+	ring_init(&ring, b, super, g);
+	/* in a log that is full to the last block the old transactions begin there */
+	if (!err && !(r->pending && r->end == r->tail))
+		err = ring_end(&ring, r->end);
+	if (!err)
+		err = bdev_flush(b);
 	if (err)
 		return err;
 	/* Only behind the flush: with the new epoch the old transactions do not exist any more. */
-	ring_init(&ring, b, super, g);
-	h = (struct log_head){
-		.epoch = r->epoch + 1, .seq = r->seq + 1, .tail = TFS_LOG_FIRST, .tail_txid = r->next_txid
-	};
+	h = (struct log_head){ .epoch = r->epoch + 1, .seq = r->seq + 1, .tail = r->end, .tail_txid = r->next_txid };
 	err = log_write_headers(&ring, &h);
 	if (err)
 		return err;
@@ -359,6 +367,7 @@ int journal_recover_apply(struct bdev *b, const struct tfs_super *super, const s
 		log_overwrite_bad(&ring);
 	r->epoch = h.epoch;
 	r->seq = h.seq;
+	r->tail = r->end;
 	r->pending = false;
 	r->header_damaged[0] = r->header_damaged[1] = false;
 	r->super_damaged[0] = r->super_damaged[1] = r->super_damaged[2] = false;
@@ -377,7 +386,9 @@ int journal_format(struct bdev *b, const struct tfs_super *super, const struct t
 {
 	struct log_head h = { .epoch = 1, .seq = 1, .tail = TFS_LOG_FIRST, .tail_txid = le64_get(super->txid) + 1 };
 	struct log_ring ring;
+	int err;
 
 	ring_init(&ring, b, super, g);
-	return log_write_headers(&ring, &h);
+	err = ring_end(&ring, h.tail);
+	return err ? err : log_write_headers(&ring, &h);
 }

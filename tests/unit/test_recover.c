@@ -8,6 +8,7 @@
 #include "../lib/faultdev.h"
 #include "../lib/metafix.h"
 #include "core/guard.h"
+#include "fs/alloc.h"
 #include "fs/overlay.h"
 
 /* A crashed file system with transactions 2 to 6: item 1 has the transaction's number. */
@@ -328,6 +329,69 @@ Test(recover, unreadable_blocks)
 	/* two in a row, but no payload leads there: nothing begins behind the last transaction */
 	crashed(&m);
 	cr_assert_eq(open_without(&m, 100, 2, false), 6, "%s", m.why);
+	metafix_free(&m);
+}
+
+/* The log is empty, but not for the device: what an earlier epoch left, and what nobody has ever written. */
+Test(recover, unreadable_blocks_of_an_empty_log)
+{
+	struct metafix m;
+	uint64_t pos;
+
+	crashed(&m);
+	opens_with(&m, 6);
+	m.opts.whole_journal = true;
+	for (pos = TFS_LOG_FIRST; pos < 60; pos++)
+		cr_assert_eq(open_without(&m, pos, 2, true), 6, "blocks %llu: %s", (unsigned long long)pos, m.why);
+	cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+	cr_assert_eq(metafix_set(&m, 1, 9, 100), 0);
+	metafix_close(&m);
+	for (pos = TFS_LOG_FIRST; pos < 60; pos++)
+		cr_assert_eq(open_without(&m, pos, 2, true), 9, "blocks %llu: %s", (unsigned long long)pos, m.why);
+	metafix_free(&m);
+}
+
+/* How many log blocks from @pos on were never written: they hold 0x99. */
+static uint64_t virgin(struct metafix *m, uint64_t pos)
+{
+	uint64_t n = 0;
+
+	while (pos + n < 250 && log_block(m, pos + n)[77] == 0x99)
+		n++;
+	return n;
+}
+
+/* Some devices can't read what was never written.  The log ends with a block that was. */
+Test(recover, never_written_blocks)
+{
+	struct tfs_format_opts o = { .journal_bytes = 1000 << 10, .test_seed = 42 };
+	struct tfs_super super;
+	struct tfs_geom geom;
+	struct metafix m;
+	uint64_t pos;
+	uint8_t i;
+
+	metafix_make(&m);
+	m.opts.whole_journal = true;
+	metafix_crash(&m);
+	memset(bdev_mem_data(m.dev), 0x99, m.dev->size);
+	o.node_size = 4096;
+	o.blocks_per_group = 256;
+	cr_assert_eq(tfs_format_plan(m.dev, &o, &super, &geom, m.why, sizeof(m.why)), 0, "%s", m.why);
+	cr_assert_eq(tfs_format_write(m.dev, &o, &super, &geom), 0);
+	cr_assert_eq(open_without(&m, TFS_LOG_FIRST + 1, 200, true), -ENOENT, "%s", m.why);
+	for (i = 1; i < 5; i++) {
+		cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+		cr_assert_eq(metafix_set(&m, 1, i, 100), 0);
+		cr_assert_eq(journal_commit_all(m.fs), 0);
+		if (i == 2)
+			cr_assert_eq(journal_checkpoint(m.fs), 0);
+		metafix_crash(&m);
+		for (pos = 249; log_block(&m, pos)[77] == 0x99; pos--)
+			;
+		cr_assert_gt(virgin(&m, pos + 1), 100);
+		cr_assert_eq(open_without(&m, pos + 1, virgin(&m, pos + 1), true), i, "%s", m.why);
+	}
 	metafix_free(&m);
 }
 
