@@ -52,7 +52,9 @@ struct tfs_recovery {
 	bool header_damaged[2];
 	bool super_damaged[3]; /* primary and copies that are bad, another file system's or, with nothing pending, old
 				*/
-	uint64_t unreadable;   /* log blocks */
+	/* the damaged copies of header and superblock are no more than what a cut within a checkpoint leaves */
+	bool interrupted;
+	uint64_t unreadable;	   /* log blocks */
 	unsigned int lone_commits; /* transactions before the last that have lost one of their two commit records */
 	/* corruption of something known durable: nothing of it is papered over */
 	bool corrupt;
@@ -66,11 +68,13 @@ struct tfs_recovery {
  * that goes with the log, should that be a copy.  0 or -ENOMEM; damage is told in *r.
  */
 int journal_recover_scan(struct bdev *b, struct tfs_super *super, const struct tfs_geom *g, struct tfs_recovery *r);
-/* Has something been lost that journal_recover_apply() puts right? */
+/* Has something been lost, not by a cut, that journal_recover_apply() puts right? */
 static inline bool journal_recovery_mends(const struct tfs_recovery *r)
 {
-	return r->header_damaged[0] || r->header_damaged[1] || r->super_damaged[0] || r->super_damaged[1] ||
-	       r->super_damaged[2] || r->unreadable || r->lone_commits;
+	bool copies = r->header_damaged[0] || r->header_damaged[1] || r->super_damaged[0] || r->super_damaged[1] ||
+		      r->super_damaged[2];
+
+	return (copies && !r->interrupted) || r->unreadable || r->lone_commits;
 }
 /* Write the overlay home, mend superblocks, flush, and start a new epoch.  Idempotent under crashes. */
 int journal_recover_apply(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g,

@@ -43,12 +43,55 @@ static void find_matching(struct bdev *b, struct tfs_super *super, const struct 
 			 (unsigned long long)txid, (unsigned long long)le64_get(super->txid));
 }
 
+/* What is in a superblock's place: of the last transaction, or an older one. */
+enum place { PLACE_NONE, PLACE_LAST, PLACE_OLD, PLACE_BAD, PLACE_FOREIGN };
+
+static enum place judge_place(struct bdev *b, int which, const struct tfs_super *super, const struct tfs_geom *g,
+			      const struct tfs_recovery *r)
+{
+	struct tfs_super found;
+	char why[128];
+
+	if (which && !g->super_copies[which - 1])
+		return PLACE_NONE;
+	switch (tfs_super_look(b, which, super, g, &found, why, sizeof(why))) {
+	case TFS_SUPER_BAD:
+		return PLACE_BAD;
+	case TFS_SUPER_FOREIGN:
+		return PLACE_FOREIGN;
+	case TFS_SUPER_GOOD:
+	case TFS_SUPER_OTHER_TXID:
+	default:
+		return le64_get(found.txid) == r->last_txid ? PLACE_LAST : PLACE_OLD;
+	}
+}
+
+/*
+ * What a power cut can leave of the copies, in the order of a checkpoint and of a mount that does it once more: what
+ * was being written is bad, the rest is whole.  All while the log is pending:
+ *   - copies of the superblock bad, the primary not: they are written before it, and once more by each mount;
+ *   - the primary bad, all copies of the log's last transaction;
+ *   - one header bad: all superblocks were of the last transaction, and may since be as in the two above, but none of
+ * them old primaries. With the log empty all of these are damage.  (The last header to be written could be bad then,
+ * too, if the device ruins a whole sector; torn it can't be, for what is in it lies in one sector.  Nobody could tell
+ * that from a header that has gone bad, and that must be told.)
+ */
+static bool cut_leaves(const struct tfs_recovery *r, const enum place is[3])
+{
+	bool copies_last = is[1] == PLACE_LAST && (is[2] == PLACE_LAST || is[2] == PLACE_NONE);
+
+	if (!r->pending || is[0] == PLACE_FOREIGN || is[1] == PLACE_FOREIGN || is[2] == PLACE_FOREIGN)
+		return false;
+	if (is[0] == PLACE_BAD)
+		return copies_last;
+	return is[0] == PLACE_LAST || !(r->header_damaged[0] || r->header_damaged[1]);
+}
+
 void recovery_judge_supers(struct bdev *b, struct tfs_super *super, const struct tfs_geom *g, struct tfs_recovery *r,
 			   uint64_t tail_txid)
 {
 	const struct tfs_super *logged = logged_super(g, r);
-	struct tfs_super found;
-	char why[128];
+	enum place is[3];
 	int which;
 
 	if (r->corrupt)
@@ -59,17 +102,11 @@ void recovery_judge_supers(struct bdev *b, struct tfs_super *super, const struct
 		recovery_corrupt(r, r->last_txid, "transaction %llu came without the superblock",
 				 (unsigned long long)r->last_txid);
 	for (which = 0; which < 3 && !r->corrupt; which++) {
-		switch (tfs_super_look(b, which, super, g, &found, why, sizeof(why))) {
-		case TFS_SUPER_GOOD:
-			break;
-		case TFS_SUPER_OTHER_TXID: /* what is pending comes with one for all places */
-			r->super_damaged[which] = !r->pending;
-			break;
-		case TFS_SUPER_BAD:
-		case TFS_SUPER_FOREIGN:
-			r->super_damaged[which] = true;
-		}
+		is[which] = judge_place(b, which, super, g, r);
+		/* what is pending comes with one for all places */
+		r->super_damaged[which] = is[which] > PLACE_OLD || (is[which] == PLACE_OLD && !r->pending);
 	}
+	r->interrupted = !r->corrupt && cut_leaves(r, is);
 }
 
 int recovery_mend_primary(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g,

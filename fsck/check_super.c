@@ -5,6 +5,14 @@
 
 static const char *const copy_name[] = { "primary superblock", "superblock copy 1", "superblock copy 2" };
 
+#define CUT "; it was being written when the power went, the next mount writes it anew"
+
+/* A cut within a checkpoint leaves such things: no error (fs/recover_super.c says which). */
+static bool by_a_cut(const struct check *c)
+{
+	return c->rec && c->rec->interrupted;
+}
+
 static void check_super_copy(struct check *c, int which)
 {
 	const struct tfs_geom *g = &c->fs->geom;
@@ -16,8 +24,9 @@ static void check_super_copy(struct check *c, int which)
 	case TFS_SUPER_GOOD:
 		break;
 	case TFS_SUPER_BAD:
-		check_report(c, CHECK_ERROR, "super-bad", 0, which ? g->super_copies[which - 1] : g->super_block,
-			     "%s: %s", copy_name[which], why);
+		check_report(c, by_a_cut(c) ? CHECK_NOTE : CHECK_ERROR, "super-bad", 0,
+			     which ? g->super_copies[which - 1] : g->super_block, "%s: %s%s", copy_name[which], why,
+			     by_a_cut(c) ? CUT : "");
 		break;
 	case TFS_SUPER_FOREIGN:
 		check_report(c, CHECK_ERROR, "super-differs", 0, UINT64_MAX, "%s describes another file system",
@@ -41,8 +50,8 @@ static void check_journal(struct check *c)
 	c->res->journal_pending = r->pending;
 	for (int i = 0; i < 2; i++)
 		if (r->header_damaged[i])
-			check_report(c, CHECK_ERROR, "journal-header", 0, UINT64_MAX,
-				     "journal header copy %d is damaged", i);
+			check_report(c, by_a_cut(c) ? CHECK_NOTE : CHECK_ERROR, "journal-header", 0, UINT64_MAX,
+				     "journal header copy %d is damaged%s", i, by_a_cut(c) ? CUT : "");
 	if (r->lone_commits)
 		check_report(c, CHECK_ERROR, "journal-commit", 0, UINT64_MAX,
 			     "journal: %u transactions have lost one of their two commit records", r->lone_commits);
