@@ -56,7 +56,8 @@ struct tfs_journal {
 	atomic_ullong nr_commits, nr_checkpoints, log_bytes, nr_images, nr_ranges, nr_revokes;
 };
 
-#define LOG_CHUNK (1u << 20) /* bytes written to the log at once */
+#define LOG_CHUNK (1u << 20) /* bytes of payload written to the log at once */
+#define LOG_CHUNK_MORE 3u    /* log blocks written with the last of them */
 #define REC_BYTES(len) (sizeof(struct tfs_log_record) + round_up_to(len, 8))
 
 /* ---- journal_thread.c ---- */

@@ -120,7 +120,7 @@ int journal_create(struct tfs_fs *fs, const struct tfs_recovery *r)
 		return -ENOMEM;
 	j->fs = fs;
 	ring_init(&j->ring, fs->bdev, &fs->super, &fs->geom);
-	j->chunk = tl_alloc_aligned(TFS_LOG_BLOCK, LOG_CHUNK);
+	j->chunk = tl_alloc_aligned(TFS_LOG_BLOCK, LOG_CHUNK + LOG_CHUNK_MORE * TFS_LOG_BLOCK);
 	err = j->chunk ? bufcache_enter(fs, fs->geom.super_block, BUF_SUPER, &fs->super, &j->super) : -ENOMEM;
 	if (err) {
 		tl_free(j->chunk);

@@ -41,14 +41,15 @@ uint64_t journal_payload_bytes(const struct tfs_journal *j)
 	return bytes;
 }
 
-static void write_chunk(struct log_writer *w)
+/* What was collected, and @more log blocks of zeros behind it. */
+static void write_chunk(struct log_writer *w, uint64_t more)
 {
 	uint64_t n = div_up(w->fill, TFS_LOG_BLOCK);
 
 	XXH3_64bits_update(&w->hash, w->j->chunk, w->fill);
-	memset(w->j->chunk + w->fill, 0, n * TFS_LOG_BLOCK - w->fill);
+	memset(w->j->chunk + w->fill, 0, (n + more) * TFS_LOG_BLOCK - w->fill);
 	if (!w->err)
-		w->err = ring_write(&w->j->ring, w->pos, n, w->j->chunk);
+		w->err = ring_write(&w->j->ring, w->pos, n + more, w->j->chunk);
 	w->pos = ring_next(&w->j->ring, w->pos, n);
 	w->fill = 0;
 }
@@ -64,7 +65,7 @@ static void put(struct log_writer *w, const void *data, size_t len)
 		w->fill += part;
 		w->total += part;
 		if (w->fill == LOG_CHUNK)
-			write_chunk(w);
+			write_chunk(w, 0);
 	}
 }
 
@@ -99,13 +100,6 @@ static void put_buf(struct log_writer *w, const struct tfs_buf *b)
 	atomic_fetch_add_explicit(&w->j->nr_ranges, b->nr_frozen, memory_order_relaxed);
 }
 
-/* Behind the commit records to come: see ring_end().  Durable with the payload. */
-static int write_end(struct log_writer *w)
-{
-	memset(w->j->chunk, 0, TFS_LOG_BLOCK);
-	return ring_write(&w->j->ring, ring_next(&w->j->ring, w->pos, 2), 1, w->j->chunk);
-}
-
 static int write_payload(struct log_writer *w)
 {
 	const struct tfs_journal *j = w->j;
@@ -117,8 +111,8 @@ static int write_payload(struct log_writer *w)
 	}
 	list_for_each_entry(b, &j->committing, commit_list)
 		put_buf(w, b);
-	if (w->fill)
-		write_chunk(w);
+	/* the place of the commit records, and the log's end behind it: ring_end() */
+	write_chunk(w, LOG_CHUNK_MORE);
 	return w->err;
 }
 
@@ -170,8 +164,6 @@ int journal_write_tx(struct tfs_journal *j, uint64_t payload)
 	atomic_fetch_add(&j->used, blocks);
 	err = write_payload(w);
 	assert(w->total == payload);
-	if (!err)
-		err = write_end(w);
 	if (!err && !(j->fs->opts.break_rules & TFS_BREAK_COMMIT_FLUSH))
 		err = bdev_flush(j->ring.bdev);
 	if (!err)
