@@ -8,42 +8,46 @@
 
 #define ZEROS (1u << 20)
 
-/* @fn for each fixed stretch, in blocks, until it fails. */
-static int each_fixed(const struct tfs_geom *g, uint64_t groups, int (*fn)(void *arg, uint64_t start, uint64_t n),
-		      void *arg)
-{
-	int err = fn(arg, g->super_block, g->group_hdr_blocks), i;
-	uint64_t group, start;
-
-	for (i = 0; i < 2 && !err; i++)
-		if (g->super_copies[i])
-			err = fn(arg, g->super_copies[i], g->group_hdr_blocks);
-	if (!err)
-		err = fn(arg, g->journal_start, g->journal_blocks);
-	for (group = 0; group < groups && !err; group++) {
-		start = tfs_group_header_block(g, group);
-		err = fn(arg, start, tfs_group_first_free(g, group) - start);
-	}
-	return err;
-}
-
 struct fixed {
 	struct bdev *b;
 	const struct tfs_geom *g;
+	bool (*in_use)(void *arg, uint64_t group); /* NULL: each group is */
+	void *arg;
 	uint64_t missing; /* bytes */
 	void *zeros;
 };
 
-static int provision(void *arg, uint64_t start, uint64_t n)
+/* @fn for each fixed stretch, in blocks, until it fails. */
+static int each_fixed(struct fixed *f, uint64_t groups, int (*fn)(struct fixed *f, uint64_t start, uint64_t n))
 {
-	struct fixed *f = arg;
+	const struct tfs_geom *g = f->g;
+	int err = fn(f, g->super_block, g->group_hdr_blocks), i;
+	uint64_t group, start, n;
 
+	for (i = 0; i < 2 && !err; i++)
+		if (g->super_copies[i])
+			err = fn(f, g->super_copies[i], g->group_hdr_blocks);
+	if (!err)
+		err = fn(f, g->journal_start, g->journal_blocks);
+	for (group = 0; group < groups && !err; group++) {
+		start = tfs_group_header_block(g, group);
+		n = tfs_group_first_free(g, group) - start;
+		/* only what has no space yet is worth a look at the header */
+		if (f->in_use &&
+		    (bdev_all_backed(f->b, start << g->blkbits, n << g->blkbits) || !f->in_use(f->arg, group)))
+			continue;
+		err = fn(f, start, n);
+	}
+	return err;
+}
+
+static int provision(struct fixed *f, uint64_t start, uint64_t n)
+{
 	return bdev_provision(f->b, start << f->g->blkbits, n << f->g->blkbits);
 }
 
-static int count_missing(void *arg, uint64_t start, uint64_t n)
+static int count_missing(struct fixed *f, uint64_t start, uint64_t n)
 {
-	struct fixed *f = arg;
 	uint64_t at = start << f->g->blkbits, end = (start + n) << f->g->blkbits, from, to;
 
 	for (; at < end && !bdev_backed(f->b, at, end, &from, &to); at = to)
@@ -51,9 +55,8 @@ static int count_missing(void *arg, uint64_t start, uint64_t n)
 	return 0;
 }
 
-static int write_zeros(void *arg, uint64_t start, uint64_t n)
+static int write_zeros(struct fixed *f, uint64_t start, uint64_t n)
 {
-	struct fixed *f = arg;
 	uint64_t at = start << f->g->blkbits, end = (start + n) << f->g->blkbits, len;
 	int err = 0;
 
@@ -68,7 +71,7 @@ static void say_full(struct fixed *f, uint64_t groups, char *why, size_t why_len
 {
 	struct bdev_usage u;
 
-	each_fixed(f->g, groups, count_missing, f);
+	each_fixed(f, groups, count_missing);
 	bdev_usage(f->b, &u);
 	snprintf(why, why_len,
 		 "the file system that the image lies on is full: %llu KiB free, %llu KiB more needed for the "
@@ -76,10 +79,11 @@ static void say_full(struct fixed *f, uint64_t groups, char *why, size_t why_len
 		 (unsigned long long)u.avail >> 10, (unsigned long long)f->missing >> 10);
 }
 
-int backing_fixed(struct bdev *b, const struct tfs_geom *g, uint64_t groups, char *why, size_t why_len)
+int backing_fixed(struct bdev *b, const struct tfs_geom *g, uint64_t groups, bool (*in_use)(void *arg, uint64_t group),
+		  void *arg, char *why, size_t why_len)
 {
-	struct fixed f = { .b = b, .g = g };
-	int err = each_fixed(g, groups, provision, &f);
+	struct fixed f = { .b = b, .g = g, .in_use = in_use, .arg = arg };
+	int err = each_fixed(&f, groups, provision);
 
 	if (err == -ENOSPC)
 		say_full(&f, groups, why, why_len);
@@ -97,7 +101,7 @@ int backing_zero_fixed(struct bdev *b, const struct tfs_geom *g, uint64_t groups
 	if (!f.zeros)
 		return -ENOMEM;
 	memset(f.zeros, 0, ZEROS);
-	err = each_fixed(g, groups, write_zeros, &f);
+	err = each_fixed(&f, groups, write_zeros);
 	tl_free(f.zeros);
 	return err;
 }

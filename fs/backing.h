@@ -4,6 +4,7 @@
  * host gets its space before it is relied on:
  *
  *   superblocks, journal, and header, bitmap and tuple blocks of groups in use    mkfs, and each read-write mount
+ *   (whose header says so: a superblock could claim as many groups as it likes)
  *   the same of a further group                     when the first block of the group is made available (alloc_grow.c)
  *   blocks for tree nodes and data                         the allocator sees none that have no space (alloc_grow.c)
  *   tree nodes in use                                              when they are read (an image copied with holes)
@@ -16,10 +17,11 @@
 #include "fs/fs.h"
 
 /*
- * Space for the fixed structures of groups below @groups, the superblocks and the journal.  -ENOSPC with a line for
- * people in @why, -EOPNOTSUPP (the device is not thin any more), or another error.
+ * Space for the fixed structures of groups below @groups, if @in_use says so (NULL: of all), the superblocks and the
+ * journal.  -ENOSPC with a line for people in @why, -EOPNOTSUPP (the device is not thin any more), or another error.
  */
-int backing_fixed(struct bdev *b, const struct tfs_geom *g, uint64_t groups, char *why, size_t why_len);
+int backing_fixed(struct bdev *b, const struct tfs_geom *g, uint64_t groups, bool (*in_use)(void *arg, uint64_t group),
+		  void *arg, char *why, size_t why_len);
 /* For mkfs on such a host: zeros in their place.  Overwrites them. */
 int backing_zero_fixed(struct bdev *b, const struct tfs_geom *g, uint64_t groups);
 /* The fixed structures at the front of one group. */

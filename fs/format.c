@@ -463,7 +463,7 @@ static int back_fixed(struct format *f)
 {
 	uint64_t groups = le64_get(f->super->groups_init), root = le64_get(f->super->roots[TFS_TREE_FS].addr);
 	char why[200];
-	int err = backing_fixed(f->b, f->g, groups, why, sizeof(why));
+	int err = backing_fixed(f->b, f->g, groups, NULL, NULL, why, sizeof(why));
 
 	if (!err)
 		err = bdev_provision(f->b, root << f->g->blkbits, f->g->node_size);

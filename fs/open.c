@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include "fs/admit.h"
 #include "fs/alloc_int.h"
 #include "fs/backing.h"
+#include "fs/group.h"
 #include "fs/journal_priv.h"
 
 #define DEFAULT_CACHE (64ull << 20) /* bytes */
@@ -45,41 +47,41 @@ void tfs_fs_shutdown(struct tfs_fs *fs, int err)
 
 /* ---- opening ---- */
 
-static int check_device(struct tfs_fs *fs, char *why, size_t why_len)
-{
-	const struct tfs_geom *g = &fs->geom;
-	uint64_t unknown = le64_get(fs->super.ro_compat) & ~TFS_RO_COMPAT_ALL;
+struct groups {
+	struct tfs_fs *fs;
+	const struct tfs_recovery *r;
+	void *header;
+};
 
-	if (g->total_blocks << g->blkbits > fs->bdev->size) {
-		snprintf(why, why_len, "the file system has %llu bytes, the device only %llu",
-			 (unsigned long long)(g->total_blocks << g->blkbits), (unsigned long long)fs->bdev->size);
-		return -EUCLEAN;
-	}
-	if (g->block_size < fs->bdev->align) {
-		snprintf(why, why_len, "blocks of %u bytes on a device with sectors of %u", g->block_size,
-			 fs->bdev->align);
-		return -EINVAL;
-	}
-	if (fs->opts.ro)
-		return 0;
-	if (unknown) {
-		snprintf(why, why_len, "features unknown to this program allow reading only (ro_compat %#llx)",
-			 (unsigned long long)unknown);
-		return -EPROTONOSUPPORT;
-	}
-	if (fs->bdev->read_only) {
-		snprintf(why, why_len, "the device is read-only (mount with ro)");
-		return -EROFS;
-	}
-	return 0;
+/* The superblock alone could claim the whole host's space with a number: its header, in the log or at home, says it
+ * too. */
+static bool group_is_there(void *arg, uint64_t group)
+{
+	struct groups *g = arg;
+	const struct tfs_geom *geom = &g->fs->geom;
+	uint64_t block = tfs_group_header_block(geom, group);
+	const void *h;
+	uint32_t bytes;
+	char why[128];
+
+	h = g->r->overlay ? overlay_lookup(g->r->overlay, block, &bytes) : NULL;
+	if (!h && !bdev_read(g->fs->bdev, g->header, buf_kind_bytes(geom, BUF_GROUP), block << geom->blkbits))
+		h = g->header;
+	return h && !group_check_header(geom, le64_get(g->fs->super.seed), group, h, why, sizeof(why));
 }
 
 /* What the journal and every commit write to has its space before anything relies on it. */
-static int back_fixed(struct tfs_fs *fs, char *why, size_t why_len)
+static int back_fixed(struct tfs_fs *fs, const struct tfs_recovery *r, char *why, size_t why_len)
 {
+	struct groups groups = { fs, r, tl_alloc_aligned(4096, buf_kind_bytes(&fs->geom, BUF_GROUP)) };
 	struct bdev_usage u;
-	int err = backing_fixed(fs->bdev, &fs->geom, le64_get(fs->super.groups_init), why, why_len);
+	int err = -ENOMEM;
 
+	snprintf(why, why_len, "out of memory");
+	if (groups.header)
+		err = backing_fixed(fs->bdev, &fs->geom, le64_get(fs->super.groups_init), group_is_there, &groups, why,
+				    why_len);
+	tl_free(groups.header);
 	if (err != -EOPNOTSUPP)
 		return err;
 	if (bdev_usage(fs->bdev, &u) || u.taken < fs->geom.total_blocks << fs->geom.blkbits)
@@ -89,39 +91,12 @@ static int back_fixed(struct tfs_fs *fs, char *why, size_t why_len)
 	return 0;
 }
 
-/* The log's superblock is newer than any on the device, and must be of the same file system. */
-static int super_from_log(struct tfs_fs *fs, const struct tfs_recovery *r, char *why, size_t why_len)
-{
-	const struct tfs_super *s;
-	struct tfs_geom g;
-	uint32_t bytes;
-	int err;
-
-	s = r->overlay ? overlay_lookup(r->overlay, fs->geom.super_block, &bytes) : NULL;
-	if (!s)
-		return 0;
-	err = bytes == sizeof(*s) ? tfs_super_check(s, why, why_len) : -EUCLEAN;
-	if (!err)
-		err = tfs_super_geom(s, &g);
-	if (err || memcmp(&g, &fs->geom, sizeof(g)) || le64_get(s->seed) != le64_get(fs->super.seed)) {
-		snprintf(why, why_len, "the journal holds a superblock that makes no sense");
-		return -EUCLEAN;
-	}
-	memcpy(&fs->super, s, sizeof(*s));
-	return 0;
-}
-
 static int recover(struct tfs_fs *fs, struct tfs_recovery *r, char *why, size_t why_len)
 {
 	int err;
 
 	if (fs->opts.ro && fs->opts.norecovery)
 		return 0;
-	err = journal_recover_scan(fs->bdev, &fs->super, &fs->geom, r);
-	if (err) {
-		snprintf(why, why_len, "the journal can't be read: %s", strerror(-err));
-		return err;
-	}
 	if (r->corrupt && (!fs->opts.ro || fs->opts.whole_journal || r->base_unknown)) {
 		snprintf(why, why_len, "the journal is damaged: %s; -o ro,norecovery shows the state before it",
 			 r->what);
@@ -135,9 +110,6 @@ static int recover(struct tfs_fs *fs, struct tfs_recovery *r, char *why, size_t 
 	if (r->unreadable)
 		log_warn("%s: %llu blocks of the journal can't be read; nothing that counts was in them",
 			 fs->bdev->name, (unsigned long long)r->unreadable);
-	err = super_from_log(fs, r, why, why_len);
-	if (err)
-		return err;
 	if (r->pending)
 		log_info("%s: transactions %llu to %llu from the journal %s", fs->bdev->name,
 			 (unsigned long long)r->first_txid, (unsigned long long)r->last_txid,
@@ -147,7 +119,7 @@ static int recover(struct tfs_fs *fs, struct tfs_recovery *r, char *why, size_t 
 		r->overlay = NULL;
 		return 0;
 	}
-	err = back_fixed(fs, why, why_len);
+	err = back_fixed(fs, r, why, why_len);
 	if (err)
 		return err;
 	err = journal_recover_apply(fs->bdev, &fs->super, &fs->geom, r);
@@ -155,24 +127,6 @@ static int recover(struct tfs_fs *fs, struct tfs_recovery *r, char *why, size_t 
 		snprintf(why, why_len, "the journal could not be replayed: %s%s", strerror(-err),
 			 err == -ENOSPC && fs->bdev->thin ? " on the file system that the image lies on" : "");
 	return err;
-}
-
-/*
- * Counts that there can't be.  Whoever only reads does not need them; whoever writes would be promised space that is
- * not there, and find out at the last moment.
- */
-static int check_counts(struct tfs_fs *fs, char *why, size_t why_len)
-{
-	const struct tfs_super *s = &fs->super;
-	uint64_t room = fs->geom.total_blocks, free = le64_get(s->free_blocks), data = le64_get(s->data_blocks);
-	uint64_t nodes = le64_get(s->node_blocks);
-
-	if (fs->opts.ro || (free <= room && data <= room - free && nodes <= room - free - data &&
-			    le64_get(s->free_slots) <= free / fs->geom.node_blocks))
-		return 0;
-	snprintf(why, why_len,
-		 "the superblock counts more blocks than there are; fsck.tallyfs says more, -o ro shows the files");
-	return -EUCLEAN;
 }
 
 /* The running state, from the superblock. */
@@ -265,13 +219,10 @@ int tfs_open(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs **
 	fs->opts = *opts;
 	atomic_init(&fs->read_only, opts->ro);
 	fs_lock_init(fs);
-	err = tfs_super_read(b, (int)opts->super - 1, &fs->super, &fs->geom, why, why_len);
-	if (!err)
-		err = check_device(fs, why, why_len);
+	err = tfs_admit(b, (int)opts->super - 1, opts->ro ? opts->norecovery ? ADMIT_NO_LOG : 0 : ADMIT_WRITE,
+			&fs->super, &fs->geom, &r, why, why_len);
 	if (!err)
 		err = recover(fs, &r, why, why_len);
-	if (!err)
-		err = check_counts(fs, why, why_len);
 	if (!err) {
 		set_state(fs);
 		snprintf(why, why_len, "out of memory");

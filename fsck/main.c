@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "core/text.h"
+#include "fs/admit.h"
 #include "fsck/check.h"
 #include "tools/cli.h"
 #include "tools/explain.h"
@@ -316,7 +317,7 @@ static int apply(struct bdev *b, const struct tfs_super *super, const struct tfs
 static int replay(bool *errors_seen, bool *mended)
 {
 	struct tfs_recovery rec = { 0 };
-	struct tfs_super super;
+	struct tfs_super super = { 0 };
 	struct tfs_geom geom;
 	struct bdev *b;
 	char why[300];
@@ -324,13 +325,11 @@ static int replay(bool *errors_seen, bool *mended)
 
 	if (ret)
 		return ret;
-	err = tfs_super_read(b, opt.super, &super, &geom, why, sizeof(why));
-	if (err) {
-		bdev_close(b);
-		return no_result(err == -EUCLEAN ? EXIT_UNCORRECTED : EXIT_OPERATIONAL, why);
-	}
-	err = journal_recover_scan(b, &super, &geom, &rec);
-	ret = err ? operational(strerror(-err)) : apply(b, &super, &geom, &rec, mended);
+	err = tfs_admit(b, opt.super, ADMIT_WRITE, &super, &geom, &rec, why, sizeof(why));
+	if (err)
+		ret = no_result(err == -EUCLEAN ? EXIT_UNCORRECTED : EXIT_OPERATIONAL, why);
+	else
+		ret = apply(b, &super, &geom, &rec, mended);
 	*errors_seen = rec.corrupt || *mended || le32_get(super.state) & TFS_STATE_ERRORS;
 	journal_recovery_free(&rec);
 	bdev_close(b);

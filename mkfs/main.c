@@ -311,7 +311,7 @@ static int write_all(struct target *t, struct bdev *b, const struct tfs_super *s
 		text_err(PROGRAM ": %s: blocks can't be discarded (going on): %s", t->path, strerror(-err));
 	err = tfs_format_write(b, &opt.format, s, g);
 	/* asked again: it says how much is missing */
-	if (err == -ENOSPC && backing_fixed(b, g, le64_get(s->groups_init), why, why_len) == err)
+	if (err == -ENOSPC && backing_fixed(b, g, le64_get(s->groups_init), NULL, NULL, why, why_len) == err)
 		return -1;
 	if (err) {
 		snprintf(why, why_len, "%s: writing failed: %s", t->path, strerror(-err));

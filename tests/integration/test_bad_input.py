@@ -231,6 +231,30 @@ def accepted(names):
         assert os.listdir(mnt) == []
 
 
+def preened(work, names):
+    """fsck -p and -y refuse what a mount refuses, in the same words, and leave what is in the journal where it is."""
+    pending = f'{work}/pending.img'
+    shutil.copyfile(names['good'], pending)
+    m = Mount(pending, names['mnt'] + '3')
+    fd = os.open(m / 'file', os.O_CREAT | os.O_WRONLY)
+    os.fsync(fd)
+    os.close(fd)
+    m.kill()
+    size = os.path.getsize(pending)
+    for damage, code, pattern in (
+            (lambda p: patch_supers(p, 112, '<Q', 1 << 40), 8, r'allow reading only'),
+            (lambda p: os.truncate(p, size - 1 * M), 4, r'the device only')):
+        path = f'{work}/preened.img'
+        shutil.copyfile(pending, path)
+        damage(path)
+        before = tally.sha256(path)
+        for option in ('-p', '-y'):
+            r = tally.run([tally.tool('fsck.tallyfs'), option, path], want=code)
+            assert re.search(pattern, r.stderr), r.stderr
+            assert tally.sha256(path) == before, f'fsck {option} wrote to it'
+    assert 'journal replayed' in tally.run([tally.tool('fsck.tallyfs'), '-p', pending]).stdout
+
+
 def test(work):
     names = make_images(work)
     programs = dict(PROGRAMS)
@@ -257,6 +281,7 @@ def test(work):
     if server:
         server.umount()
         accepted(names)
+        preened(work, names)
     print(f'{passed} rows right, {failed} wrong')
     assert not failed, f'{failed} rows are not as the table says'
 

@@ -13,6 +13,7 @@
 #include "fs/backing.h"
 #include "fs/inode.h"
 #include "fs/journal.h"
+#include "fs/super.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fsfix.h"
 #include "tests/lib/hostdev.h"
@@ -300,7 +301,7 @@ Test(backing, mkfs)
 	char why[300] = "";
 
 	FX_IS(format(b, &s, &g), -ENOSPC);
-	FX_IS(backing_fixed(b, &g, 1, why, sizeof(why)), -ENOSPC);
+	FX_IS(backing_fixed(b, &g, 1, NULL, NULL, why, sizeof(why)), -ENOSPC);
 	FX_CHECK(strstr(why, "KiB more needed"));
 	hostdev_set_room(b, 10 * MI);
 	FX_OK(format(b, &s, &g));
@@ -333,6 +334,29 @@ Test(backing, mkfs_large_is_small)
 	fx_mount(&fx, b, NULL);
 	FX_CHECK(hostdev_taken(b) < 90 * MI);
 	FX_OK(vfs_unmount(fx.fs));
+	bdev_close(b);
+}
+
+/* A superblock that claims every group: no header says so, and a mount takes no space for them. */
+Test(backing, claimed_groups)
+{
+	struct bdev *b = hostdev_create(bdev_mem_create(64ull << 30), 500 * MI);
+	struct tfs_mount_opts mo = { .no_threads = true };
+	uint64_t taken;
+	struct tfs_super super;
+	struct tfs_geom g;
+	char why[300] = "";
+
+	FX_OK(format(b, &super, &g));
+	taken = hostdev_taken(b);
+	super.groups_init = super.nr_groups;
+	tfs_super_seal(&super);
+	for (int i = 0; i < 3; i++)
+		FX_OK(tfs_super_put(b, i, &super, &g));
+	FX_OK(vfs_mount(b, &mo, &fx.fs, why, sizeof(why)));
+	/* some 38 MiB are for the pool; all groups would have 256 */
+	FX_CHECK(hostdev_taken(b) < taken + 64 * MI);
+	vfs_crash(fx.fs);
 	bdev_close(b);
 }
 
