@@ -42,14 +42,27 @@ int home_write(struct home_writer *w, uint64_t off, const void *data, uint32_t b
 	return err;
 }
 
-int home_write_super_copies(struct bdev *b, const struct tfs_geom *g, const void *super)
+int home_write_super_copies(struct bdev *b, const struct tfs_geom *g, const void *super, bool *lost)
 {
-	int i, err = 0;
+	static struct ratelimit limit = RATELIMIT_INIT;
+	int i, err = 0, first_err = 0;
+	bool written = false;
+	unsigned int held;
 
-	for (i = 0; i < 2 && !err; i++)
-		if (g->super_copies[i])
-			err = bdev_write(b, super, TFS_SUPER_BYTES, g->super_copies[i] << g->blkbits);
-	return err;
+	for (i = 0; i < 2; i++) {
+		if (!g->super_copies[i])
+			continue;
+		err = bdev_write(b, super, TFS_SUPER_BYTES, g->super_copies[i] << g->blkbits);
+		if (err && ratelimit_ok(&limit, &held))
+			log_warn("%s: copy %d of the superblock can't be written: %s; the device may be failing",
+				 b->name, i + 1, strerror(-err));
+		written |= !err;
+		first_err = first_err ? first_err : err;
+	}
+	if (!written)
+		return first_err;
+	*lost |= first_err != 0;
+	return 0;
 }
 
 int home_write_super(struct bdev *b, const struct tfs_geom *g, const void *super)
@@ -75,6 +88,7 @@ static int write_home(struct tfs_journal *j)
 	struct home_writer w = { .bdev = fs->bdev };
 	const void *super = NULL;
 	struct tfs_buf *b;
+	bool lost = false;
 	int err = 0;
 
 	list_sort(&j->ckpt, by_block);
@@ -88,7 +102,9 @@ static int write_home(struct tfs_journal *j)
 	}
 	err = home_flush(&w);
 	if (!err && super)
-		err = home_write_super_copies(fs->bdev, &fs->geom, super);
+		err = home_write_super_copies(fs->bdev, &fs->geom, super, &lost);
+	if (lost)
+		atomic_store(&fs->inconsistent, true); /* told with the next commit */
 	if (err)
 		return err;
 	return super ? home_write_super(fs->bdev, &fs->geom, super) : bdev_flush(fs->bdev);
@@ -142,6 +158,7 @@ void journal_mark_broken(struct tfs_journal *j)
 {
 	struct tfs_fs *fs = j->fs;
 	struct tfs_super *s;
+	bool lost = false;
 	int err = 0;
 
 	if (j->failed)
@@ -156,7 +173,7 @@ void journal_mark_broken(struct tfs_journal *j)
 	s->mismatches = le64_of(atomic_load(&fs->mismatches));
 	tfs_super_seal(s);
 	if (!err)
-		err = home_write_super_copies(fs->bdev, &fs->geom, s);
+		err = home_write_super_copies(fs->bdev, &fs->geom, s, &lost);
 	if (!err)
 		err = home_write_super(fs->bdev, &fs->geom, s);
 	if (err)

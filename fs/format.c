@@ -321,9 +321,10 @@ static int wipe_found(struct format *f)
 	int err = 0;
 
 	for (i = 0; i < n && !err; i++) {
-		/* what can't be read is no copy either */
-		if (!bdev_read(f->b, f->buf, TFS_SUPER_BYTES, places[i]) &&
-		    !memcmp(f->buf, TFS_SUPER_MAGIC, sizeof(((struct tfs_super *)0)->magic)))
+		/* what can't be read might be a copy that can be one day; or it can't be written either */
+		if (bdev_read(f->b, f->buf, TFS_SUPER_BYTES, places[i]))
+			wipe(f, places[i]);
+		else if (!memcmp(f->buf, TFS_SUPER_MAGIC, sizeof(((struct tfs_super *)0)->magic)))
 			err = wipe(f, places[i]);
 	}
 	return err;

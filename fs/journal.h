@@ -54,7 +54,8 @@ struct tfs_recovery {
 				*/
 	/* the damaged copies of header and superblock are no more than what a cut within a checkpoint leaves */
 	bool interrupted;
-	uint64_t unreadable;	   /* log blocks */
+	uint64_t unreadable; /* log blocks */
+	bool copy_lost;	     /* a copy of the superblock could not be written, the other and the primary are good */
 	unsigned int lone_commits; /* transactions before the last that have lost one of their two commit records */
 	/* corruption of something known durable: nothing of it is papered over */
 	bool corrupt;

@@ -121,7 +121,9 @@ int home_flush(struct home_writer *w);
  * The superblock goes to its copies, and, when all that was written before is durable, to its
  * own place; home_write_super ends with a flush.  In this order: one of them is whole after any cut.
  */
-int home_write_super_copies(struct bdev *b, const struct tfs_geom *g, const void *super);
+/* One copy that can't be written is warned of and *lost set, if the other can: the primary is only written after a
+ * copy. */
+int home_write_super_copies(struct bdev *b, const struct tfs_geom *g, const void *super, bool *lost);
 int home_write_super(struct bdev *b, const struct tfs_geom *g, const void *super);
 
 #endif

@@ -225,6 +225,8 @@ int tfs_open(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs **
 		err = recover(fs, &r, why, why_len);
 	if (!err) {
 		set_state(fs);
+		if (r.copy_lost)
+			atomic_store(&fs->inconsistent, true);
 		snprintf(why, why_len, "out of memory");
 		err = setup(fs, &r);
 	}

@@ -322,7 +322,7 @@ static int apply_one(void *arg, uint64_t block, uint32_t bytes, const void *data
 }
 
 /* In the order of a checkpoint: see there why the primary superblock is written alone. */
-static int apply_overlay(struct bdev *b, const struct tfs_geom *g, const struct tfs_overlay *o)
+static int apply_overlay(struct bdev *b, const struct tfs_geom *g, const struct tfs_overlay *o, bool *lost)
 {
 	struct apply a = { .g = g, .w = { .bdev = b } };
 	int err = overlay_each(o, apply_one, &a);
@@ -330,7 +330,7 @@ static int apply_overlay(struct bdev *b, const struct tfs_geom *g, const struct 
 	if (!err)
 		err = home_flush(&a.w);
 	if (!err && a.super)
-		err = home_write_super_copies(b, g, a.super);
+		err = home_write_super_copies(b, g, a.super, lost);
 	if (err)
 		return err;
 	return a.super ? home_write_super(b, g, a.super) : bdev_flush(b);
@@ -347,7 +347,7 @@ int journal_recover_apply(struct bdev *b, const struct tfs_super *super, const s
 		return -EUCLEAN;
 	err = recovery_mend_primary(b, super, g, r);
 	if (!err && r->overlay)
-		err = apply_overlay(b, g, r->overlay);
+		err = apply_overlay(b, g, r->overlay, &r->copy_lost);
 	if (!err)
 		err = recovery_mend_copies(b, super, g, r);
 	ring_init(&ring, b, super, g);

@@ -22,6 +22,6 @@ void recovery_judge_supers(struct bdev *b, struct tfs_super *super, const struct
 int recovery_mend_primary(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g,
 			  const struct tfs_recovery *r);
 int recovery_mend_copies(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g,
-			 const struct tfs_recovery *r);
+			 struct tfs_recovery *r);
 
 #endif

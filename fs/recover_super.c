@@ -118,12 +118,24 @@ int recovery_mend_primary(struct bdev *b, const struct tfs_super *super, const s
 }
 
 int recovery_mend_copies(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g,
-			 const struct tfs_recovery *r)
+			 struct tfs_recovery *r)
 {
-	int which, err = 0;
+	unsigned int good = 0;
+	int which, err, first_err = 0;
 
-	for (which = 1; which < 3 && !err; which++)
-		if (r->super_damaged[which] && !logged_super(g, r))
-			err = tfs_super_put(b, which, super, g);
-	return err;
+	if (logged_super(g, r))
+		return 0;
+	for (which = 1; which < 3; which++) {
+		err = r->super_damaged[which] ? tfs_super_put(b, which, super, g) : 0;
+		if (err)
+			log_warn("%s: copy %d of the superblock is damaged and can't be written: %s; the device may be "
+				 "failing",
+				 b->name, which, strerror(-err));
+		first_err = first_err ? first_err : err;
+		good += !err && g->super_copies[which - 1];
+	}
+	if (!good)
+		return first_err;
+	r->copy_lost |= first_err != 0;
+	return 0;
 }

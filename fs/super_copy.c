@@ -69,8 +69,13 @@ static int read_copy(struct bdev *b, uint64_t off, struct candidate *c)
 /* Does @c know what only the legible @primary can have told it? */
 static bool knows_secret(const struct candidate *c, const struct tfs_super *primary)
 {
-	return le64_get(c->super.seed) == le64_get(primary->seed) ||
-	       !memcmp(c->super.hash_key, primary->hash_key, sizeof(primary->hash_key));
+	static const uint8_t none[sizeof(primary->hash_key)];
+	bool seed = le64_get(primary->seed) && le64_get(c->super.seed) == le64_get(primary->seed);
+	bool key = memcmp(primary->hash_key, none, sizeof(none)) &&
+		   !memcmp(c->super.hash_key, primary->hash_key, sizeof(none));
+
+	/* zeros are what is left of a number that is gone, and no secret */
+	return seed || key;
 }
 
 static bool all_agree(const struct candidate *c, unsigned int n)

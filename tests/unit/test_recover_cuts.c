@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../lib/crashdev.h"
+#include "../lib/faultdev.h"
 #include "../lib/metafix.h"
 #include "fsck/check.h"
 
@@ -166,6 +167,36 @@ Test(recover_cuts, header_damaged_while_mounted)
 		}
 		crashdev_destroy(cd);
 		metafix_free(&m);
+	}
+}
+
+/* A copy of the superblock that can't be written: the other and the primary do. */
+Test(recover_cuts, copy_that_cannot_be_written)
+{
+	struct places p;
+	struct metafix m;
+	struct bdev *mem, *dev;
+	int which, damaged;
+
+	for (which = 0; which < 2; which++) {
+		for (damaged = 0; damaged < 2; damaged++) {
+			make(&m, &p, false);
+			if (damaged)
+				damage(&m, &p, (enum damage)(COPY_1 + which));
+			mem = m.dev;
+			dev = faultdev_create(mem);
+			faultdev_add(dev, FAULT_WRITE_EIO, p.copy[which], 512, -1, 0);
+			m.dev = dev;
+			cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+			cr_assert_eq(metafix_set(&m, 1, 8, 100), 0);
+			cr_assert_eq(journal_checkpoint(m.fs), 0);
+			cr_assert(atomic_load(&m.fs->inconsistent), "told to fsck");
+			cr_assert_eq(metafix_set(&m, 1, 7, 100), 0);
+			metafix_close(&m);
+			m.dev = mem; /* the faulty one goes with the process */
+			holds(&m, COPY_1, false, CRASH_MODES, 0);
+			metafix_free(&m);
+		}
 	}
 }
 
