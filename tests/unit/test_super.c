@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "../lib/faultdev.h"
 #include "../lib/metafix.h"
 #include "fs/alloc.h"
 #include "fs/group.h"
@@ -193,6 +194,45 @@ Test(super, planted_copies)
 }
 
 /* An older file system of the same device, of which only copies were left, is wiped by mkfs wherever a search looks. */
+/* Zeros left of the primary's secrets are known to everybody. */
+Test(super, zeros_are_no_secret)
+{
+	struct tfs_super real, planted, got;
+	struct bdev *b = format_with(4096, &real), *evil = format_with(2048, &planted);
+	struct tfs_geom g;
+	char why[200];
+
+	planted.seed = le64_of(0);
+	memset(planted.hash_key, 0, sizeof(planted.hash_key));
+	tfs_super_seal(&planted);
+	memcpy(at_byte(b, (32u << 20) - 4096), &planted, 4096);
+	memset(at_byte(b, TFS_SUPER_OFFSET + offsetof(struct tfs_super, seed)), 0, 24);
+	cr_assert_eq(tfs_super_read(b, -1, &got, &g, why, sizeof(why)), -EUCLEAN);
+	cr_assert(strstr(why, "agrees"), "%s", why);
+	bdev_close(evil);
+	bdev_close(b);
+}
+
+/* mkfs: what can't be read may be a copy all the same, and is none afterwards. */
+Test(super, mkfs_wipes_what_it_cannot_read)
+{
+	struct tfs_format_opts o = { .test_seed = 9 };
+	struct tfs_super s, planted;
+	struct bdev *evil = format_with(2048, &planted), *mem = bdev_mem_create((uint64_t)REAL_MB << 20), *b;
+	const uint64_t at = (32u << 20) - 4096;
+	struct tfs_geom g;
+	char why[200];
+
+	memcpy(at_byte(mem, at), &planted, 4096);
+	b = faultdev_create(mem);
+	faultdev_add(b, FAULT_READ_EIO, at, 512, -1, 0);
+	cr_assert_eq(tfs_format_plan(b, &o, &s, &g, why, sizeof(why)), 0, "%s", why);
+	cr_assert_eq(tfs_format_write(b, &o, &s, &g), 0);
+	cr_assert_neq(memcmp(at_byte(mem, at), TFS_SUPER_MAGIC, 8), 0);
+	bdev_close(b);
+	bdev_close(evil);
+}
+
 Test(super, mkfs_wipes_what_a_search_would_find)
 {
 	struct tfs_format_opts o = { .size = 64u << 20, .test_seed = 9 };
