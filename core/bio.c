@@ -10,30 +10,32 @@
 
 #include "core/blk_priv.h"
 
-static void bio_get_vecs(struct bio *bio, unsigned int nr_vecs)
+/* False: there is no memory, and @wait is not. */
+static bool bio_get_vecs(struct bio *bio, unsigned int nr_vecs, bool wait)
 {
 	struct bio_set *bs = bio->bi_pool;
 
 	bio->bi_max_vecs = (uint16_t)nr_vecs;
 	bio->bi_io_vec = bio->bi_inline_vecs;
 	if (!bs || nr_vecs <= BIO_INLINE_VECS)
-		return;
+		return true;
 	/* Most bios are far shorter than what the pool has in reserve. */
 	bio->bi_io_vec = tl_alloc(nr_vecs * sizeof(struct bio_vec));
 	bio->bi_flags |= BIO_F_VEC_HEAP;
 	if (!bio->bi_io_vec) {
-		bio->bi_io_vec = mempool_alloc(bs->vec_pool);
+		bio->bi_io_vec = wait ? mempool_alloc(bs->vec_pool) : mempool_try_alloc(bs->vec_pool);
 		bio->bi_flags ^= BIO_F_VEC_HEAP | BIO_F_VEC_POOL;
 	}
+	return bio->bi_io_vec;
 }
 
 /* @nr_vecs may be 0 for a bio that will share the vector of another. */
-static struct bio *bio_alloc_any(struct bdev *bdev, unsigned int nr_vecs, enum bio_op op, struct bio_set *bs)
+static struct bio *bio_alloc_any(struct bdev *bdev, unsigned int nr_vecs, enum bio_op op, struct bio_set *bs, bool wait)
 {
 	struct bio *bio;
 
 	if (bs)
-		bio = mempool_alloc(bs->bio_pool);
+		bio = wait ? mempool_alloc(bs->bio_pool) : mempool_try_alloc(bs->bio_pool);
 	else
 		bio = tl_alloc(sizeof(*bio) + nr_vecs * sizeof(struct bio_vec));
 	if (!bio)
@@ -46,14 +48,22 @@ static struct bio *bio_alloc_any(struct bdev *bdev, unsigned int nr_vecs, enum b
 	atomic_init(&bio->bi_remaining, 1);
 	INIT_LIST_HEAD(&bio->bi_list);
 	INIT_LIST_HEAD(&bio->bi_work.list);
-	bio_get_vecs(bio, nr_vecs);
-	return bio;
+	if (bio_get_vecs(bio, nr_vecs, wait))
+		return bio;
+	mempool_free(bs->bio_pool, bio);
+	return NULL;
 }
 
 struct bio *bio_alloc(struct bdev *bdev, unsigned int nr_vecs, enum bio_op op, struct bio_set *bs)
 {
 	assert(nr_vecs >= 1 && nr_vecs <= BIO_MAX_VECS);
-	return bio_alloc_any(bdev, nr_vecs, op, bs);
+	return bio_alloc_any(bdev, nr_vecs, op, bs, true);
+}
+
+struct bio *bio_try_alloc(struct bdev *bdev, unsigned int nr_vecs, enum bio_op op, struct bio_set *bs)
+{
+	assert(nr_vecs >= 1 && nr_vecs <= BIO_MAX_VECS);
+	return bio_alloc_any(bdev, nr_vecs, op, bs, false);
 }
 
 struct bio *bio_get(struct bio *bio)
@@ -173,7 +183,7 @@ void bio_trim(struct bio *bio, unsigned int offset, unsigned int sectors)
 /* A new bio over the same vector, at the same place, without payload and completion. */
 static struct bio *bio_share(struct bio *src, struct bio_set *bs)
 {
-	struct bio *bio = bio_alloc_any(src->bi_bdev, 0, src->bi_op, bs);
+	struct bio *bio = bio_alloc_any(src->bi_bdev, 0, src->bi_op, bs, true);
 
 	if (!bio)
 		return NULL;

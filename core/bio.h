@@ -92,6 +92,8 @@ void blk_exit(void);
  * NULL when out of memory.
  */
 struct bio *bio_alloc(struct bdev *bdev, unsigned int nr_vecs, enum bio_op op, struct bio_set *bs);
+/* The same from a set, but NULL instead of waiting. */
+struct bio *bio_try_alloc(struct bdev *bdev, unsigned int nr_vecs, enum bio_op op, struct bio_set *bs);
 struct bio *bio_get(struct bio *bio);
 void bio_put(struct bio *bio);
 

@@ -16,6 +16,8 @@
 #define FLUSH_CHUNK_BYTES (16u << 20)
 /* A throttled writer goes on when nothing at all has moved for so long (a dead device). */
 #define THROTTLE_TICK_MS 100
+/* How often the cache yields, an eighth each time, for the reserve to be there again. */
+#define YIELD_TRIES 8
 #define THROTTLE_MAX_STALL_NS 5000000000ULL
 
 void flusher_progress(struct pagecache *pc)
@@ -123,6 +125,26 @@ static bool flusher_sleep(struct pagecache *pc, const struct timespec *tick)
 	return false;
 }
 
+/* Called wherever memory is refused, with any locks held but the flusher's. */
+static void on_refusal(void *arg)
+{
+	struct pagecache *pc = arg;
+
+	if (!atomic_exchange(&pc->refused, true))
+		flusher_kick(pc);
+}
+
+/* The cache yields until there is a reserve again. */
+static void restore_reserve(struct pagecache *pc)
+{
+	unsigned int tries;
+
+	if (!atomic_exchange(&pc->refused, false))
+		return;
+	for (tries = 0; !tries || (tries < YIELD_TRIES && !tl_reserve()); tries++)
+		pagecache_yield(pc);
+}
+
 static void *flusher_main(void *arg)
 {
 	struct pagecache *pc = arg;
@@ -136,6 +158,7 @@ static void *flusher_main(void *arg)
 		if (pc->flusher_stop)
 			break;
 		pthread_mutex_unlock(&pc->flusher_lock);
+		restore_reserve(pc);
 		if (timed) {
 			flush_pass(pc, true);
 			deadline_ms(&tick, pc->flush_interval_ms);
@@ -162,6 +185,8 @@ int flusher_start(struct pagecache *pc)
 	if (err)
 		return -err;
 	pthread_setname_np(pc->flusher, "flusher");
+	if (tl_reserve())
+		tl_on_refusal(on_refusal, pc);
 	pc->flusher_running = true;
 	return 0;
 }
@@ -176,6 +201,7 @@ void flusher_stop(struct pagecache *pc)
 	pthread_mutex_unlock(&pc->flusher_lock);
 	pthread_join(pc->flusher, NULL);
 	pc->flusher_running = false;
+	tl_on_refusal(NULL, NULL);
 }
 
 static uint64_t unwritten_bytes(struct pagecache *pc)

@@ -60,6 +60,19 @@ void *mempool_alloc(struct mempool *mp)
 	return p;
 }
 
+void *mempool_try_alloc(struct mempool *mp)
+{
+	void *p = tl_alloc(mp->bytes);
+
+	if (likely(p))
+		return p;
+	pthread_mutex_lock(&mp->lock);
+	if (mp->in_reserve)
+		p = mp->reserve[--mp->in_reserve];
+	pthread_mutex_unlock(&mp->lock);
+	return p;
+}
+
 void mempool_free(struct mempool *mp, void *p)
 {
 	/* Any element will do to refill the reserve: they are all of one size. */

@@ -19,6 +19,7 @@ struct mempool *mempool_create(unsigned int nr, size_t bytes);
 void mempool_destroy(struct mempool *mp); /* NULL is fine */
 /* Never NULL; contents undefined. */
 void *mempool_alloc(struct mempool *mp);
+void *mempool_try_alloc(struct mempool *mp); /* NULL instead of waiting */
 void mempool_free(struct mempool *mp, void *p);
 
 #endif

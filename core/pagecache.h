@@ -146,6 +146,8 @@ void pagecache_destroy(struct pagecache *pc);
 int pagecache_start(struct pagecache *pc, uint64_t dirty_bytes, unsigned int flush_interval_ms);
 void pagecache_stop(struct pagecache *pc);
 struct seg_pool *pagecache_segs(struct pagecache *pc);
+/* seg_alloc() within the bound as far as can be.  NULL: out of memory. */
+struct seg *pagecache_seg_alloc(struct pagecache *pc, size_t bytes);
 /* Drop clean folios until at most @target bytes are held (0: all that can go).  Returns bytes freed. */
 uint64_t pagecache_shrink(struct pagecache *pc, uint64_t target);
 /*

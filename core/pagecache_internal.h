@@ -32,6 +32,7 @@ struct pagecache {
 	pthread_cond_t flusher_wake;
 	pthread_t flusher;
 	bool flusher_running, flusher_stop, kicked;
+	atomic_bool refused; /* memory has been: the flusher is to make the cache smaller */
 };
 
 /* Bits of a folio's state: struct folio_state::bits holds a run of longs for each. */
@@ -64,6 +65,10 @@ void folio_get(struct folio *f);
 /* The state, made if there is none (folio locked).  NULL: out of memory. */
 struct folio_state *folio_state_create(struct folio *f);
 bool folio_has_busy_blocks(struct folio *f); /* dirty or under writeback */
+
+/* ---- reclaim.c ---- */
+/* Memory was refused: the bound goes down.  By the flusher, or who else needs memory and holds no lock of the cache. */
+void pagecache_yield(struct pagecache *pc);
 
 /* ---- filemap.c ---- */
 /* First folio at or after *@index (up to @last), referenced; @dirty: with a dirty block. */
@@ -106,8 +111,6 @@ void folio_mark_accessed(struct folio *f);
  * clean.  Returns false if the bound is exceeded all the same.
  */
 bool pagecache_make_room(struct pagecache *pc, uint64_t bytes, bool may_wait);
-/* seg_alloc() within the bound as far as can be.  NULL: out of memory. */
-struct seg *pagecache_seg_alloc(struct pagecache *pc, size_t bytes);
 
 /* ---- flusher.c ---- */
 int flusher_start(struct pagecache *pc);

@@ -6,7 +6,12 @@
  * are the flusher's to clean.
  */
 #include <errno.h>
+#include "core/log.h"
 #include "core/pagecache_internal.h"
+
+/* So small a cache still works, slowly. */
+#define YIELD_MIN (4u << 20)
+#define HARD_TRIES 8
 
 void lru_add(struct pagecache *pc, struct folio *f)
 {
@@ -127,8 +132,58 @@ bool pagecache_make_room(struct pagecache *pc, uint64_t bytes, bool may_wait)
 	return !pagecache_over(pc, bytes);
 }
 
+/* There is memory for @bytes, and no more. */
+static void limit_to(struct pagecache *pc, uint64_t bytes)
+{
+	uint64_t bound = atomic_load(&pc->cache_bytes), target = max_t(uint64_t, bytes, YIELD_MIN);
+	static struct ratelimit rl = RATELIMIT_INIT;
+	unsigned int held;
+
+	if (bound && target >= bound)
+		return;
+	atomic_store(&pc->cache_bytes, target);
+	if (atomic_load(&pc->dirty_limit) > target / 4) {
+		atomic_store(&pc->dirty_limit, target / 4);
+		atomic_store(&pc->background, target / 8);
+	}
+	if (ratelimit_ok(&rl, &held))
+		log_warn("memory is refused: the cache makes do with %llu MiB", (unsigned long long)(target >> 20));
+}
+
+void pagecache_yield(struct pagecache *pc)
+{
+	uint64_t usage = pagecache_usage(pc);
+
+	limit_to(pc, usage - usage / 8);
+	reclaim_to(pc, usage - usage / 8);
+}
+
+/* Refused: what is clean goes, and what is to be written is waited for, but not for long: a lock may be held. */
+static struct seg *seg_alloc_hard(struct pagecache *pc, size_t bytes)
+{
+	struct seg *seg = NULL;
+	unsigned int tries, seen;
+
+	limit_to(pc, pagecache_usage(pc));
+	for (tries = 0; !seg && tries < HARD_TRIES; tries++) {
+		uint64_t usage = pagecache_usage(pc);
+
+		seen = atomic_load(&pc->progress_gen);
+		reclaim_to(pc, usage - usage / 8);
+		seg = seg_alloc(pc->segs, bytes);
+		if (!seg && flusher_present(pc)) {
+			flusher_kick(pc);
+			flusher_wait_progress(pc, seen, 20);
+		}
+	}
+	return seg;
+}
+
 struct seg *pagecache_seg_alloc(struct pagecache *pc, size_t bytes)
 {
+	struct seg *seg;
+
 	pagecache_make_room(pc, bytes, true);
-	return seg_alloc(pc->segs, bytes);
+	seg = seg_alloc(pc->segs, bytes);
+	return likely(seg) ? seg : seg_alloc_hard(pc, bytes);
 }

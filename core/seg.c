@@ -48,6 +48,7 @@ struct seg_pool {
 	struct list_head partial[NR_CLASSES];
 	struct list_head spare;
 	unsigned int nr_spare;
+	bool vital;
 };
 
 struct seg_pool *seg_pool_create(void)
@@ -62,6 +63,11 @@ struct seg_pool *seg_pool_create(void)
 		INIT_LIST_HEAD(&pool->partial[i]);
 	INIT_LIST_HEAD(&pool->spare);
 	return pool;
+}
+
+void seg_pool_is_vital(struct seg_pool *pool)
+{
+	pool->vital = true;
 }
 
 static void chunk_destroy(struct seg_chunk *c)
@@ -112,13 +118,18 @@ static unsigned int slot_shift(uint32_t size)
 	return ilog2_u64(size - 1) + 1;
 }
 
-static struct seg_chunk *chunk_create(void)
+static void *map(const struct seg_pool *pool, size_t bytes)
+{
+	return pool->vital ? tl_map_vital(bytes) : tl_map(bytes);
+}
+
+static struct seg_chunk *chunk_create(const struct seg_pool *pool)
 {
 	struct seg_chunk *c = tl_alloc(sizeof(*c));
 
 	if (!c)
 		return NULL;
-	c->base = tl_map(CHUNK_BYTES);
+	c->base = map(pool, CHUNK_BYTES);
 	if (!c->base) {
 		tl_free(c);
 		return NULL;
@@ -142,7 +153,7 @@ static struct seg_chunk *chunk_with_room(struct seg_pool *pool, unsigned int shi
 		list_del_init(&c->list);
 		pool->nr_spare--;
 	} else {
-		c = chunk_create();
+		c = chunk_create(pool);
 		if (!c)
 			return NULL;
 	}
@@ -217,7 +228,7 @@ struct seg *seg_alloc(struct seg_pool *pool, size_t bytes)
 		return NULL;
 	shift = slot_shift((uint32_t)size);
 	s->chunk = NULL;
-	s->base = shift ? take_slot(pool, shift, &s->chunk) : tl_map(size);
+	s->base = shift ? take_slot(pool, shift, &s->chunk) : map(pool, size);
 	if (!s->base) {
 		tl_free(s);
 		return NULL;

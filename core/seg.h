@@ -29,6 +29,8 @@ struct seg {
  * bounds are checked against) and keeps a few MiB of free memory.
  */
 struct seg_pool *seg_pool_create(void);
+/* Not for a cache: where memory is refused it is to be had at the expense of those. */
+void seg_pool_is_vital(struct seg_pool *pool);
 /* Every segment must have been put. */
 void seg_pool_destroy(struct seg_pool *pool);
 uint64_t seg_pool_bytes(const struct seg_pool *pool);

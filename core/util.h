@@ -70,7 +70,17 @@ void *tl_alloc_aligned(size_t align, size_t bytes);
 void tl_free(void *p);
 /* Whole pages, zeroed, straight from the kernel; released with tl_unmap of the same size. */
 void *tl_map(size_t bytes);
+void *tl_map_vital(size_t bytes); /* see tl_reserve() */
 void tl_unmap(void *p, size_t bytes);
+
+/*
+ * A reserve: when memory is refused, tl_alloc() and its like let it go and try again, so that what is under way can be
+ * brought to its end, and @fn is told, whose part it is to see that less memory is used.  It is called with any locks
+ * held. tl_map() does neither: a cache is to grow no further then; tl_reserve_use() does it for memory that is mapped
+ * but not for a cache.  tl_reserve(): true if the reserve is there (again).
+ */
+void tl_on_refusal(void (*fn)(void *arg), void *arg);
+bool tl_reserve(void);
 
 /*
  * Fault injection for tests: fail the @n-th allocation from now (1 = the next

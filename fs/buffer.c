@@ -548,6 +548,8 @@ int bufcache_create(struct tfs_fs *fs, uint64_t limit)
 		tl_free(c);
 		return -ENOMEM;
 	}
+	/* A section that is refused an image half way is the end of its transaction. */
+	seg_pool_is_vital(c->segs);
 	INIT_LIST_HEAD(&c->lru);
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->loaded, NULL);

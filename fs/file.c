@@ -78,6 +78,8 @@ static int read_direct(struct tfs_inode *i, uint64_t pos, size_t len,
 		return use(arg, &iov, 0, 0);
 	seg = seg_alloc(pagecache_segs(i->fs->pagecache), bytes);
 	if (!seg)
+		seg = pagecache_seg_alloc(i->fs->pagecache, bytes);
+	if (!seg)
 		return -ENOMEM;
 	n = iomap_dio_read(&i->mapping, start, seg->base, bytes, &tfs_iomap_ops);
 	iov.iov_base = (char *)seg->base + (pos - start);

@@ -5,18 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 #include "core/integrity.h"
+#include "core/memlimit.h"
 #include "fs/inode.h"
 
-#define CACHE_MIN (64ull << 20)
-#define CACHE_MAX (512ull << 20)
 #define COMMIT_DEFAULT 5u /* seconds */
-
-static uint64_t default_cache(void)
-{
-	uint64_t ram = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 16;
-
-	return ram < CACHE_MIN ? CACHE_MIN : ram > CACHE_MAX ? CACHE_MAX : ram;
-}
 
 static int create_pagecache(struct tfs_fs *fs)
 {
@@ -69,7 +61,7 @@ int vfs_mount(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs *
 	int err;
 
 	if (!o.cache_size)
-		o.cache_size = default_cache();
+		o.cache_size = memlimit_default_cache();
 	if (!o.dirty_size)
 		o.dirty_size = o.cache_size / 4;
 	if (!o.commit_interval)

@@ -54,7 +54,7 @@ static void fill_ioend(struct iomap_dio *dio, struct iomap_ioend *ioend, uint64_
 
 	while (bytes) {
 		unsigned int n = (unsigned int)min_t(uint64_t, bytes, IOEND_BIO_BYTES);
-		struct bio *bio = iomap_ioend_add_bio(ioend, wpc->iomap.bdev, 1, wpc->bs);
+		struct bio *bio = iomap_ioend_add_bio(ioend, wpc->iomap.bdev);
 
 		bio_add_vec(bio, dio->src->seg, mem, n);
 		ioend->io_size += n;
@@ -69,11 +69,18 @@ static int64_t write_run(struct iomap_dio *dio, const struct iomap_writeback_ops
 	struct iomap_writepage_ctx *wpc = dio->wpc;
 	/* all that can fail for want of memory comes first: space that has a block must not be lost track of */
 	struct iomap_ioend *ioend = iomap_ioend_alloc(dio->m, wb_ops);
+	unsigned int bios;
 	int err;
 
 	if (!ioend)
 		return -ENOMEM;
 	len = min_t(uint64_t, len, IOMAP_IOEND_MAX_BYTES);
+	bios = iomap_ioend_reserve(ioend, (unsigned int)div_up(len, IOEND_BIO_BYTES), 1, wpc->bs, true);
+	if (!bios) {
+		iomap_ioend_free(ioend);
+		return -ENOMEM;
+	}
+	len = min_t(uint64_t, len, (uint64_t)bios * IOEND_BIO_BYTES);
 	err = wb_ops->map_blocks(wpc, dio->m, pos, len);
 	if (!err && (pos < wpc->iomap.offset || pos - wpc->iomap.offset >= wpc->iomap.length ||
 		     (wpc->iomap.type != IOMAP_MAPPED && wpc->iomap.type != IOMAP_UNWRITTEN)))

@@ -131,10 +131,15 @@ struct iomap_ioend *iomap_ioend_alloc(struct address_space *m, const struct ioma
 void iomap_ioend_free(struct iomap_ioend *ioend); /* and its bios */
 #define IOEND_BIO_BYTES (1u << 20)		  /* a bio of an ioend takes no more */
 /*
- * A bio of at most @vecs pieces for what follows in the ioend.  Never fails: the blocks have their space by now, and
- * there is no way to give it back, so without memory we wait for some.  @bs may be NULL.
+ * See that @nr bios of @vecs pieces each are there for iomap_ioend_add_bio(): to be called before the blocks get their
+ * space, for there is no way to give that back.  How many are, of @nr.  The first of an ioend comes from @bs (may be
+ * NULL); with @wait it is waited for if need be, until others have ended: what the caller has built so far must have
+ * been submitted.
  */
-struct bio *iomap_ioend_add_bio(struct iomap_ioend *ioend, struct bdev *bdev, unsigned int vecs, struct bio_set *bs);
+unsigned int iomap_ioend_reserve(struct iomap_ioend *ioend, unsigned int nr, unsigned int vecs, struct bio_set *bs,
+				 bool wait);
+/* One of them, for what follows in the ioend. */
+struct bio *iomap_ioend_add_bio(struct iomap_ioend *ioend, struct bdev *bdev);
 /* It begins at file offset @offset, where @map says. */
 void iomap_ioend_start(struct iomap_ioend *ioend, const struct iomap *map, uint64_t offset);
 /* All bios of the ioend are built: send them, or fail it with @error; either way it completes the normal way. */

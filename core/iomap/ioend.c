@@ -7,7 +7,6 @@
  * transaction of the batch.  While it works the next batch gathers.
  */
 #include <errno.h>
-#include <time.h>
 #include "core/iomap/internal.h"
 #include "core/log.h"
 #include "core/workqueue.h"
@@ -44,7 +43,7 @@ void iomap_ioend_free(struct iomap_ioend *ioend)
 {
 	unsigned int i;
 
-	for (i = 0; i < ioend->io_nr_bios; i++)
+	for (i = 0; i < ioend->io_nr_had; i++)
 		bio_put(ioend->io_bios[i]);
 	tl_free(ioend);
 	pthread_mutex_lock(&ioend_lock);
@@ -62,28 +61,39 @@ void iomap_ioend_start(struct iomap_ioend *ioend, const struct iomap *map, uint6
 	ioend->io_addr = map->type == IOMAP_INLINE ? IOMAP_NULL_ADDR : map->addr + (offset - map->offset);
 }
 
-struct bio *iomap_ioend_add_bio(struct iomap_ioend *ioend, struct bdev *bdev, unsigned int vecs, struct bio_set *bs)
+unsigned int iomap_ioend_reserve(struct iomap_ioend *ioend, unsigned int nr, unsigned int vecs, struct bio_set *bs,
+				 bool wait)
 {
-	const struct timespec pause = { .tv_nsec = 1000000 };
-	struct bio *bio = NULL;
+	unsigned int end = ioend->io_nr_bios + nr;
 
-	assert(ioend->io_nr_bios < IOMAP_IOEND_MAX_BIOS);
-	/*
-	 * Bios of one ioend are not freed before its last is done, so only the first
-	 * may insist on the pool, which waits for others to be freed.
-	 */
-	if (bs && !ioend->io_nr_bios)
-		bio = bio_alloc(bdev, vecs, BIO_OP_WRITE, bs);
-	while (!bio) {
-		bio = bio_alloc(bdev, vecs, BIO_OP_WRITE, NULL);
+	assert(end <= IOMAP_IOEND_MAX_BIOS);
+	while (ioend->io_nr_had < end) {
+		/*
+		 * Bios of one ioend are not freed before its last is done, so only the first
+		 * may have to do with the pool, which waits for others to be freed.
+		 */
+		struct bio_set *pool = ioend->io_nr_had ? NULL : bs;
+		struct bio *bio = wait ? bio_alloc(NULL, vecs, BIO_OP_WRITE, pool)
+				       : bio_try_alloc(NULL, vecs, BIO_OP_WRITE, pool);
+
 		if (!bio)
-			nanosleep(&pause, NULL);
+			break;
+		ioend->io_bios[ioend->io_nr_had++] = bio;
 	}
+	return min_t(unsigned int, nr, ioend->io_nr_had - ioend->io_nr_bios);
+}
+
+struct bio *iomap_ioend_add_bio(struct iomap_ioend *ioend, struct bdev *bdev)
+{
+	struct bio *bio;
+
+	assert(ioend->io_nr_bios < ioend->io_nr_had);
+	bio = ioend->io_bios[ioend->io_nr_bios++];
+	bio->bi_bdev = bdev;
 	if (ioend->io_type != IOMAP_INLINE)
 		bio->bi_iter.bi_sector = (ioend->io_addr + ioend->io_size) >> SECTOR_SHIFT;
-	if (!ioend->io_nr_bios)
+	if (!ioend->io_first_bio)
 		ioend->io_first_bio = bio;
-	ioend->io_bios[ioend->io_nr_bios++] = bio;
 	ioend->io_bio = bio;
 	return bio;
 }

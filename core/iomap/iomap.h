@@ -230,6 +230,7 @@ struct iomap_ioend {
 	struct iomap_writeback_ops io_ops; /* as given to iomap_writepages() */
 	atomic_int io_status;		   /* first error of a bio */
 	atomic_uint io_remaining;	   /* bios in flight */
+	unsigned int io_nr_had;		   /* bios there are: behind the io_nr_bios first they wait for content */
 	struct bio *io_bios[IOMAP_IOEND_MAX_BIOS];
 };
 

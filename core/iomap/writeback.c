@@ -11,8 +11,8 @@
 #include "core/integrity.h"
 #include "core/iomap/internal.h"
 
-/* Bios that one run of blocks inside a folio may add to an ioend. */
-#define WB_RUN_BIOS 8
+/* Bios that one run of blocks inside a folio may add to an ioend: prepare() has that many. */
+#define WB_RUN_BIOS 1
 
 struct wb {
 	struct address_space *m;
@@ -39,11 +39,27 @@ static bool can_add(const struct iomap_ioend *ioend, const struct iomap *map, st
 	       ioend->io_nr_bios + WB_RUN_BIOS <= IOMAP_IOEND_MAX_BIOS;
 }
 
-static struct bio *add_bio(struct wb *wb, struct iomap_ioend *ioend, unsigned int blocks)
+/*
+ * What a run of up to BIO_MAX_VECS blocks of a folio may need: an ioend of its own with one bio, and one more bio in
+ * that at hand, should it go on there.  0 or -ENOMEM.
+ */
+static int prepare(struct wb *wb, const struct folio *f)
 {
-	unsigned int vecs = (unsigned int)min_t(uint64_t, blocks + atomic_load(&wb->m->nr_dirty_blocks), BIO_MAX_VECS);
+	struct iomap_writepage_ctx *wpc = wb->wpc;
+	unsigned int vecs = (unsigned int)min_t(
+		uint64_t, max_t(uint64_t, f->nblocks, atomic_load(&wb->m->nr_dirty_blocks)), BIO_MAX_VECS);
 
-	return iomap_ioend_add_bio(ioend, wb->wpc->iomap.bdev, vecs, wb->wpc->bs);
+	if (wpc->ioend && !iomap_ioend_reserve(wpc->ioend, 1, vecs, NULL, false))
+		wb_submit(wb);
+	if (!wb->spare)
+		wb->spare = iomap_ioend_alloc(wb->m, wpc->ops);
+	if (!wb->spare)
+		return -ENOMEM;
+	if (iomap_ioend_reserve(wb->spare, 1, vecs, wpc->bs, false))
+		return 0;
+	/* the pool is dry, and we are to wait: nothing of ours may be among what is waited for */
+	wb_submit(wb);
+	return iomap_ioend_reserve(wb->spare, 1, vecs, wpc->bs, true) ? 0 : -ENOMEM;
 }
 
 /* Blocks [first, first + n) of @f into @ioend. */
@@ -58,7 +74,7 @@ static void fill_ioend(struct wb *wb, struct iomap_ioend *ioend, struct folio *f
 		unsigned int len = 1u << m->blkbits, j = i + 1, room;
 
 		if (!bio || bio->bi_iter.bi_size >= IOEND_BIO_BYTES)
-			bio = add_bio(wb, ioend, n);
+			bio = iomap_ioend_add_bio(ioend, wb->wpc->iomap.bdev);
 		room = IOEND_BIO_BYTES - bio->bi_iter.bi_size;
 		while (j < end && len + block_bytes(m) <= room && f->blocks[j].seg == b->seg &&
 		       f->blocks[j].addr == (char *)b->addr + len) {
@@ -144,12 +160,11 @@ static int write_run(struct wb *wb, struct folio *f, unsigned int first, unsigne
 {
 	struct iomap_writepage_ctx *wpc = wb->wpc;
 	uint64_t pos = folio_pos(wb->m, f) + ((uint64_t)first << wb->m->blkbits), mapped;
-	int err;
+	int err = prepare(wb, f);
 
-	if (!wb->spare)
-		wb->spare = iomap_ioend_alloc(wb->m, wpc->ops);
-	if (!wb->spare)
-		return -ENOMEM;
+	if (err)
+		return err;
+	n = min_t(unsigned int, n, BIO_MAX_VECS);
 	err = wpc->ops->map_blocks(wpc, wb->m, pos, (uint64_t)n << wb->m->blkbits);
 	if (!err && (pos < wpc->iomap.offset || pos - wpc->iomap.offset >= wpc->iomap.length))
 		err = -EIO;

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,12 +13,17 @@
 #include <unistd.h>
 
 #include "core/log.h"
+#include "core/memlimit.h"
 #include "core/util.h"
 #include "tools/mounts.h"
 
 #ifndef PR_SET_IO_FLUSHER
 #define PR_SET_IO_FLUSHER 57
 #endif
+
+/* Where addresses are short. */
+#define ARENAS 1
+#define STACK_BYTES (1u << 20)
 
 #define READ_AHEAD_KB "1024"
 /* Percent of the machine's dirty pages that may be ours; the kernel's default for FUSE is 1. */
@@ -86,6 +93,20 @@ void daemon_forget_device(int fd)
 	dup3(p[1], fd, O_CLOEXEC);
 	close(p[0]);
 	close(p[1]);
+}
+
+void daemon_save_addresses(void)
+{
+	pthread_attr_t attr;
+
+	if (!memlimit_on_addresses())
+		return;
+	/* glibc sets 64 MiB aside for each arena, and a stack takes what ulimit -s says, in use or not. */
+	mallopt(M_ARENA_MAX, ARENAS);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	pthread_setattr_default_np(&attr);
+	pthread_attr_destroy(&attr);
 }
 
 void daemon_set_io_flusher(void)

@@ -8,12 +8,6 @@
 
 /* Pieces of one reply: what writev(2) takes, less the header. */
 #define MAX_PIECES 1023
-/*
- * A payload that fills less of its segment than this is copied instead of kept: the
- * rest of the segment would be held for nothing.
- */
-#define ADOPT_MIN (TRANSPORT_MAX_WRITE / 2)
-
 static struct vfs_file *file_of(const struct fuse_file_info *fi)
 {
 	return ((struct open_file *)(uintptr_t)fi->fh)->f;
@@ -144,7 +138,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 		struct iomap_src src = {
 			.buf = (char *)rq->payload + out.size,
 			.len = size - out.size,
-			.seg = size >= ADOPT_MIN ? rq->seg : NULL,
+			.seg = rq->seg,
 		};
 
 		n = vfs_write(fr->fs, file_of(fi), (uint64_t)off + out.size, &src, flags, &killed);

@@ -425,6 +425,7 @@ int main(int argc, char **argv)
 	}
 	log_init("tallyfs", false, d.opts.debug ? LOG_LVL_DEBUG : LOG_LVL_INFO);
 	fuse_set_log_func(log_libfuse);
+	daemon_save_addresses();
 	err = front_init(&d.front, &d.opts);
 	if (!err)
 		err = daemon_life(&d);

@@ -9,12 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/memlimit.h"
 #include "tools/cli.h"
 
 #define MIB (1ull << 20)
 #define CACHE_MIN MIB
-#define CACHE_DEFAULT_MIN (64 * MIB)
-#define CACHE_DEFAULT_MAX (512 * MIB)
 #define DIRTY_MIN (MIB / 4)
 #define THREADS_MAX 256
 #define COMMIT_MAX 300
@@ -23,7 +22,7 @@ const char options_help[] =
 	"Mount options (-o):\n"
 	"  ro                   read only; nothing is written to the device\n"
 	"  norecovery           with ro: do not replay the journal\n"
-	"  cache_size=SIZE      memory for file data (RAM/16, within 64M to 512M)\n"
+	"  cache_size=SIZE      memory for file data (RAM/16, within 64M to 512M; a quarter of what limits allow)\n"
 	"  dirty_size=SIZE      of it, at most this waits to be written (a quarter)\n"
 	"  commit=SECONDS       how often changes are made durable by themselves (5)\n"
 	"  threads=N            threads that answer requests (number of CPUs)\n"
@@ -50,7 +49,6 @@ static int complain(char *why, size_t len, const char *fmt, ...)
 void options_init(struct options *o)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	uint64_t ram = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 
 	memset(o, 0, sizeof(*o));
 	o->threads = cpus < 1 ? 1 : (unsigned int)min_t(long, cpus, THREADS_MAX);
@@ -58,11 +56,7 @@ void options_init(struct options *o)
 	o->writeback_cache = true;
 	o->fs.commit_interval = 5;
 	o->fs.errors = TFS_ERRORS_REMOUNT_RO;
-	o->fs.cache_size = ram / 16 / MIB * MIB;
-	if (o->fs.cache_size < CACHE_DEFAULT_MIN)
-		o->fs.cache_size = CACHE_DEFAULT_MIN;
-	if (o->fs.cache_size > CACHE_DEFAULT_MAX)
-		o->fs.cache_size = CACHE_DEFAULT_MAX;
+	o->fs.cache_size = memlimit_default_cache();
 }
 
 static int parse_number(const char *s, unsigned int min, unsigned int max, unsigned int *out)

@@ -32,7 +32,8 @@ struct worker {
 	struct list_head link;
 	struct transport *tr;
 	pthread_t thread;
-	struct seg *seg;
+	/* From the start to the end: without it nobody would answer.  It is given away only for the spare one. */
+	struct seg *seg, *spare;
 	/*
 	 * Requests are parsed here.  A WRITE leaves only its headers in it; others are made
 	 * whole by copying what the kernel put into the segment behind them.
@@ -179,13 +180,6 @@ static ssize_t receive(struct worker *w)
 	struct iovec iov[2];
 	ssize_t n;
 
-	if (!w->seg)
-		w->seg = buffer_alloc(tr);
-	if (!w->seg) {
-		/* Whoever has the memory will give some back. */
-		usleep(1000);
-		return 0;
-	}
 	iov[0] = (struct iovec){ w->buf, WRITE_HEADERS };
 	iov[1] = (struct iovec){ w->seg->base, TRANSPORT_MAX_WRITE };
 	atomic_store(&w->reading, true);
@@ -210,7 +204,10 @@ static void describe(struct worker *w, size_t len)
 	w->rq.arg = hdr + 1;
 	w->rq.payload = write ? w->seg->base : NULL;
 	w->rq.payload_len = write ? len - WRITE_HEADERS : 0;
-	w->rq.seg = write ? w->seg : NULL;
+	/* Kept only if there is another to go on with. */
+	if (w->rq.payload_len >= TRANSPORT_KEEP_MIN)
+		w->spare = buffer_alloc(w->tr);
+	w->rq.seg = w->spare ? w->seg : NULL;
 	w->rq.scratch = w->seg->base;
 	w->rq.arg_len = len - sizeof(*hdr) - w->rq.payload_len;
 	if (!write && len > WRITE_HEADERS)
@@ -229,11 +226,22 @@ static void process(struct worker *w, size_t len)
 		tr->cfg.ready(tr->cfg.userdata);
 	w->opcode = 0;
 	/* Somebody kept the payload: it is theirs now. */
-	if (w->seg && atomic_load(&w->seg->refs) > 1)
+	if (w->spare && atomic_load(&w->seg->refs) > 1) {
 		buffer_put(&w->seg);
+		w->seg = w->spare;
+		w->spare = NULL;
+	}
+	buffer_put(&w->spare);
 }
 
 /* ---- threads ---- */
+
+static void worker_free(struct worker *w)
+{
+	buffer_put(&w->seg);
+	tl_free(w->buf);
+	tl_free(w);
+}
 
 static int start_worker(struct transport *tr)
 {
@@ -245,8 +253,9 @@ static int start_worker(struct transport *tr)
 		return -ENOMEM;
 	w->tr = tr;
 	w->buf = tl_alloc(WRITE_HEADERS + TRANSPORT_MAX_WRITE);
-	if (!w->buf) {
-		tl_free(w);
+	w->seg = buffer_alloc(tr);
+	if (!w->buf || !w->seg) {
+		worker_free(w);
 		return -ENOMEM;
 	}
 	pthread_attr_init(&attr);
@@ -260,22 +269,22 @@ static int start_worker(struct transport *tr)
 	}
 	pthread_mutex_unlock(&tr->lock);
 	pthread_attr_destroy(&attr);
-	if (err) {
-		tl_free(w->buf);
-		tl_free(w);
-	}
+	if (err)
+		worker_free(w);
 	return err;
 }
 
 /* The last idle thread has got work: somebody must be there for what the work may wait for. */
 static void maybe_grow(struct transport *tr)
 {
+	static struct ratelimit rl = RATELIMIT_INIT;
+	unsigned int held;
 	bool grow;
 
 	pthread_mutex_lock(&tr->lock);
 	grow = tr->nr_workers < tr->cfg.threads + EXTRA_THREADS;
 	pthread_mutex_unlock(&tr->lock);
-	if (grow && !atomic_load(&tr->stopping) && start_worker(tr))
+	if (grow && !atomic_load(&tr->stopping) && start_worker(tr) && ratelimit_ok(&rl, &held))
 		log_warn("no more threads to be had for requests");
 }
 

@@ -20,6 +20,11 @@
 #include "fs/fuse/abi.h"
 
 #define TRANSPORT_MAX_WRITE (1u << 20) /* bytes of payload in a WRITE or READ */
+/*
+ * A payload that fills less of its segment than this is to be copied instead of kept: the
+ * rest of the segment would be held for nothing.
+ */
+#define TRANSPORT_KEEP_MIN (TRANSPORT_MAX_WRITE / 2)
 
 struct transport;
 
@@ -31,7 +36,8 @@ struct raw_request {
 	/* WRITE only. */
 	void *payload;
 	size_t payload_len;
-	struct seg *seg; /* @payload is its start; take a reference to keep it */
+	/* @payload is its start; take a reference to keep it.  NULL: it is small, or there is no memory for another. */
+	struct seg *seg;
 	/* TRANSPORT_MAX_WRITE bytes to use until the request is answered; the payload of a WRITE. */
 	void *scratch;
 };

@@ -105,13 +105,14 @@ class Mount:
     """An image served by a daemon in the foreground, so that its pid, log and exit code are known."""
     live = []
 
-    def __init__(self, image, mountpoint, options='', user=None):
+    def __init__(self, image, mountpoint, options='', user=None, before=()):
         self.image, self.mountpoint = str(image), str(mountpoint)
         os.makedirs(self.mountpoint, exist_ok=True)
         self.logname = self.mountpoint.rstrip('/') + '.log'
         argv = [tool('tallyfs'), '-f', self.image, self.mountpoint] + (['-o', options] if options else [])
         if user:
             argv = ['runuser', '-u', user, '--'] + argv
+        argv = list(before) + argv
         with open(self.logname, 'ab') as log:
             self.daemon = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         self.pid = self.daemon.pid
