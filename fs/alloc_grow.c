@@ -140,6 +140,7 @@ static uint64_t find(struct tfs_fs *fs, uint64_t group)
 		gained += found_run(fs, group, start, stop);
 	pthread_mutex_lock(&a->lock);
 	a->groups[group].flags |= AGROUP_FOUND;
+	a->hidden_from = min_t(uint64_t, a->hidden_from, group); /* ask_host() has passed it over so far */
 	pthread_mutex_unlock(&a->lock);
 	return gained;
 }
@@ -322,8 +323,11 @@ bool alloc_grow(struct tfs_fs *fs, uint64_t want)
 		gained = find_some(fs, want, FIND_AT_ONCE);
 		if (gained < want)
 			gained += ask_host(fs, max_t(uint64_t, want - gained, step >> fs->geom.blkbits));
-		if (gained < want)
+		if (gained < want) {
 			gained += find_some(fs, want - gained, UINT64_MAX);
+			if (!gained) /* all holes: now they can be asked for */
+				gained += ask_host(fs, max_t(uint64_t, want, step >> fs->geom.blkbits));
+		}
 		grown = gained > 0;
 		if (grown)
 			atomic_fetch_add(&a->grow_seq, 1);

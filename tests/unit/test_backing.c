@@ -436,6 +436,59 @@ Test(backing, freed_from_holes)
 	fx_destroy(&fx);
 }
 
+/* More groups than are looked into before the host is asked. */
+static void make_many_groups(uint64_t bytes, uint64_t room)
+{
+	struct tfs_format_opts o = {
+		.test_seed = 1,
+		.block_size = 4096,
+		.node_size = 16384,
+		.blocks_per_group = 256,
+		.journal_bytes = 900 * KI,
+	};
+	struct bdev *b = hostdev_create(bdev_mem_create(bytes), room);
+	struct tfs_super s;
+	struct tfs_geom g;
+	char why[200];
+
+	FX_CHECK(b);
+	FX_OK(tfs_format_plan(b, &o, &s, &g, why, sizeof(why)));
+	FX_OK(tfs_format_write(b, &o, &s, &g));
+	fx_mount(&fx, b, NULL);
+	fx.own_dev = true;
+	bs = g.block_size;
+}
+
+/* The first groups are full, the others have holes, and nobody knows yet: the host is asked for them all the same. */
+static void holes_behind_full_groups(uint64_t blocks)
+{
+	uint64_t trimmed;
+	unsigned int n;
+
+	make_many_groups(32 * MI, 100 * MI);
+	FX_CHECK(fx.fs->geom.nr_groups >= 32);
+	n = fill(0, blocks);
+	for (unsigned int k = n * 3 / 4; k < n; k++)
+		FX_OK(vfs_unlink(fx.fs, TFS_INO_ROOT, name_of(k)));
+	FX_OK(vfs_sync(fx.fs));
+	FX_OK(vfs_trim(fx.fs, 0, UINT64_MAX, 0, NULL, NULL, &trimmed));
+	FX_CHECK(trimmed > 4 * MI);
+	fx_remount(&fx);
+	for (unsigned int k = n * 3 / 4; k + 2 < n; k++)
+		FX_CHECK(add(k, blocks));
+	never_refused();
+	fx_remount(&fx);
+	for (unsigned int k = 0; k + 2 < n; k++)
+		expect(k, blocks);
+	fx_destroy(&fx);
+}
+
+Test(backing, holes_behind_full_groups)
+{
+	holes_behind_full_groups(10);
+	holes_behind_full_groups(100);
+}
+
 /* ---- a host that can't give space ahead ---- */
 
 Test(backing, refused_at_writeback)
