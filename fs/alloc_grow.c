@@ -314,7 +314,7 @@ bool alloc_grow(struct tfs_fs *fs, uint64_t want)
 	uint64_t seq = atomic_load(&a->grow_seq), step, gained;
 	bool grown;
 
-	if (!a->thin || atomic_load(&fs->read_only))
+	if (!a->thin || fs->opts.ro || atomic_load(&fs->shutdown))
 		return false;
 	step = min_t(uint64_t, max_t(uint64_t, tfs_block_to_byte(fs, fs->geom.total_blocks) / 64, STEP_MIN), STEP_MAX);
 	pthread_mutex_lock(&a->grow);

@@ -140,7 +140,9 @@ static int set_attrs(struct tfs_inode *i, unsigned int what, const struct vfs_at
 	int err;
 
 	do {
-		err = trans_begin(&t, i->fs, TRANS_CREDITS(i->fs));
+		/* both, and nothing else: times that the kernel kept for what it wrote, now that it is asked to sync */
+		err = (what == (VFS_SET_MTIME | VFS_SET_CTIME) ? trans_begin_settle
+							       : trans_begin)(&t, i->fs, TRANS_CREDITS(i->fs));
 		if (!err)
 			err = set_in_section(&t, i, what, set);
 	} while (trans_again(&t, &err));

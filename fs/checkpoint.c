@@ -142,8 +142,7 @@ int journal_checkpoint_once(struct tfs_journal *j)
 		return err;
 	err = empty_log(j);
 	if (err) {
-		tfs_fs_error(fs, err, "the checkpoint could not be written: %s", strerror(-err));
-		tfs_fs_shutdown(fs, err);
+		tfs_fs_shutdown(fs, err, "the checkpoint could not be written: %s", strerror(-err));
 		return err;
 	}
 	journal_wake(j);

@@ -196,7 +196,7 @@ static void store(struct tfs_fs *fs, const struct damage *x)
 	int err;
 
 	do {
-		err = trans_begin(&t, fs, TRANS_CREDITS(fs));
+		err = trans_begin_settle(&t, fs, TRANS_CREDITS(fs));
 		if (!err)
 			err = put_damage(&t, x->block, &it);
 	} while (trans_again(&t, &err));
@@ -211,7 +211,7 @@ void damage_run(struct tfs_fs *fs)
 
 	while (take(fs->damage, &x)) {
 		tell(fs->damage, &x);
-		if (!atomic_load(&fs->read_only))
+		if (!fs->opts.ro && !atomic_load(&fs->shutdown))
 			store(fs, &x);
 	}
 }
@@ -252,10 +252,8 @@ int damage_lost(struct tfs_inode *i)
 	find_path(i->fs, i->ino, path, sizeof(path));
 	log_err("%s: %s: %llu bytes of data could not be written and are lost", i->fs->bdev->name, path,
 		(unsigned long long)bytes);
-	if (atomic_load(&i->fs->read_only))
-		return -EROFS;
 	do {
-		err = trans_begin(&t, i->fs, TRANS_CREDITS(i->fs));
+		err = trans_begin_settle(&t, i->fs, TRANS_CREDITS(i->fs));
 		if (!err)
 			err = lost_in_section(&t, i, bytes);
 	} while (trans_again(&t, &err));

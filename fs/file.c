@@ -350,6 +350,9 @@ int64_t vfs_write(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, const str
 	if (!inode_is_reg(i))
 		return inode_is_dir(i) ? -EISDIR : -EINVAL;
 	err = vfs_writable(fs);
+	/* what the kernel took from a program while that could be written is to be kept */
+	if (err == -EROFS && flags & VFS_WRITE_CACHE && !fs->opts.ro)
+		err = 0;
 	if (err)
 		return err;
 	if (!src->len)
@@ -412,7 +415,7 @@ int vfs_fsync(struct tfs_fs *fs, struct vfs_file *f, bool datasync)
 		if (has_lost(i))
 			err = err ? err : -EIO;
 	}
-	if (!err && !atomic_load(&fs->read_only))
+	if (!err && !fs->opts.ro)
 		err = inode_flush(i, datasync, size);
 	txid = datasync ? atomic_load(&i->data_txid) : atomic_load(&i->txid);
 	if (!err)

@@ -96,8 +96,8 @@ struct tfs_fs {
 	bool super_dirty; /* meta_lock: cnt, roots or state changed in the running transaction */
 
 	struct tfs_overlay *overlay; /* ro: what the log says, over what the device says; or NULL */
-	atomic_bool read_only;	     /* mounted ro, or gone read-only after an error */
-	atomic_int shutdown;	     /* first fatal error (negative errno), 0: none */
+	atomic_bool read_only;	     /* nobody may change anything: mounted ro, or damage was found */
+	atomic_int shutdown;	     /* nothing is written any more: first fatal error (negative errno), 0: none */
 	atomic_bool host_full;	     /* the host has refused space for the image (fs/backing.h) */
 	atomic_bool inconsistent;    /* seen damage: TFS_STATE_ERRORS goes to disk with the next superblock */
 	atomic_bool refs_used;	     /* blocks are shared, or were once: reference counts may have to change */
@@ -146,17 +146,17 @@ int tfs_super_geom(const struct tfs_super *super, struct tfs_geom *geom); /* -EU
 void tfs_super_seal(struct tfs_super *super);				  /* compute csum */
 
 /*
- * Memory no longer agrees with the disk or the log can't be written: whatever
- * errors= says, nothing more is written.  tfs_fs_error has told why.
- */
-void tfs_fs_shutdown(struct tfs_fs *fs, int err);
-
-/*
- * Metadata turned out inconsistent, or the journal can't be written: log @what,
- * mark the file system, apply errors=.  Never returns success: gives back @err
- * (negative), so that callers can `return tfs_fs_error(...)`.
+ * Metadata turned out inconsistent: log what, mark the file system, apply errors=.  With remount-ro nothing may be
+ * changed from now on, but what was acknowledged before is written and committed.  Any lock may be held.  Never returns
+ * success: gives back @err (negative), so that callers can `return tfs_fs_error(...)`.
  */
 int tfs_fs_error(struct tfs_fs *fs, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/*
+ * Memory no longer agrees with the disk, or the log can't be written.  The same, but whatever errors= says, nothing
+ * more is written.
+ */
+void tfs_fs_shutdown(struct tfs_fs *fs, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 static inline uint64_t tfs_block_to_byte(const struct tfs_fs *fs, uint64_t block)
 {

@@ -64,7 +64,7 @@ int group_open(struct tfs_fs *fs, uint64_t group)
 
 	while (!err && atomic_load(&fs->alloc->init_groups) <= group) {
 		do {
-			err = trans_begin(&t, fs, HEADERS_AT_ONCE * HEADER_CREDITS);
+			err = trans_begin_settle(&t, fs, HEADERS_AT_ONCE * HEADER_CREDITS);
 			if (!err)
 				err = open_some(&t, group);
 		} while (trans_again(&t, &err));

@@ -222,8 +222,6 @@ int inode_finish_intent(struct tfs_inode *i, uint64_t from);
 void file_init(struct vfs_file *f, struct tfs_inode *i, int flags);
 
 /* ---- fs/attr.c ---- */
-/* 0, -EROFS, or what shut the file system down. */
-int vfs_writable(struct tfs_fs *fs);
 /*
  * Clear set-id bits and file capabilities in memory and on disk, if there are any; *killed is set if there were, and
  * stays as it is if not.  No section.

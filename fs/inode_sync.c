@@ -125,7 +125,7 @@ int inode_flush(struct tfs_inode *i, bool size_only, uint64_t written)
 
 	if (item_lags(i, size_only, written)) {
 		do {
-			err = trans_begin(&t, i->fs, TRANS_CREDITS(i->fs));
+			err = trans_begin_settle(&t, i->fs, TRANS_CREDITS(i->fs));
 			if (!err)
 				err = flush_in_section(&t, i, written);
 		} while (trans_again(&t, &err));

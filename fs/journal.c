@@ -310,10 +310,8 @@ int journal_commit_once(struct tfs_journal *j)
 		if (!err)
 			became_durable(j);
 	}
-	if (err && !atomic_load(&j->fs->shutdown)) {
-		tfs_fs_error(j->fs, err, "the journal could not be written: %s", strerror(-err));
-		tfs_fs_shutdown(j->fs, err);
-	}
+	if (err && !atomic_load(&j->fs->shutdown))
+		tfs_fs_shutdown(j->fs, err, "the journal could not be written: %s", strerror(-err));
 	return err;
 }
 

@@ -16,31 +16,56 @@
 
 /* ---- errors ---- */
 
-int tfs_fs_error(struct tfs_fs *fs, int err, const char *fmt, ...)
+static void note_error(struct tfs_fs *fs, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
+static void note_error(struct tfs_fs *fs, const char *fmt, va_list ap)
 {
 	char what[256];
-	va_list ap;
 
-	va_start(ap, fmt);
 	vsnprintf(what, sizeof(what), fmt, ap);
-	va_end(ap);
 	log_err("%s: %s", fs->bdev->name, what);
 	atomic_store(&fs->inconsistent, true);
 	if (fs->opts.errors == TFS_ERRORS_ABORT)
 		abort();
-	if (fs->opts.errors == TFS_ERRORS_REMOUNT_RO && !fs->opts.ro)
-		tfs_fs_shutdown(fs, err);
+}
+
+/*
+ * What was acknowledged so far is as good as it was, for whoever came upon the error has changed nothing (else
+ * trans_again() shuts down): it goes to the device, and soon.
+ */
+static void go_read_only(struct tfs_fs *fs)
+{
+	if (atomic_exchange(&fs->read_only, true))
+		return;
+	log_err("%s: now read-only; what was written before still goes to the device", fs->bdev->name);
+	journal_kick(fs);
+	if (fs->pagecache)
+		pagecache_kick(fs->pagecache);
+}
+
+int tfs_fs_error(struct tfs_fs *fs, int err, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	note_error(fs, fmt, ap);
+	va_end(ap);
+	if (fs->opts.errors == TFS_ERRORS_REMOUNT_RO)
+		go_read_only(fs);
 	return err;
 }
 
-void tfs_fs_shutdown(struct tfs_fs *fs, int err)
+void tfs_fs_shutdown(struct tfs_fs *fs, int err, const char *fmt, ...)
 {
 	int none = 0;
+	va_list ap;
 
+	va_start(ap, fmt);
+	note_error(fs, fmt, ap);
+	va_end(ap);
 	if (!atomic_compare_exchange_strong(&fs->shutdown, &none, err))
 		return;
-	if (!atomic_exchange(&fs->read_only, true))
-		log_err("%s: now read-only, changes not yet committed are lost", fs->bdev->name);
+	atomic_store(&fs->read_only, true);
+	log_err("%s: now read-only, changes not yet committed are lost", fs->bdev->name);
 	if (fs->journal)
 		journal_wake(fs->journal);
 }

@@ -40,23 +40,23 @@ void trans_read_begin(struct tfs_trans *t, struct tfs_fs *fs)
 	t->active = true;
 }
 
-static int may_write(struct tfs_fs *fs)
+static int may_write(struct tfs_fs *fs, bool settle)
 {
 	int err = atomic_load(&fs->shutdown);
 
 	if (err)
 		return err;
-	return atomic_load(&fs->read_only) ? -EROFS : 0;
+	return fs->opts.ro || (!settle && atomic_load(&fs->read_only)) ? -EROFS : 0;
 }
 
-int trans_begin(struct tfs_trans *t, struct tfs_fs *fs, uint64_t credits)
+static int begin_write(struct tfs_trans *t, struct tfs_fs *fs, uint64_t credits, bool settle)
 {
 	int err;
 
 	assert(!loop.inside);
 	begin(t, fs, true);
 	for (;;) {
-		err = may_write(fs);
+		err = may_write(fs, settle);
 		if (err)
 			return err;
 		pthread_rwlock_wrlock(&fs->meta_lock);
@@ -65,7 +65,7 @@ int trans_begin(struct tfs_trans *t, struct tfs_fs *fs, uint64_t credits)
 		pthread_rwlock_unlock(&fs->meta_lock);
 		journal_make_room(fs->journal, credits);
 	}
-	err = may_write(fs);
+	err = may_write(fs, settle);
 	if (err) {
 		pthread_rwlock_unlock(&fs->meta_lock);
 		return err;
@@ -74,6 +74,16 @@ int trans_begin(struct tfs_trans *t, struct tfs_fs *fs, uint64_t credits)
 	t->active = true;
 	t->txid = journal_running_txid(fs);
 	return 0;
+}
+
+int trans_begin(struct tfs_trans *t, struct tfs_fs *fs, uint64_t credits)
+{
+	return begin_write(t, fs, credits, false);
+}
+
+int trans_begin_settle(struct tfs_trans *t, struct tfs_fs *fs, uint64_t credits)
+{
+	return begin_write(t, fs, credits, true);
 }
 
 uint64_t trans_max_credits(struct tfs_fs *fs)
@@ -101,9 +111,8 @@ static int as_damage(int err)
 static int half_changed(struct tfs_trans *t, int err)
 {
 	err = as_damage(err);
-	tfs_fs_error(t->fs, err, "transaction %llu was left half made (%s)", (unsigned long long)t->txid,
-		     strerror(-err));
-	tfs_fs_shutdown(t->fs, err);
+	tfs_fs_shutdown(t->fs, err, "transaction %llu was left half made (%s)", (unsigned long long)t->txid,
+			strerror(-err));
 	return err;
 }
 

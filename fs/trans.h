@@ -18,7 +18,7 @@
  * then changes.  Once something was changed (t->modified), a missing block is
  * read on the spot (correct, but holds the lock: counted), and an error can't be
  * undone: trans_again() then takes the file system read-only without
- * committing (tfs_fs_error).
+ * committing (tfs_fs_shutdown).
  *
  * Sections do not nest.  Every section that was begun ends in trans_again(), also when it
  * succeeded.  After trans_again() has said true, the thread's next call here is the
@@ -52,6 +52,11 @@ void trans_read_begin(struct tfs_trans *t, struct tfs_fs *fs);
  * -EROFS, or the error that shut the file system down.
  */
 int trans_begin(struct tfs_trans *t, struct tfs_fs *fs, uint64_t credits);
+/*
+ * The same for what only brings to the tree what was acknowledged before, or notes that it could not be: goes on when
+ * the file system has become read-only because damage was found.
+ */
+int trans_begin_settle(struct tfs_trans *t, struct tfs_fs *fs, uint64_t credits);
 bool trans_again(struct tfs_trans *t, int *err);
 
 /* A handful of nodes changed wholly, with their tuple blocks, bitmaps and headers. */

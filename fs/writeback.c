@@ -411,7 +411,7 @@ static int run_section(struct tfs_fs *fs, struct wb_part **parts, unsigned int n
 	int err;
 
 	do {
-		err = trans_begin(&t, fs, credits);
+		err = trans_begin_settle(&t, fs, credits);
 		for (unsigned int k = 0; !err && k < n; k++)
 			err = step_look(&t, parts[k]);
 		for (unsigned int k = 0; !err && k < n; k++)

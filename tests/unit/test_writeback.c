@@ -366,20 +366,22 @@ Test(writeback, unmount_tries_again)
 static void fail_data_alone(void)
 {
 	const struct tfs_geom *g = &fx.fs->geom;
-	uint32_t from, to;
+	uint32_t from, to, end;
 
 	for (uint64_t k = 0; k < g->nr_groups; k++) {
 		alloc_node_area(g, k, &from, &to);
-		/* at the end there may be a copy of the superblock */
-		faultdev_add(fx.dev, FAULT_WRITE_EIO, (tfs_group_start(g, k) + to) << g->blkbits,
-			     (uint64_t)(tfs_group_nr_blocks(g, k) - to - 4) << g->blkbits, -1, 0);
+		end = tfs_group_nr_blocks(g, k) - 1; /* there may be a copy of the superblock */
+		if (to < end)
+			faultdev_add(fx.dev, FAULT_WRITE_EIO, (tfs_group_start(g, k) + to) << g->blkbits,
+				     (uint64_t)(end - to) << g->blkbits, -1, 0);
 	}
 }
 
 /* What can't be written for good is told: by the unmount, and by each fsync of the file from then on. */
-Test(writeback, unmount_tells_what_it_could_not_write)
+static void unmount_with_unwritable_data(bool damaged)
 {
 	struct vfs_file *f, *g;
+	char why[200];
 
 	fx_file(&fx, "a", &f);
 	fx_write(&fx, f, 0, 20 * BS, 1);
@@ -388,9 +390,11 @@ Test(writeback, unmount_tells_what_it_could_not_write)
 	fx_write(&fx, g, 0, 100, 1); /* without a block of its own */
 	fx_close(&fx, g);
 	fail_data_alone();
+	if (damaged)
+		tfs_fs_error(fx.fs, -EUCLEAN, "somebody has come upon damage");
 	cr_assert_eq(vfs_unmount(fx.fs), -EIO);
 	faultdev_clear(fx.dev);
-	mount_again();
+	FX_OK(vfs_mount(fx.dev, &fx.opts, &fx.fs, why, sizeof(why)));
 	f = fx_open(&fx, "a");
 	cr_assert_eq(vfs_fsync(fx.fs, f, false), -EIO);
 	fx_close(&fx, f);
@@ -399,4 +403,20 @@ Test(writeback, unmount_tells_what_it_could_not_write)
 	FX_OK(vfs_fsync(fx.fs, g, false));
 	fx_close(&fx, g);
 	FX_OK(vfs_unlink(fx.fs, TFS_INO_ROOT, "a"));
+}
+
+Test(writeback, unmount_tells_what_it_could_not_write)
+{
+	unmount_with_unwritable_data(false);
+}
+
+/* Also when nobody may change anything any more. */
+Test(writeback, unmount_tells_what_it_could_not_write_after_damage)
+{
+	unmount_with_unwritable_data(true);
+	/* the checker would tell of it, at the end */
+	vfs_crash(fx.fs);
+	bdev_close(fx.dev);
+	fx_exit();
+	setup();
 }
