@@ -101,6 +101,7 @@ struct tfs_fs {
 	atomic_bool host_full;	     /* the host has refused space for the image (fs/backing.h) */
 	atomic_bool inconsistent;    /* seen damage: TFS_STATE_ERRORS goes to disk with the next superblock */
 	atomic_bool refs_used;	     /* blocks are shared, or were once: reference counts may have to change */
+	struct log_recent told;	     /* errors */
 	atomic_ullong mismatches;    /* blocks found not to match, ever (starts from the superblock) */
 
 	struct tfs_bufcache *bufs;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <xxhash.h>
 #include "fs/admit.h"
 #include "fs/alloc_int.h"
 #include "fs/backing.h"
@@ -22,7 +23,9 @@ static void note_error(struct tfs_fs *fs, const char *fmt, va_list ap)
 	char what[256];
 
 	vsnprintf(what, sizeof(what), fmt, ap);
-	log_err("%s: %s", fs->bdev->name, what);
+	/* whoever needs a damaged block comes upon it again and again */
+	if (log_is_news(&fs->told, XXH3_64bits(what, strlen(what)), 0))
+		log_err("%s: %s", fs->bdev->name, what);
 	atomic_store(&fs->inconsistent, true);
 	if (fs->opts.errors == TFS_ERRORS_ABORT)
 		abort();
@@ -226,6 +229,7 @@ static void fs_free(struct tfs_fs *fs)
 	overlay_free(fs->overlay);
 	if (fs->bdev->integrity == &fs->integrity)
 		fs->bdev->integrity = NULL;
+	pthread_mutex_destroy(&fs->told.lock);
 	pthread_rwlock_destroy(&fs->meta_lock);
 	tl_free(fs);
 }
@@ -243,6 +247,7 @@ int tfs_open(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs **
 	fs->bdev = b;
 	fs->opts = *opts;
 	atomic_init(&fs->read_only, opts->ro);
+	pthread_mutex_init(&fs->told.lock, NULL);
 	fs_lock_init(fs);
 	err = tfs_admit(b, (int)opts->super - 1, opts->ro ? opts->norecovery ? ADMIT_NO_LOG : 0 : ADMIT_WRITE,
 			&fs->super, &fs->geom, &r, why, why_len);

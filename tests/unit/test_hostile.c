@@ -274,11 +274,11 @@ Test(hostile, a_name_and_no_links)
 	FX_OK(vfs_create(fx.fs, ROOT, "new", 0644, &fx_root, 0, &a, NULL));
 	vfs_forget(fx.fs, a.ino, 1);
 	checked("nlink", 1);
-	/* by default a lie ends in a read-only file system, with an error that says so */
+	/* by default a lie ends in a read-only file system */
 	remount(TFS_ERRORS_REMOUNT_RO);
 	FX_OK(vfs_lookup(fx.fs, ROOT, "victim", &a));
 	vfs_forget(fx.fs, a.ino, 1);
-	FX_IS(vfs_create(fx.fs, ROOT, "new2", 0644, &fx_root, 0, &a, NULL), -EUCLEAN);
+	FX_IS(vfs_create(fx.fs, ROOT, "new2", 0644, &fx_root, 0, &a, NULL), -EROFS);
 	FX_OK(vfs_open(fx.fs, ino, O_RDONLY, &f));
 	fx_expect(&fx, f, 0, 300000, 1);
 	fx_close(&fx, f);
