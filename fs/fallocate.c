@@ -77,20 +77,28 @@ static int punch(struct tfs_inode *i, uint64_t pos, uint64_t len)
 
 /* ---- preallocating ---- */
 
+/* Is the content of block 0 an item of the tree?  0: it is; -ENOENT. */
+static int find_inline(struct tfs_trans *t, struct tfs_inode *i)
+{
+	struct tkey key = TKEY(i->ino, TFS_KEY_INLINE, 0);
+	struct btree_path p = BTREE_PATH_INIT;
+	int err = btree_seek(t, TFS_TREE_FS, &key, BTREE_EQ, &p);
+
+	btree_release(&p);
+	return err;
+}
+
 /* The first hole in [*fblk, end): its length, 0 if there is none. */
 static int find_hole(struct tfs_trans *t, struct tfs_inode *i, uint64_t *fblk, uint64_t end, uint64_t *n,
 		     uint64_t *goal)
 {
-	struct tkey key = TKEY(i->ino, TFS_KEY_INLINE, 0);
-	struct btree_path p = BTREE_PATH_INIT;
 	struct extent e;
 	int err;
 
 	*n = 0;
 	*goal = 0;
 	if (*fblk == 0) {
-		err = btree_seek(t, TFS_TREE_FS, &key, BTREE_EQ, &p);
-		btree_release(&p);
+		err = find_inline(t, i);
 		if (!err)
 			*fblk = 1; /* inline data needs no block, and may not have one beside it */
 		else if (err != -ENOENT)
@@ -124,8 +132,12 @@ static int insert_unwritten(struct tfs_trans *t, struct tfs_inode *i, uint64_t f
 		err = inode_prefault(t, i->ino);
 	if (err)
 		return err;
-	/* a block that was dirty has been written meanwhile: it has a better one */
-	err = extent_seek(t, i->ino, fblk, &near);
+	/* a block that was dirty has been written meanwhile: it has a better one, or needs none */
+	err = fblk ? -ENOENT : find_inline(t, i);
+	if (err == -ENOENT)
+		err = extent_seek(t, i->ino, fblk, &near);
+	else if (!err)
+		return -EEXIST;
 	if (!err && near.off < fblk + n)
 		return -EEXIST;
 	if (err && err != -ENOENT)

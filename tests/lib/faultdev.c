@@ -204,6 +204,10 @@ static int fault_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t
 
 static int fault_flush(struct bdev *b)
 {
+	struct fault f;
+
+	if (strike(of(b), FAULT_FLUSH_DELAY, 0, UINT64_MAX, &f))
+		usleep(f.usec);
 	maybe_stall(of(b), FAULT_FLUSH_STALL, 0, UINT64_MAX);
 	return of(b)->lower->ops->flush(of(b)->lower);
 }

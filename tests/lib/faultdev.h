@@ -13,13 +13,14 @@ enum fault_kind {
 	FAULT_READ_STALL, /* does not come back before faultdev_clear() */
 	FAULT_WRITE_STALL,
 	FAULT_FLUSH_STALL, /* wherever; @off and @len of faultdev_add() do not matter */
+	FAULT_FLUSH_DELAY, /* likewise */
 };
 
 /* Closing it closes @lower.  NULL: out of memory. */
 struct bdev *faultdev_create(struct bdev *lower);
 /*
  * I/O that touches [off, off + len) suffers, @count times (negative: for ever).
- * FAULT_READ_FLIP flips a bit of byte @off; FAULT_DELAY sleeps @usec.
+ * FAULT_READ_FLIP flips a bit of byte @off; FAULT_DELAY and FAULT_FLUSH_DELAY sleep @usec.
  */
 void faultdev_add(struct bdev *b, enum fault_kind kind, uint64_t off, uint64_t len, int count, unsigned int usec);
 void faultdev_clear(struct bdev *b);

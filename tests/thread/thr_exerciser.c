@@ -1,26 +1,48 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The exercisers on one file system with all its threads running, several at once, each in a directory of its own,
- * while another thread syncs and drops caches.  TALLYFS_SEED, TALLYFS_OPS.
+ * The exercisers on one file system with all its threads running, many at once, each in a directory of its own, while
+ * another thread syncs and drops caches:
+ *
+ *   thr_exerciser [usual | tight]
+ *
+ * tight: few inodes in memory, a small journal and a device that takes its time, so that everybody waits for everything
+ * all the time.  TALLYFS_SEED; TALLYFS_OPS: operations of a thread that works on content, and a third of one that
+ * works on names.
  */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
+#include "fs/alloc.h"
 #include "fs/inode.h"
 #include "tests/lib/crashdev.h"
+#include "tests/lib/faultdev.h"
 #include "tests/lib/libexer.h"
 
-#define THREADS 5 /* even ones work on content, odd ones on names */
+#define MAX_THREADS 12
+#define NAMES_FACTOR 3
 
+static const struct scene {
+	const char *name;
+	unsigned int threads; /* even ones work on content, odd ones on names */
+	uint64_t ops;	      /* unless told otherwise */
+	uint64_t journal_bytes, max_inodes;
+	unsigned int usec; /* each request takes */
+} scenes[] = {
+	{ .name = "usual", .threads = 5, .ops = 300 },
+	{ .name = "tight", .threads = 12, .ops = 60, .journal_bytes = 1u << 20, .max_inodes = 256, .usec = 300 },
+};
+
+static const struct scene *scene;
 static struct fsfix fx;
-static atomic_int go_on = 1;
+static atomic_int go_on;
 static uint64_t seed, ops;
 
 static void *work_thread(void *arg)
 {
 	uint64_t k = (uintptr_t)arg;
 	struct fsxer_opts fo = { .seed = seed + k, .ops = ops, .nr_files = LIBEXER_FILES, .max_size = 400000 };
-	struct treexer_opts to = { .seed = seed + k, .ops = ops * 3 };
+	struct treexer_opts to = { .seed = seed + k, .ops = ops * NAMES_FACTOR };
 	struct libexer e = { .fx = &fx };
 	struct vfs_attr a;
 	char name[16];
@@ -48,27 +70,70 @@ static void *sync_thread(void *arg)
 	return NULL;
 }
 
-int main(void)
+static void make(void)
 {
 	struct tfs_mount_opts o = { .cache_size = 2u << 20, .commit_interval = 1 };
-	struct bdev *dev = bdev_mem_create(fx_bytes(FX_MEDIUM));
-	pthread_t t[THREADS], syncer;
+	struct tfs_format_opts fo = { .test_seed = 99, .journal_bytes = scene->journal_bytes };
+	struct bdev *mem = bdev_mem_create(fx_bytes(FX_MEDIUM)), *dev;
+	struct tfs_super super;
+	struct tfs_geom geom;
+	char why[200] = "";
 
-	seed = test_seed(43001);
-	ops = test_ops(300);
-	fx_init();
+	FX_CHECK(mem);
+	/* a short run makes fewer, and some are to go all the same */
+	o.max_inodes = min_t(uint64_t, scene->max_inodes, 16 + ops / 2);
+	if (tfs_format_plan(mem, &fo, &super, &geom, why, sizeof(why)))
+		fx_die(__FILE__, __LINE__, why, 0);
+	FX_OK(tfs_format_write(mem, &fo, &super, &geom));
+	dev = faultdev_create(mem);
 	FX_CHECK(dev);
-	fx_format(dev, FX_MEDIUM, 99);
 	fx_mount(&fx, dev, &o);
 	fx.own_dev = true;
+	if (!scene->usec)
+		return;
+	faultdev_add(dev, FAULT_DELAY, 0, UINT64_MAX, -1, scene->usec);
+	faultdev_add(dev, FAULT_FLUSH_DELAY, 0, UINT64_MAX, -1, scene->usec);
+}
+
+static void run(const struct scene *s)
+{
+	pthread_t t[MAX_THREADS], syncer;
+
+	scene = s;
+	ops = test_ops(s->ops);
+	make();
+	atomic_store(&go_on, 1);
 	FX_OK(pthread_create(&syncer, NULL, sync_thread, NULL));
-	for (uintptr_t k = 0; k < THREADS; k++)
+	for (uintptr_t k = 0; k < s->threads; k++)
 		FX_OK(pthread_create(&t[k], NULL, work_thread, (void *)k));
-	for (int k = 0; k < THREADS; k++)
+	for (unsigned int k = 0; k < s->threads; k++)
 		pthread_join(t[k], NULL);
 	atomic_store(&go_on, 0);
 	pthread_join(syncer, NULL);
+	printf("%s: %llu operations by %u threads, %llu inodes evicted, %llu commits, %llu checkpoints: no "
+	       "difference\n",
+	       s->name, (unsigned long long)(div_up(s->threads, 2) * ops + s->threads / 2 * ops * NAMES_FACTOR),
+	       s->threads, (unsigned long long)fx_stat(&fx, "inodes", "evicted"),
+	       (unsigned long long)fx_stat(&fx, "journal", "commits"),
+	       (unsigned long long)fx_stat(&fx, "journal", "checkpoints"));
+	faultdev_clear(fx.dev);
 	fx_destroy(&fx);
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int ran = 0;
+
+	seed = test_seed(43001);
+	fx_init();
+	for (unsigned int k = 0; k < ARRAY_SIZE(scenes); k++) {
+		if (argc < 2 || !strcmp(argv[1], scenes[k].name)) {
+			run(&scenes[k]);
+			ran++;
+		}
+	}
 	fx_exit();
-	return 0;
+	if (!ran)
+		fprintf(stderr, "usage: thr_exerciser [usual | tight]\n");
+	return !ran;
 }
