@@ -35,8 +35,11 @@ void space_init(struct tfs_fs *fs)
 	a->dirty_pool = min_t(uint64_t, max_t(uint64_t, dirty >> g->blkbits, POOL_MIN), g->total_blocks / 16);
 }
 
-/* A thin device is as large as what it has taken from the host: the pool must not fill what little that is. */
-static uint64_t overwrite_pool(const struct tfs_fs *fs)
+/*
+ * A thin device is as large as what it has taken from the host, and @more blocks: the pool must not fill what little
+ * that is.
+ */
+static uint64_t overwrite_pool_with(const struct tfs_fs *fs, uint64_t more)
 {
 	const struct tfs_geom *g = &fs->geom;
 	const struct tfs_alloc *a = fs->alloc;
@@ -47,7 +50,12 @@ static uint64_t overwrite_pool(const struct tfs_fs *fs)
 	/* what was never used has structures that are not there yet */
 	rest = a->hidden + (g->nr_groups - a->nr_groups) * (tfs_group_first_free(g, 1) - tfs_group_start(g, 1));
 	have = g->total_blocks - min_t(uint64_t, g->total_blocks, rest);
-	return min_t(uint64_t, a->dirty_pool, max_t(uint64_t, have / 16, POOL_MIN));
+	return min_t(uint64_t, a->dirty_pool, max_t(uint64_t, (have + more) / 16, POOL_MIN));
+}
+
+static uint64_t overwrite_pool(const struct tfs_fs *fs)
+{
+	return overwrite_pool_with(fs, 0);
 }
 
 /* Blocks the trees may come to need when @extra more blocks of data are promised. */
@@ -251,17 +259,20 @@ int space_check_meta(struct tfs_fs *fs, enum space_use use)
 void space_statfs(struct tfs_fs *fs, uint64_t *avail, uint64_t *free_blocks, uint64_t *total)
 {
 	struct tfs_alloc *a = fs->alloc;
-	uint64_t need, hidden;
+	uint64_t need, hidden, more = 0;
 
 	pthread_mutex_lock(&a->lock);
 	*avail = alloc_total_free(a) + a->pending;
 	hidden = a->hidden;
-	need = a->reserved + tree_need(fs, 0) + overwrite_pool(fs);
 	pthread_mutex_unlock(&a->lock);
 	*free_blocks = *avail + hidden;
-	/* no more than the host can give */
+	/* no more than the host can give; what is taken from it makes the pool grow */
 	if (hidden)
-		*avail += alloc_growable(fs, *avail, hidden);
+		more = alloc_growable(fs, *avail, hidden);
+	pthread_mutex_lock(&a->lock);
+	need = a->reserved + tree_need(fs, 0) + overwrite_pool_with(fs, more);
+	pthread_mutex_unlock(&a->lock);
+	*avail += more;
 	*avail = *avail > need ? *avail - need : 0;
 	/* data brings its share of the trees' part along */
 	*avail -= *avail * EXTENT_BYTES / (fs->geom.block_size + EXTENT_BYTES);
