@@ -140,7 +140,7 @@ static uint64_t unwritten(struct tfs_fs *fs)
 
 #define FLUSH_TRIES 3 /* in a row that have got nowhere: what fails now and then is no reason to lose anything */
 
-/* All that can be written is.  0, or why the rest could not. */
+/* All that can be written is.  0, or why the rest could not: never 0 with anything left. */
 static int flush_all(struct tfs_fs *fs)
 {
 	uint64_t least = UINT64_MAX, left;
@@ -155,7 +155,7 @@ static int flush_all(struct tfs_fs *fs)
 		tries = left < least ? 0 : tries + 1;
 		least = left < least ? left : least;
 	} while (left && tries < FLUSH_TRIES && !atomic_load(&fs->shutdown));
-	return left ? err : 0;
+	return !left ? 0 : err ? err : -EIO;
 }
 
 int vfs_unmount(struct tfs_fs *fs)

@@ -41,8 +41,12 @@ static bool gone_read_only(int fd)
 
 static enum outcome flush_all(const char *who, const struct mount_entry *m, int fd)
 {
-	/* what the kernel has of it goes to the daemon first */
-	int err = syncfs(fd) ? errno : 0;
+	/*
+	 * What the kernel has of it goes to the daemon first.  An error may be that of any write since the file system
+	 * was last synced: close(2) told whoever wrote, and nothing need be left of it.  Told once, a descriptor has
+	 * only new errors to tell.
+	 */
+	int err = syncfs(fd) && syncfs(fd) ? errno : 0;
 
 	if (ioctl(fd, TALLY_IOC_SYNC))
 		err = errno;

@@ -45,6 +45,31 @@ def gone(m, code):
     assert bool(got) == bool(code), f'the daemon exited {got}\n{m.log()}'
 
 
+def told(work):
+    """Errors that programs were told and that left nothing unwritten keep nobody from unmounting."""
+    image = f'{work}/told.img'
+    tally.mkfs(image, size=64 * M)
+    for argv in [CTL, 'umount'], [HELPER]:
+        m = Mount(image, f'{work}/told')
+        tally.run(['cp', '/dev/zero', m / 'big'], want=1)
+        os.unlink(m / 'big')
+        # of an append-only file the kernel's pages may be refused
+        with open(m / 'log', 'wb') as f:
+            f.write(b'x' * 5000)
+            f.flush()
+            tally.run(['chattr', '+a', m / 'log'])
+            try:
+                os.fsync(f.fileno())
+            except OSError:
+                pass
+        tally.run(['chattr', '-a', m / 'log'])
+        tally.run([CTL, 'sync', m.mountpoint])
+        r = tally.run([*argv, m.mountpoint])
+        assert not r.stderr, r.stderr
+        gone(m, 0)
+    tally.fsck(image)
+
+
 def kept(work, host):
     loop, m = device(work, 'kept', host, FIXED)
     data = write(m / 'file', 6 * M)
@@ -117,6 +142,7 @@ def test(work):
     if not tally.AS_ROOT:
         raise tally.Skip('needs root: it mounts small file systems')
     quiet(work)
+    told(work)
     with Host(work, 'tmpfs') as host:
         for f in kept, given_up, dead:
             f(work, host)
