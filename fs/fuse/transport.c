@@ -25,6 +25,7 @@ _Static_assert(WRITE_HEADERS == 80, "kernel ABI");
 #define EXTRA_IDLE 2
 /* Wakes a thread out of read(2); the handler does nothing. */
 #define KICK_SIGNAL SIGUSR2
+#define KICK_AGAIN_NS 2000000u
 /* While a thread spins it looks at the clock once in so many times. */
 #define LOOKS_PER_CLOCK 8
 
@@ -51,7 +52,7 @@ struct transport {
 	atomic_int idle;     /* threads that wait for a request */
 	atomic_bool spinner; /* somebody spins */
 	pthread_mutex_t lock;
-	pthread_cond_t ended;
+	pthread_cond_t ended;	  /* its time-outs are CLOCK_MONOTONIC's: the other may be set back */
 	struct list_head workers; /* lock */
 	unsigned int nr_workers;  /* lock */
 	bool gone_told;		  /* lock */
@@ -360,6 +361,7 @@ int transport_create(const struct transport_config *cfg, struct transport **out)
 	static const struct fuse_custom_io io = { .writev = session_writev, .read = session_read };
 	struct sigaction sa = { .sa_handler = kick_handler };
 	struct transport *tr = tl_zalloc(sizeof(*tr));
+	pthread_condattr_t attr;
 	int err;
 
 	if (!tr)
@@ -372,7 +374,10 @@ int transport_create(const struct transport_config *cfg, struct transport **out)
 		return err;
 	}
 	pthread_mutex_init(&tr->lock, NULL);
-	pthread_cond_init(&tr->ended, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&tr->ended, &attr);
+	pthread_condattr_destroy(&attr);
 	INIT_LIST_HEAD(&tr->workers);
 	sigaction(KICK_SIGNAL, &sa, NULL);
 	*out = tr;
@@ -427,18 +432,14 @@ void transport_stop(struct transport *tr)
 	atomic_store(&tr->stopping, true);
 	pthread_mutex_lock(&tr->lock);
 	while (tr->nr_workers > left) {
-		struct timespec until;
+		uint64_t again = now_ns() + KICK_AGAIN_NS;
+		struct timespec until = { .tv_sec = (time_t)(again / 1000000000u),
+					  .tv_nsec = (long)(again % 1000000000u) };
 
 		/* A signal that comes just before the thread sleeps is lost, so ask again. */
 		list_for_each_entry(w, &tr->workers, link) {
 			if (w != me && atomic_load(&w->reading))
 				pthread_kill(w->thread, KICK_SIGNAL);
-		}
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += 2000000;
-		if (until.tv_nsec >= 1000000000) {
-			until.tv_nsec -= 1000000000;
-			until.tv_sec++;
 		}
 		pthread_cond_timedwait(&tr->ended, &tr->lock, &until);
 	}
