@@ -64,6 +64,7 @@ struct bdev {
 	uint32_t virt_boundary; /* mask: a gap inside a list of segments lies on a multiple of mask + 1; 0: anywhere */
 	bool read_only;
 	bool is_block;			 /* a block device, not a file or memory */
+	bool cow;			 /* thin, and the host copies on write: overwriting needs space, too */
 	bool thin;			 /* a file that may have holes: space is the host's to give */
 	struct blk_integrity *integrity; /* NULL: none; see core/integrity.h */
 	struct bdev_stats {

@@ -311,6 +311,7 @@ static int read_limits(struct bdev_file *f)
 	} else if (S_ISREG(st.st_mode)) {
 		f->b.size = (uint64_t)st.st_size;
 		f->b.thin = true;
+		f->b.cow = bdev_thin_cow(f->fd);
 	} else {
 		return -ENOTBLK;
 	}

@@ -10,10 +10,12 @@
 #include <linux/falloc.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "core/util.h"
@@ -84,25 +86,53 @@ static bool has_all(int fd, uint64_t off, uint64_t end)
 	return true;
 }
 
-int bdev_thin_provision(int fd, uint64_t off, uint64_t len)
+/* What says that a host, or its file system, does not do this at all. */
+static bool not_possible(int err)
+{
+	switch (err) {
+	case ENOSYS:
+	case EOPNOTSUPP:
+	case EINVAL:
+	case EPERM:
+	case ENODEV:
+		return true;
+	}
+	return false;
+}
+
+/* 0, or errno. */
+static int allocate(int fd, int mode, uint64_t off, uint64_t len)
 {
 	int ret;
 
 	do {
-		ret = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)len);
+		ret = fallocate(fd, mode, (off_t)off, (off_t)len);
 	} while (ret && errno == EINTR);
-	if (!ret)
-		return 0;
-	switch (errno) {
-	case ENOSPC:
-	case EDQUOT:
-		/* some (XFS) want as much to be free before they look whether it is needed */
-		return has_all(fd, off, off + len) ? 0 : -ENOSPC;
-	case ENOSYS:
+	return ret ? errno : 0;
+}
+
+/* NFS knows no other mode than 0; within the file's size it is the same. */
+static int allocate_inside(int fd, uint64_t off, uint64_t len)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) || off + len > (uint64_t)st.st_size)
+		return EOPNOTSUPP;
+	return allocate(fd, 0, off, len);
+}
+
+int bdev_thin_provision(int fd, uint64_t off, uint64_t len)
+{
+	int err = allocate(fd, FALLOC_FL_KEEP_SIZE, off, len);
+
+	if (not_possible(err))
+		err = allocate_inside(fd, off, len);
+	if (not_possible(err))
 		return -EOPNOTSUPP;
-	default:
-		return -errno;
-	}
+	/* some (XFS) want as much to be free before they look whether it is needed */
+	if (err == ENOSPC || err == EDQUOT)
+		return has_all(fd, off, off + len) ? 0 : -ENOSPC;
+	return -err;
 }
 
 int bdev_thin_usage(int fd, struct bdev_usage *u)
@@ -116,4 +146,13 @@ int bdev_thin_usage(int fd, struct bdev_usage *u)
 	u->free = (uint64_t)sv.f_bfree * sv.f_frsize;
 	u->avail = (uint64_t)sv.f_bavail * sv.f_frsize;
 	return 0;
+}
+
+bool bdev_thin_cow(int fd)
+{
+	struct statfs sf;
+	int flags;
+
+	return !fstatfs(fd, &sf) && sf.f_type == BTRFS_SUPER_MAGIC && !ioctl(fd, FS_IOC_GETFLAGS, &flags) &&
+	       !(flags & FS_NOCOW_FL);
 }

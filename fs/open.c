@@ -110,6 +110,12 @@ static int back_fixed(struct tfs_fs *fs, const struct tfs_recovery *r, char *why
 		err = backing_fixed(fs->bdev, &fs->geom, le64_get(fs->super.groups_init), group_is_there, &groups, why,
 				    why_len);
 	tl_free(groups.header);
+	if (!err && fs->bdev->cow)
+		log_warn("%s: lies on btrfs, which copies on write: should that get full, even the journal may not be "
+			 "written any more; make the image anew in an empty file after \"chattr +C\" (mkfs does that "
+			 "for "
+			 "files that it creates)",
+			 fs->bdev->name);
 	if (err != -EOPNOTSUPP)
 		return err;
 	if (bdev_usage(fs->bdev, &u) || u.taken < fs->geom.total_blocks << fs->geom.blkbits)

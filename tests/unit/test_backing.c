@@ -9,6 +9,7 @@
 #include <linux/falloc.h>
 #include <stdio.h>
 #include <string.h>
+#include "core/log.h"
 #include "fs/alloc.h"
 #include "fs/backing.h"
 #include "fs/inode.h"
@@ -517,6 +518,33 @@ Test(backing, refused_at_writeback)
 	FX_OK(vfs_unmount(fx.fs));
 	fx_check_clean(&fx);
 	bdev_close(fx.dev);
+}
+
+static unsigned int cow_warnings;
+
+static void count_warnings(enum log_level lvl, const char *line)
+{
+	cow_warnings += lvl <= LOG_LVL_WARN && strstr(line, "chattr +C");
+}
+
+/* Space that was reserved is no promise there. */
+Test(backing, host_that_copies_on_write)
+{
+	struct tfs_mount_opts ro = { .no_threads = true, .ro = true };
+
+	log_set_hook(count_warnings);
+	make(FX_MEDIUM, 64 * MI);
+	FX_IS(cow_warnings, 0);
+	FX_OK(vfs_unmount(fx.fs));
+	fx.dev->cow = true;
+	fx_mount(&fx, fx.dev, &ro);
+	FX_IS(cow_warnings, 0);
+	FX_OK(vfs_unmount(fx.fs));
+	fx_mount(&fx, fx.dev, NULL);
+	FX_IS(cow_warnings, 1);
+	fx.own_dev = true;
+	fx_destroy(&fx);
+	log_set_hook(NULL);
 }
 
 /* ---- all of it, at random ---- */

@@ -376,6 +376,67 @@ Test(bdev_thin, others_have_theirs)
 	bdev_close(b);
 }
 
+/* ---- hosts of other kinds ---- */
+
+static int keep_size_err, mode0_err; /* what fallocate(2) says; 0: it is done */
+static unsigned int mode0_calls;
+
+int fallocate(int fd, int mode, off_t off, off_t len)
+{
+	int err = mode == FALLOC_FL_KEEP_SIZE ? keep_size_err : mode ? 0 : mode0_err;
+
+	mode0_calls += !mode;
+	if (!err)
+		return (int)syscall(SYS_fallocate, fd, mode, off, len);
+	errno = err;
+	return -1;
+}
+
+static int provision_with(int keep_size, int mode0, uint64_t off, uint64_t len)
+{
+	struct bdev_usage before, u;
+	struct bdev *b;
+	int err;
+
+	make_image();
+	cr_assert_eq(truncate(path, IMAGE_BYTES), 0);
+	cr_assert_eq(bdev_open(path, BDEV_OPEN_NO_URING | BDEV_OPEN_BUFFERED, &b), 0);
+	cr_assert_eq(bdev_usage(b, &before), 0);
+	keep_size_err = keep_size;
+	mode0_err = mode0;
+	mode0_calls = 0;
+	err = bdev_provision(b, off, len);
+	keep_size_err = mode0_err = 0;
+	cr_assert_eq(b->thin, err != -EOPNOTSUPP);
+	if (!err) {
+		cr_assert_eq(bdev_usage(b, &u), 0);
+		cr_assert_geq(u.taken, before.taken + len);
+	}
+	bdev_close(b);
+	unlink(path);
+	return err;
+}
+
+Test(bdev_thin, hosts_that_refuse)
+{
+	static const int not_possible[] = { EOPNOTSUPP, ENOSYS, EINVAL, EPERM, ENODEV };
+
+	for (unsigned int i = 0; i < sizeof(not_possible) / sizeof(int); i++) {
+		cr_assert_eq(provision_with(not_possible[i], not_possible[i], 4096, 8192), -EOPNOTSUPP);
+		/* NFS: no mode but 0 */
+		cr_assert_eq(provision_with(not_possible[i], 0, 4096, 8192), 0);
+		cr_assert_eq(mode0_calls, 1);
+		/* which must not make the file larger */
+		cr_assert_eq(provision_with(not_possible[i], 0, IMAGE_BYTES - 4096, 8192), -EOPNOTSUPP);
+		cr_assert_eq(mode0_calls, 0);
+	}
+	cr_assert_eq(provision_with(ENOSPC, 0, 4096, 8192), -ENOSPC);
+	cr_assert_eq(provision_with(EDQUOT, 0, 4096, 8192), -ENOSPC);
+	cr_assert_eq(provision_with(EOPNOTSUPP, EDQUOT, 4096, 8192), -ENOSPC);
+	cr_assert_eq(provision_with(EIO, 0, 4096, 8192), -EIO);
+	cr_assert_eq(mode0_calls, 0);
+}
+
 /* Whether this disk does it by itself or not: it is the same bytes, or no promise. */
 Test(bdev_file, writes_durable_by_themselves)
 {
