@@ -88,7 +88,7 @@ static bool is_tallyfs(const struct mount_entry *m)
 
 /*
  * Go through all mounts: @found gets the last one at @path, or the last tallyfs from @source, if that is wanted;
- * the result is how often the file system @same is mounted, if that is.
+ * the result is whether there is one, or how often the file system @same is mounted (at @path), if that is wanted.
  */
 static int scan(const char *path, const char *source, struct mount_entry *found, const struct mount_entry *same)
 {
@@ -105,11 +105,12 @@ static int scan(const char *path, const char *source, struct mount_entry *found,
 	while (getline(&line, &size, f) > 0) {
 		if (!parse_line(line, m))
 			continue;
-		if (same && m->major == same->major && m->minor == same->minor)
+		if (same && m->major == same->major && m->minor == same->minor &&
+		    (!path || !strcmp(m->mountpoint, path)))
 			n++;
 		if ((path && !strcmp(m->mountpoint, path)) || (source && is_tallyfs(m) && !strcmp(m->source, source))) {
 			*found = *m;
-			n = 1;
+			n = same ? n : 1;
 		}
 	}
 out:
@@ -130,6 +131,15 @@ int mounts_at(const char *path, struct mount_entry *m)
 		err = n < 0 ? n : n && is_tallyfs(m) ? 0 : -ENOENT;
 	}
 	return err;
+}
+
+int mounts_stack(const char *path, const struct mount_entry *own, struct mount_entry *top)
+{
+	int n = 0;
+
+	for (int look = 0; look < TABLE_LOOKS && !n; look++)
+		n = scan(path, NULL, top, own);
+	return n;
 }
 
 /* What a killed daemon left cannot be looked into, but its folder can.  To be freed; NULL: as it is. */

@@ -21,6 +21,11 @@ struct mount_entry {
 int mounts_find(const char *path, struct mount_entry *m);
 /* The same for an absolute @path without links.  It reads the mount table only, and asks no file system. */
 int mounts_at(const char *path, struct mount_entry *m);
+/*
+ * How often the file system that @own is a mount of is mounted exactly at the absolute @path, or -errno; *top gets the
+ * topmost mount there, of any type: not @own's, it covers it.  *top is left as it is where nothing is mounted.
+ */
+int mounts_stack(const char *path, const struct mount_entry *own, struct mount_entry *top);
 
 /* A tallyfs that is mounted from the image or device @path.  As mounts_find(). */
 int mounts_find_source(const char *path, struct mount_entry *m);

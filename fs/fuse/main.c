@@ -34,11 +34,14 @@ struct daemon {
 	struct options opts;
 	struct front front;
 	char *source, *mountpoint; /* absolute */
+	struct mount_entry own;	   /* in the mount table */
 	bool fuseblk;
 	bool hides; /* something was in the mount point */
 	int signal_fd;
 	bool unmounting; /* the unmounter runs */
 	bool impatient;	 /* a second signal came meanwhile */
+	bool restarted;	 /* somebody had killed the unmounter */
+	bool stays;	 /* it could not be unmounted */
 	struct unmounter unmounter;
 };
 
@@ -183,6 +186,10 @@ static int mount_session(struct daemon *d)
 		text_err("tallyfs: %s: is not empty; what is in it cannot be seen until it is unmounted",
 			 d->opts.mountpoint);
 	}
+	/* By the mount table: whoever asks the mount point itself might be asking us.  Not found, nothing is unmounted.
+	 */
+	if (!err && mounts_at(d->mountpoint, &d->own))
+		log_warn("%s is not in the mount table", d->mountpoint);
 out:
 	fuse_opt_free_args(&args);
 	return err;
@@ -254,25 +261,31 @@ static bool take_signal(struct daemon *d)
 		return false;
 	}
 	log_info("signal %u: unmounting %s", si.ssi_signo, d->mountpoint);
-	err = unmounter_start(&d->unmounter, d->mountpoint);
+	err = unmounter_start(&d->unmounter, &d->own);
 	if (err)
 		log_warn("%s cannot be unmounted: %s", d->mountpoint, strerror(-err));
 	d->unmounting = !err;
 	return d->unmounting;
 }
 
-/* The unmounter has ended. */
-static void unmounted(struct daemon *d)
+/* The unmounter has ended.  False: it was killed, by who meant us perhaps, and another one runs. */
+static bool unmounted(struct daemon *d)
 {
-	struct pollfd gone = { .fd = d->front.event_fd, .events = POLLIN };
+	/* fails once the last mount is gone, wherever it was */
+	struct pollfd gone = { .fd = fuse_session_fd(d->front.se) };
 	int how = unmounter_end(&d->unmounter);
 
-	d->unmounting = false;
-	if (how == UNMOUNTER_DONE)
-		return;
-	log_warn("%s %s", d->mountpoint, how == UNMOUNTER_DETACHED ? "is in use: detached" : "could not be unmounted");
-	if (!poll(&gone, 1, DETACHED_WAIT_MS))
-		transport_settle(d->front.tr, SETTLE_MS);
+	d->unmounting = how == UNMOUNTER_KILLED && !d->restarted && !unmounter_start(&d->unmounter, &d->own);
+	d->restarted = true;
+	if (d->unmounting)
+		return false;
+	if (how == UNMOUNTER_DETACHED)
+		log_warn("%s is in use: detached", d->mountpoint);
+	if (poll(&gone, 1, DETACHED_WAIT_MS) > 0)
+		return true;
+	transport_settle(d->front.tr, SETTLE_MS);
+	d->stays = unmounter_stays(&d->own, how);
+	return true;
 }
 
 /* Wait for the transport's news, which is added to *events, a signal, or the unmounter's end.  False: no more to serve.
@@ -290,10 +303,8 @@ static bool wait_event(struct daemon *d, uint64_t *events)
 		;
 	if ((pfd[0].revents & POLLIN) && !eventfd_read(d->front.event_fd, &v))
 		*events += v;
-	if (pfd[2].revents) {
-		unmounted(d);
-		return false;
-	}
+	if (pfd[2].revents)
+		return !unmounted(d);
 	return *events < FRONT_EVENT_GONE && (!(pfd[1].revents & POLLIN) || take_signal(d));
 }
 
@@ -323,7 +334,7 @@ static void unmount_dead(struct daemon *d)
 {
 	struct pollfd pfd = { .events = POLLIN };
 
-	if (!d->impatient || unmounter_start(&d->unmounter, d->mountpoint))
+	if (!d->impatient || unmounter_start(&d->unmounter, &d->own))
 		return;
 	pfd.fd = d->unmounter.fd;
 	if (poll(&pfd, 1, DETACHED_WAIT_MS) > 0)
@@ -375,7 +386,7 @@ static int run(struct daemon *d)
 		log_err("%s: not everything could be written: %s", d->source, strerror(-fr->close_err));
 		err = fr->close_err;
 	}
-	return err;
+	return d->stays && !err ? -EBUSY : err;
 }
 
 static int daemon_life(struct daemon *d)
@@ -405,8 +416,8 @@ int main(int argc, char **argv)
 	char why[512];
 	int err;
 
-	if (argc == 2 && !strcmp(argv[0], UNMOUNTER_NAME))
-		return unmounter_main(argv[1]);
+	if (argc == 3 && !strcmp(argv[0], UNMOUNTER_NAME))
+		return unmounter_main(argv[1], argv[2]);
 	options_init(&d.opts);
 	err = options_parse_args(&d.opts, argc, argv, why, sizeof(why));
 	if (!err && d.opts.help) {

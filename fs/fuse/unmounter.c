@@ -6,11 +6,16 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
-#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "core/log.h"
+#include "core/util.h"
 
 extern char **environ;
 
@@ -30,37 +35,94 @@ static bool fusermount(const char *mountpoint, bool lazy)
 	return WIFEXITED(status) && !WEXITSTATUS(status);
 }
 
-static bool unmount(const char *mountpoint, bool lazy)
+/* Is @path (of @fd, or "" for that itself) in our file system?  No question to the daemon: it may be dead. */
+static bool is_ours(int fd, const char *path, const char *dev)
 {
+	int flags = AT_STATX_DONT_SYNC | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (*path ? 0 : AT_EMPTY_PATH);
+	struct statx st;
+	char is[32];
+
+	if (statx(fd, path, flags, 0, &st))
+		return false;
+	snprintf(is, sizeof(is), "%u:%u", st.stx_dev_major, st.stx_dev_minor);
+	return !strcmp(is, dev);
+}
+
+static bool unmount(const char *mountpoint, const char *dev, bool lazy)
+{
+	if (!is_ours(AT_FDCWD, mountpoint, dev))
+		return false;
 	if (!umount2(mountpoint, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)))
 		return true;
 	return errno == EPERM && geteuid() != 0 && fusermount(mountpoint, lazy);
 }
 
-int unmounter_main(const char *mountpoint)
+/* What the kernel has goes to the daemon.  Under somebody else's mount there is no way in: then of all file systems. */
+static void sync_ours(const char *mountpoint, const char *dev)
 {
 	int fd;
 
-	if (unmount(mountpoint, false))
-		return UNMOUNTER_DONE;
-	/* Who is in it keeps the kernel from writing its dirty pages; after detaching nobody could ask for that. */
-	fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0) {
-		syncfs(fd);
-		close(fd);
+	if (!is_ours(AT_FDCWD, mountpoint, dev)) {
+		sync();
+		return;
 	}
-	if (unmount(mountpoint, false))
-		return UNMOUNTER_DONE;
-	return unmount(mountpoint, true) ? UNMOUNTER_DETACHED : UNMOUNTER_FAILED;
+	fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (is_ours(fd, "", dev))
+		syncfs(fd);
+	else
+		sync();
+	close(fd);
+}
+
+int unmounter_main(const char *mountpoint, const char *dev)
+{
+	unsigned int tries;
+
+	/*
+	 * Who is in it, has it mounted in another place, or covers it, keeps the kernel from writing its dirty pages;
+	 * after unmounting nobody could ask for that.
+	 */
+	for (tries = 0; tries < 2; tries++) {
+		sync_ours(mountpoint, dev);
+		if (unmount(mountpoint, dev, false))
+			return UNMOUNTER_DONE;
+	}
+	return unmount(mountpoint, dev, true) ? UNMOUNTER_DETACHED : UNMOUNTER_FAILED;
 }
 
 /* ---- the daemon ---- */
 
-int unmounter_start(struct unmounter *u, const char *mountpoint)
+/* The daemon takes its signals from a descriptor; this one has none, and a terminal's Ctrl-C is not for it. */
+static int spawn(pid_t *pid, char **argv)
 {
-	char *argv[] = { UNMOUNTER_NAME, (char *)mountpoint, NULL };
-	int err = posix_spawn(&u->pid, "/proc/self/exe", NULL, NULL, argv, environ);
+	posix_spawnattr_t attr;
+	sigset_t set;
+	int err;
 
+	err = posix_spawnattr_init(&attr);
+	if (err)
+		return err;
+	sigemptyset(&set);
+	posix_spawnattr_setsigmask(&attr, &set);
+	sigfillset(&set);
+	posix_spawnattr_setsigdefault(&attr, &set);
+	posix_spawnattr_setpgroup(&attr, 0);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+	err = posix_spawn(pid, "/proc/self/exe", NULL, &attr, argv, environ);
+	posix_spawnattr_destroy(&attr);
+	return err;
+}
+
+int unmounter_start(struct unmounter *u, const struct mount_entry *own)
+{
+	char dev[32];
+	char *argv[] = { UNMOUNTER_NAME, (char *)own->mountpoint, dev, NULL };
+	int err;
+
+	snprintf(dev, sizeof(dev), "%u:%u", own->major, own->minor);
+	err = spawn(&u->pid, argv);
 	if (err)
 		return -err;
 	u->fd = (int)syscall(SYS_pidfd_open, u->pid, 0);
@@ -80,6 +142,8 @@ int unmounter_end(struct unmounter *u)
 		pid = waitpid(u->pid, &status, 0);
 	} while (pid < 0 && errno == EINTR);
 	close(u->fd);
+	if (pid > 0 && WIFSIGNALED(status))
+		return UNMOUNTER_KILLED;
 	return pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : UNMOUNTER_FAILED;
 }
 
@@ -88,4 +152,23 @@ void unmounter_abandon(struct unmounter *u)
 	kill(u->pid, SIGKILL);
 	if (u->fd >= 0)
 		close(u->fd);
+}
+
+bool unmounter_stays(const struct mount_entry *own, int how)
+{
+	struct mount_entry *top = tl_zalloc(sizeof(*top));
+	bool there = top && mounts_stack(own->mountpoint, own, top) > 0;
+
+	if (there && (top->major != own->major || top->minor != own->minor))
+		log_err("%s stays mounted, with nobody to serve it: %s (%s) is mounted over it; unmount that, then "
+			"what is "
+			"below it",
+			own->mountpoint, top->source, top->type);
+	else if (there || how == UNMOUNTER_FAILED || how == UNMOUNTER_KILLED)
+		log_err("%s could not be unmounted and has nobody to serve it: unmount it", own->mountpoint);
+	else if (how == UNMOUNTER_DONE)
+		log_warn("%s is still mounted in another place, with nobody to serve it: unmount it there",
+			 own->source);
+	tl_free(top);
+	return there || how == UNMOUNTER_FAILED || how == UNMOUNTER_KILLED;
 }

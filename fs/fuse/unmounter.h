@@ -7,27 +7,36 @@
 #ifndef FS_FUSE_UNMOUNTER_H
 #define FS_FUSE_UNMOUNTER_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
-/* The process's name, argv[0]; its only argument is the mount point. */
+#include "tools/mounts.h"
+
+/* The process's name, argv[0]; its arguments are the mount point and our file system's device, "major:minor". */
 #define UNMOUNTER_NAME "tallyfs-unmount"
 
 /* How it ends. */
-enum { UNMOUNTER_DONE = 0, UNMOUNTER_DETACHED = 1, UNMOUNTER_FAILED = 2 };
+enum { UNMOUNTER_DONE = 0, UNMOUNTER_DETACHED = 1, UNMOUNTER_FAILED = 2, UNMOUNTER_KILLED = 3 };
 
 struct unmounter {
 	pid_t pid;
 	int fd; /* readable when it has ended */
 };
 
-/* The process: unmounts; what is in use is synced and detached.  Its exit code. */
-int unmounter_main(const char *mountpoint);
+/*
+ * The process: unmounts; what is in use is synced and detached.  Unmounting goes by path, and takes what is on top:
+ * what somebody mounted over ours is his, and with it ours stays, synced.  Its exit code.
+ */
+int unmounter_main(const char *mountpoint, const char *dev);
 
-/* Start it.  0 or -errno. */
-int unmounter_start(struct unmounter *u, const char *mountpoint);
+/* Start it for the mount @own.  0 or -errno. */
+int unmounter_start(struct unmounter *u, const struct mount_entry *own);
 /* It has ended: how, UNMOUNTER_*. */
 int unmounter_end(struct unmounter *u);
 /* It has not, and may be unable to as long as we serve: kill it, do not wait. */
 void unmounter_abandon(struct unmounter *u);
+/* It has ended, as @how says, and the connection with the kernel has not: say why.  True if @own stays, to die with us.
+ */
+bool unmounter_stays(const struct mount_entry *own, int how);
 
 #endif

@@ -3,9 +3,9 @@
 """Unmounting tells the truth: what can't be written is kept and the mount stays, or it is said what was lost.
 
 A loop device whose file lies on a full tmpfs can't write what was never written before.  Bind mounts, and that nobody
-is told what nobody asked.
+is told what nobody asked, nor kept from unmounting by errors told long ago.  What is mounted over it is left alone.
 """
-import os, time
+import os, signal, time
 import tally
 from hosts import Host
 from tally import M, Mount
@@ -51,8 +51,6 @@ def told(work):
     tally.mkfs(image, size=64 * M)
     for argv in [CTL, 'umount'], [HELPER]:
         m = Mount(image, f'{work}/told')
-        tally.run(['cp', '/dev/zero', m / 'big'], want=1)
-        os.unlink(m / 'big')
         # of an append-only file the kernel's pages may be refused
         with open(m / 'log', 'wb') as f:
             f.write(b'x' * 5000)
@@ -63,6 +61,8 @@ def told(work):
             except OSError:
                 pass
         tally.run(['chattr', '-a', m / 'log'])
+        tally.run(['cp', '/dev/zero', m / 'big'], want=1)
+        os.unlink(m / 'big')
         tally.run([CTL, 'sync', m.mountpoint])
         r = tally.run([*argv, m.mountpoint])
         assert not r.stderr, r.stderr
@@ -137,12 +137,45 @@ def quiet(work):
     tally.fsck(image)
 
 
+def covered(work):
+    """Somebody has mounted something over it: that is his, what was written is safe, and the daemon says what it left."""
+    image, mnt = f'{work}/covered.img', f'{work}/covered'
+    tally.mkfs(image)
+    m = Mount(image, mnt)
+    data = os.urandom(20 * M)
+    f = os.open(m / 'file', os.O_WRONLY | os.O_CREAT)
+    try:
+        # in the kernel's cache only, for who has a file open keeps it there
+        os.write(f, data)
+        tally.run(['mount', '-t', 'tmpfs', 'somebody', mnt])
+        with open(m / 'precious', 'w') as g:
+            g.write('precious')
+        m.daemon.send_signal(signal.SIGTERM)
+        gone(m, 1)
+        with open(m / 'precious') as g:
+            assert g.read() == 'precious'
+        tally.run(['umount', mnt])
+    finally:
+        # of a daemon that has ended
+        try:
+            os.close(f)
+        except OSError:
+            pass
+    assert 'somebody (tmpfs) is mounted over it; unmount that' in m.log(), m.log()
+    assert tally.mounted(mnt)
+    tally.run(['umount', '-i', mnt])
+    tally.fsck(image)
+    with Mount(image, mnt) as m, open(m / 'file', 'rb') as f:
+        assert f.read() == data
+
+
 def test(work):
     tally.require_fuse()
     if not tally.AS_ROOT:
         raise tally.Skip('needs root: it mounts small file systems')
     quiet(work)
     told(work)
+    covered(work)
     with Host(work, 'tmpfs') as host:
         for f in kept, given_up, dead:
             f(work, host)
