@@ -35,6 +35,7 @@ int alloc_init(struct tfs_fs *fs)
 	a->init_groups = fs->cnt.groups_init;
 	a->thin = fs->bdev->thin && !fs->opts.ro;
 	a->refused_left = UINT64_MAX;
+	a->max_loaded = fs->opts.claim_maps ? fs->opts.claim_maps : AGROUP_MAX_LOADED;
 	if (a->thin) {
 		a->hidden = fs->cnt.free_blocks;
 		a->nr_groups = fs->cnt.groups_init;
@@ -49,10 +50,11 @@ int alloc_init(struct tfs_fs *fs)
 	return 0;
 }
 
+/* alloc->lock held.  Then it must equal the bitmap. */
 static void drop_map(struct tfs_alloc *a, struct agroup *ag)
 {
 	tl_free(ag->map);
-	ag->map = ag->unbacked = ag->hidden = NULL;
+	ag->map = ag->hidden = NULL;
 	list_del_init(&ag->lru);
 	a->nr_loaded--;
 }
@@ -60,11 +62,14 @@ static void drop_map(struct tfs_alloc *a, struct agroup *ag)
 void alloc_exit(struct tfs_fs *fs)
 {
 	struct tfs_alloc *a = fs->alloc;
+	uint64_t group;
 
 	if (!a)
 		return;
 	while (!list_empty(&a->lru))
 		drop_map(a, list_first_entry(&a->lru, struct agroup, lru));
+	for (group = 0; a->thin && group < fs->geom.nr_groups; group++)
+		tl_free(a->groups[group].unbacked);
 	pthread_mutex_destroy(&a->lock);
 	pthread_mutex_destroy(&a->grow);
 	pthread_cond_destroy(&a->freed);
@@ -113,15 +118,16 @@ static void evict(struct tfs_fs *fs)
 {
 	struct tfs_alloc *a = fs->alloc;
 	struct agroup *ag, *n;
-	unsigned int max = a->thin ? AGROUP_MAX_LOADED / 3 : AGROUP_MAX_LOADED; /* three maps each */
 
-	if (a->nr_loaded < max)
+	if (a->nr_loaded < a->max_loaded)
 		return;
 	list_for_each_entry_safe(ag, n, &a->lru, lru) {
-		if (!alloc_may_drop(fs, ag))
+		if (ag->claimed || ag->pending)
 			continue;
+		if (a->thin)
+			alloc_keep_unbacked(fs, ag);
 		drop_map(a, ag);
-		if (a->nr_loaded < max)
+		if (a->nr_loaded < a->max_loaded)
 			return;
 	}
 }
@@ -132,12 +138,10 @@ static int load(struct tfs_trans *t, uint64_t group)
 	struct tfs_alloc *a = fs->alloc;
 	struct agroup *ag = &a->groups[group];
 	uint32_t nr = tfs_group_nr_blocks(&fs->geom, group);
-	void *map = tl_alloc_aligned(8, (a->thin ? 3ul : 1ul) * fs->geom.block_size);
-	int err;
+	void *map = tl_alloc_aligned(8, (a->thin ? 2ul : 1ul) * fs->geom.block_size);
+	void *unbacked = a->thin ? tl_alloc_aligned(8, fs->geom.block_size) : NULL;
+	int err = map && (unbacked || !a->thin) ? copy_bitmap(t, group, map) : -ENOMEM;
 
-	if (!map)
-		return -ENOMEM;
-	err = copy_bitmap(t, group, map);
 	pthread_mutex_lock(&a->lock);
 	if (err == -EUCLEAN || err == -EIO || err == -EPROTONOSUPPORT)
 		ag->flags |= AGROUP_BAD;
@@ -146,7 +150,7 @@ static int load(struct tfs_trans *t, uint64_t group)
 		ag->map = map;
 		map = NULL;
 		if (a->thin)
-			alloc_hide(fs, ag);
+			alloc_hide(fs, ag, &unbacked);
 		ag->free = bm_count_clear(ag->map, 0, nr);
 		ag->slots = bm_count_slots(ag->map, 0, nr, fs->geom.node_blocks);
 		ag->max_run = AGROUP_RUN_UNKNOWN;
@@ -156,6 +160,7 @@ static int load(struct tfs_trans *t, uint64_t group)
 	}
 	pthread_mutex_unlock(&a->lock);
 	tl_free(map);
+	tl_free(unbacked);
 	return err;
 }
 

@@ -26,21 +26,23 @@
 
 /* ---- bits; alloc->lock held ---- */
 
-void alloc_hide(struct tfs_fs *fs, struct agroup *ag)
+void alloc_hide(struct tfs_fs *fs, struct agroup *ag, void **unbacked)
 {
-	uint32_t nr = tfs_group_nr_blocks(&fs->geom, (uint64_t)(ag - fs->alloc->groups)), at, to;
+	uint32_t nr = tfs_group_nr_blocks(&fs->geom, (uint64_t)(ag - fs->alloc->groups)), at;
 	size_t bytes = fs->geom.block_size;
 
-	ag->unbacked = (char *)ag->map + bytes;
-	ag->hidden = (char *)ag->map + 2 * bytes;
+	ag->hidden = (char *)ag->map + bytes;
 	memset(ag->hidden, 0, bytes);
-	memset(ag->unbacked, ag->flags & AGROUP_BACKED ? 0 : 0xff, bytes);
-	if (ag->flags & AGROUP_BACKED)
-		return;
-	for (at = bm_next_clear(ag->map, 0, nr); at < nr; at = bm_next_clear(ag->map, to, nr)) {
-		to = bm_next_set(ag->map, at, nr);
-		bm_set(ag->hidden, at, to);
-		bm_set(ag->map, at, to);
+	if (!ag->unbacked) {
+		ag->unbacked = *unbacked;
+		*unbacked = NULL;
+		memset(ag->unbacked, ag->flags & AGROUP_BACKED ? 0 : 0xff, bytes);
+	}
+	for (at = bm_next_set(ag->unbacked, 0, nr); at < nr; at = bm_next_set(ag->unbacked, at + 1, nr)) {
+		if (bm_test(ag->map, at))
+			continue;
+		bm_set(ag->hidden, at, at + 1);
+		bm_set(ag->map, at, at + 1);
 	}
 }
 
@@ -72,29 +74,17 @@ static uint64_t back(struct tfs_fs *fs, struct agroup *ag, uint32_t from, uint32
 	return gained;
 }
 
-bool alloc_may_drop(struct tfs_fs *fs, struct agroup *ag)
+void alloc_keep_unbacked(struct tfs_fs *fs, struct agroup *ag)
 {
-	struct tfs_alloc *a = fs->alloc;
-	uint64_t group = (uint64_t)(ag - a->groups);
-	uint32_t nr = tfs_group_nr_blocks(&fs->geom, group);
+	uint32_t nr = tfs_group_nr_blocks(&fs->geom, (uint64_t)(ag - fs->alloc->groups));
 
-	if (ag->claimed || ag->pending)
-		return false;
-	if (!ag->unbacked)
-		return true;
-	if (ag->flags & AGROUP_FOUND && bm_next_set(ag->unbacked, 0, nr) == nr) {
+	assert(!ag->claimed && !ag->pending);
+	if (bm_next_set(ag->unbacked, 0, nr) == nr)
 		ag->flags |= AGROUP_BACKED;
-		return true;
-	}
-	/* what is known of it is lost with the map: it must be found once more */
-	if (ag->free > space_spare(fs, NULL))
-		return false;
-	a->free -= min_t(uint64_t, a->free, ag->free);
-	a->slots -= min_t(uint64_t, a->slots, ag->slots);
-	a->hidden += ag->free;
-	ag->flags &= ~(unsigned int)(AGROUP_FOUND | AGROUP_KNOWN);
-	a->find_next = min_t(uint64_t, a->find_next, group);
-	return true;
+	else if (bm_next_clear(ag->unbacked, 0, nr) < nr)
+		return;
+	tl_free(ag->unbacked);
+	ag->unbacked = NULL;
 }
 
 /* ---- finding ---- */

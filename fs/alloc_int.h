@@ -6,7 +6,8 @@
 #include <stdatomic.h>
 #include "fs/alloc.h"
 
-#define AGROUP_MAX_LOADED 4096u /* claim maps kept in memory (16 MiB with 4 KiB blocks) */
+/* Claim maps kept in memory: with 4 KiB blocks 16 MiB; thin devices 32, and 32 for each TiB in use that has holes. */
+#define AGROUP_MAX_LOADED 4096u
 #define AGROUP_RUN_UNKNOWN UINT32_MAX
 #define ALLOC_MAX_PREFAULT 32u
 
@@ -16,15 +17,15 @@ enum {
 	AGROUP_NODES_FULL = 1 << 2, /* no free slot in its node area */
 	/* thin devices only, see alloc_grow.c */
 	AGROUP_FOUND = 1 << 3,	/* what the host has of it is known */
-	AGROUP_BACKED = 1 << 4, /* that is all of it */
+	AGROUP_BACKED = 1 << 4, /* @unbacked is not there, and all clear; else when not there all set */
 };
 
 /* One group in the claim view.  All zero: nothing known.  Under alloc->lock. */
 struct agroup {
 	void *map; /* claim map, block_size bytes; NULL: not loaded */
-	/* thin devices: more such maps, behind it in the same memory */
-	void *unbacked; /* blocks that are not known to have space on the host */
-	void *hidden;	/* those of them that are set in @map for no other reason */
+	/* thin devices: two more */
+	void *unbacked; /* blocks not known to have space on the host; of its own, kept when @map is dropped */
+	void *hidden;	/* those of them that are set in @map for no other reason; behind @map in the same memory */
 	uint32_t free, slots;
 	uint32_t claimed, pending; /* blocks; while not 0 the map must stay in memory */
 	uint32_t max_run;	   /* no free run behind the node area is longer; AGROUP_RUN_UNKNOWN */
@@ -37,11 +38,11 @@ struct tfs_alloc {
 	pthread_cond_t freed; /* blocks were released or promises given back */
 	struct agroup *groups;
 	struct list_head lru;
-	unsigned int nr_loaded;
-	_Atomic uint64_t open_groups; /* groups below this are in use or about to be */
-	_Atomic uint64_t init_groups; /* cnt.groups_init, for a look without meta_lock */
-	uint64_t stream;	      /* block: where data without a goal goes next */
-	uint64_t node_group;	      /* where the last node was put */
+	unsigned int nr_loaded, max_loaded; /* groups with a map */
+	_Atomic uint64_t open_groups;	    /* groups below this are in use or about to be */
+	_Atomic uint64_t init_groups;	    /* cnt.groups_init, for a look without meta_lock */
+	uint64_t stream;		    /* block: where data without a goal goes next */
+	uint64_t node_group;		    /* where the last node was put */
 	/* totals of the claim view, in blocks (slots: in nodes) */
 	uint64_t free, slots, claimed, pending;
 	uint64_t reserved;   /* promised, not yet claimed */
@@ -85,12 +86,18 @@ void alloc_map_set(struct tfs_fs *fs, struct agroup *ag, uint32_t from, uint32_t
 void alloc_map_clear(struct tfs_fs *fs, struct agroup *ag, uint32_t from, uint32_t to);
 
 /* ---- thin devices, alloc_grow.c ---- */
-/* A claim map was just loaded: blocks without space are set in it.  alloc->lock held, as for the next two. */
-void alloc_hide(struct tfs_fs *fs, struct agroup *ag);
+/*
+ * A claim map was just loaded: blocks without space are set in it.  *unbacked is a map to be had for that, NULL then
+ * if it was taken.  alloc->lock held, as for the next two.
+ */
+void alloc_hide(struct tfs_fs *fs, struct agroup *ag, void **unbacked);
 /* Blocks that are set in the map have lost their space. */
 void alloc_unback(struct tfs_fs *fs, struct agroup *ag, uint32_t from, uint32_t to);
-/* May the map be dropped?  Then what will be found again is not counted as free any more. */
-bool alloc_may_drop(struct tfs_fs *fs, struct agroup *ag);
+/*
+ * The claim map is about to be dropped.  What is known of the host's space stays: finding it once more would race with
+ * trimming, and never end where more groups have holes than may have maps.
+ */
+void alloc_keep_unbacked(struct tfs_fs *fs, struct agroup *ag);
 /*
  * Make about @want more blocks free to hand out.  False: none can be had (always, where the device is not thin).  No
  * meta_lock, no alloc->lock.

@@ -52,6 +52,7 @@ struct tfs_mount_opts {
 	unsigned int commit_interval;	 /* seconds; 0: default 5 */
 	enum tfs_errors errors;
 	unsigned int break_rules; /* tests of the tests: TFS_BREAK_* */
+	unsigned int claim_maps;  /* tests: kept in memory; 0: AGROUP_MAX_LOADED */
 	bool no_threads;	  /* tests: no periodic commits, no flusher; the caller drives everything */
 };
 

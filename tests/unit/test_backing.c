@@ -34,12 +34,15 @@ static struct bdev *image(enum fx_size size, uint64_t room)
 	return b;
 }
 
+static unsigned int claim_maps; /* for make() */
+
 static void make(enum fx_size size, uint64_t room)
 {
+	struct tfs_mount_opts o = { .no_threads = true, .cache_size = 16 * MI, .claim_maps = claim_maps };
 	struct bdev *b = image(size, room);
 
 	fx_format(b, size, 1);
-	fx_mount(&fx, b, NULL);
+	fx_mount(&fx, b, &o);
 	fx.own_dev = true;
 	bs = fx.fs->geom.block_size;
 }
@@ -599,6 +602,57 @@ static void at_random(uint64_t seed, enum fx_size size)
 		if (blocks[k])
 			expect(k, blocks[k]);
 	fx_destroy(&fx);
+}
+
+/* How much fits, in parts, with trims between; df as it goes. */
+static void fit_and_trim(unsigned int maps, uint64_t out[16])
+{
+	unsigned int n = 0, more, i = 0;
+	struct statvfs st;
+	uint64_t trimmed;
+
+	claim_maps = maps;
+	make(FX_SMALL, 6 * MI);
+	for (unsigned int round = 0; round < 4; round++) {
+		more = fill(n, 9);
+		out[i++] = more - n;
+		for (unsigned int k = round; k < n; k += 4) {
+			expect(k, 9);
+			FX_OK(vfs_unlink(fx.fs, TFS_INO_ROOT, name_of(k)));
+		}
+		n = more;
+		FX_OK(vfs_sync(fx.fs));
+		FX_OK(vfs_trim(fx.fs, 0, UINT64_MAX, 0, NULL, NULL, &trimmed));
+		out[i++] = trimmed;
+		out[i++] = hostdev_taken(fx.dev);
+		FX_OK(vfs_statfs(fx.fs, &st));
+		out[i++] = st.f_bfree;
+	}
+	never_refused();
+	claim_maps = 0;
+	fx_destroy(&fx);
+}
+
+/* That few groups are in memory at once changes nothing. */
+Test(backing, few_claim_maps)
+{
+	uint64_t all[16], few[16];
+
+	fit_and_trim(0, all);
+	FX_CHECK(all[0] > 40);
+	for (unsigned int maps = 1; maps < 4; maps++) {
+		fit_and_trim(maps, few);
+		for (unsigned int i = 0; i < 16; i++)
+			FX_IS(few[i], all[i]);
+	}
+}
+
+/* Nor does it end anything when more groups have holes than there are maps for. */
+Test(backing, few_claim_maps_at_random)
+{
+	claim_maps = 2;
+	at_random(test_seed(7), FX_SMALL);
+	claim_maps = 0;
 }
 
 Test(backing, at_random)
