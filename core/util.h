@@ -76,8 +76,8 @@ void tl_unmap(void *p, size_t bytes);
 /*
  * A reserve: when memory is refused, tl_alloc() and its like let it go and try again, so that what is under way can be
  * brought to its end, and @fn is told, whose part it is to see that less memory is used.  It is called with any locks
- * held. tl_map() does neither: a cache is to grow no further then; tl_reserve_use() does it for memory that is mapped
- * but not for a cache.  tl_reserve(): true if the reserve is there (again).
+ * held.  tl_map() does neither, since a cache is to grow no further then; tl_map_vital() is for the rest.
+ * tl_reserve(): true if the reserve is there (again).
  */
 void tl_on_refusal(void (*fn)(void *arg), void *arg);
 bool tl_reserve(void);
