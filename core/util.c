@@ -103,10 +103,13 @@ void *tl_zalloc(size_t bytes)
 
 void *tl_realloc(void *p, size_t bytes)
 {
+	/* Still good where it failed, which a compiler that does not look at the result can't know. */
+	void *volatile old = p;
+
 	if (injected_failure())
 		return NULL;
 	/* realloc(p, 0) frees p and may return NULL, which reads as a failure. */
-	return RETRY(realloc(p, bytes ? bytes : 1), realloc(p, bytes ? bytes : 1));
+	return RETRY(realloc(old, bytes ? bytes : 1), realloc(old, bytes ? bytes : 1));
 }
 
 void *tl_alloc_aligned(size_t align, size_t bytes)
