@@ -817,7 +817,7 @@ static bool names(const char *text, pid_t pid)
 			cr_skip_test("not root"); \
 	} while (0)
 
-Test(bdev_lock, root_gets_past_strangers, .timeout = 60)
+Test(bdev_lock, root_gets_past_strangers)
 {
 	struct owner reader, other;
 	struct bdev *b, *c;
@@ -845,7 +845,7 @@ Test(bdev_lock, root_gets_past_strangers, .timeout = 60)
 	log_set_hook(NULL);
 }
 
-Test(bdev_lock, a_writer_in_spite_of_strangers_is_waited_for, .timeout = 60)
+Test(bdev_lock, a_writer_in_spite_of_strangers_is_waited_for)
 {
 	struct owner reader, writer;
 
@@ -860,7 +860,7 @@ Test(bdev_lock, a_writer_in_spite_of_strangers_is_waited_for, .timeout = 60)
 	stop_owner(&reader);
 }
 
-Test(bdev_lock, readers_of_standing_are_respected, .timeout = 60)
+Test(bdev_lock, readers_of_standing_are_respected)
 {
 	struct owner reader;
 	struct bdev *b;
@@ -934,7 +934,7 @@ static void go_together(const char *one, const char *two)
 	bdev_close(b);
 }
 
-Test(bdev_lock, loop_device_and_its_file, .timeout = 60)
+Test(bdev_lock, loop_device_and_its_file)
 {
 	char all[32], front[32], back[32], nested[32];
 	int fd[4];
@@ -965,7 +965,7 @@ Test(bdev_lock, loop_device_and_its_file, .timeout = 60)
 	close(fd[0]);
 }
 
-Test(bdev_lock, loop_device_of_a_lost_file, .timeout = 60)
+Test(bdev_lock, loop_device_of_a_lost_file)
 {
 	char loop[32], shown[80];
 	struct bdev *b;
@@ -991,7 +991,7 @@ Test(bdev_lock, loop_device_of_a_lost_file, .timeout = 60)
 	log_set_hook(NULL);
 }
 
-Test(bdev_lock, strangers_and_a_loop_device, .timeout = 60)
+Test(bdev_lock, strangers_and_a_loop_device)
 {
 	struct owner reader;
 	struct bdev *b;
