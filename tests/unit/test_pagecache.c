@@ -74,7 +74,8 @@ static void *watch(void *most)
 	uint64_t *max = most;
 
 	while (atomic_load(&watching)) {
-		max[0] = max_t(uint64_t, max[0], stats().dirty_bytes + stats().writeback_bytes);
+		/* in one count: on their way from dirty to writeback, blocks are for a moment in both of the others */
+		max[0] = max_t(uint64_t, max[0], atomic_load(&t.mapping.nr_busy_blocks) << t.mapping.blkbits);
 		max[1] = max_t(uint64_t, max[1], stats().bytes);
 		usleep(100);
 	}
