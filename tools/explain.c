@@ -18,9 +18,15 @@
 
 #define NAMED_MAX 4 /* programs, in one line */
 
+/* Who asked at the moment it ended gets the first, who comes later the second. */
+bool explain_gone(int err)
+{
+	return err == -ECONNABORTED || err == -ENOTCONN;
+}
+
 const char *explain_path(int err)
 {
-	if (err == -ENOTCONN)
+	if (explain_gone(err))
 		return "the daemon that served it has ended; tallyctl umount its mount point";
 	return strerror(-err);
 }
@@ -33,7 +39,7 @@ void explain_open(char *why, size_t size, const char *path, int err, const char 
 		snprintf(why, size, "in use: it is mounted at %s; unmount it first", m->mountpoint);
 	else if (read_only && (err == -EROFS || (err == -EACCES && !access(path, R_OK))))
 		snprintf(why, size, "may be read, but not written: %s", read_only);
-	else if (err == -ENOTCONN)
+	else if (explain_gone(err))
 		snprintf(why, size, "%s", explain_path(err));
 	else if (err == -EACCES)
 		snprintf(why, size, "%s: it, or a directory on the way to it, is closed to you", bdev_open_error(err));

@@ -3,8 +3,11 @@
 #ifndef TOOLS_EXPLAIN_H
 #define TOOLS_EXPLAIN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
+/* Is @err (negative) what a mount says whose daemon has ended? */
+bool explain_gone(int err);
 /* For errors of reaching a file, by path: as strerror(-err), but for a mount whose daemon has ended. */
 const char *explain_path(int err);
 /*

@@ -148,7 +148,7 @@ static char *real_name(const char *path)
 	char *real = realpath(path, NULL), *copy, *slash, *folder, *name;
 	size_t len = strlen(path);
 
-	if (real || errno != ENOTCONN)
+	if (real || !explain_gone(-errno))
 		return real;
 	while (len > 1 && path[len - 1] == '/')
 		len--;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tools/explain.h"
 #include "tools/outcome.h"
 
 #include <errno.h>
@@ -52,7 +53,7 @@ static enum outcome flush_all(const char *who, const struct mount_entry *m, int 
 		err = errno;
 	if (!err)
 		return OUTCOME_SAVED;
-	if (err == ENOTCONN)
+	if (explain_gone(-err))
 		return OUTCOME_NOBODY;
 	if (gone_read_only(fd)) {
 		text_err("%s: %s: after an error nothing more can be written (%s): what was written last is lost; the "

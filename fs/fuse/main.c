@@ -105,7 +105,7 @@ static int check_mountpoint(struct daemon *d)
 
 		d->hides = entries > 0;
 		/* The kernel remembers enough of what a killed daemon left for the calls before. */
-		err = entries == -ENOTCONN ? entries : 0;
+		err = explain_gone(entries) ? entries : 0;
 	}
 	if (err)
 		text_err("tallyfs: %s: cannot be used as mount point: %s", d->opts.mountpoint, explain_path(err));
