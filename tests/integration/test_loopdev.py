@@ -112,6 +112,11 @@ def remounts(work, source, image, mnt):
             r = tally.run([a.format('ro') for a in way], want=32)
             assert '-i' in way or 'open for writing' in r.stderr, r.stderr
             assert 'ro' not in flags()
+        if 'No changes allowed in reconfigure' in r.stderr:
+            # a newer mount(8) asks by fsconfig(2), which no FUSE mount allows: without its helper there is no way then
+            print('    the kernel alone is not asked: this mount(8) can\'t', flush=True)
+            os.unlink(f'{mnt}/way{n}')
+            continue
         tally.run([a.format('ro') for a in way])
         assert 'ro' in flags(), flags()
         try:

@@ -193,8 +193,9 @@ Test(recover_cuts, copy_that_cannot_be_written)
 			cr_assert(atomic_load(&m.fs->inconsistent), "told to fsck");
 			cr_assert_eq(metafix_set(&m, 1, 7, 100), 0);
 			metafix_close(&m);
-			m.dev = mem; /* the faulty one goes with the process */
+			m.dev = mem;
 			holds(&m, COPY_1, false, CRASH_MODES, 0);
+			m.dev = dev; /* which goes with the one below it */
 			metafix_free(&m);
 		}
 	}
