@@ -7,8 +7,8 @@
 #ifndef FSCK_CHECK_H
 #define FSCK_CHECK_H
 
-#include "fs/fs.h"
-#include "fs/journal.h"
+#include "fs/state/fs.h"
+#include "fs/journal/journal.h"
 
 enum check_severity {
 	CHECK_NOTE,  /* worth knowing, nothing wrong */

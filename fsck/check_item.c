@@ -3,7 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <sys/stat.h>
-#include "fs/acl.h"
+#include "fs/names/acl.h"
 #include "fsck/check_priv.h"
 
 static uint64_t mix(uint64_t x)

@@ -4,10 +4,10 @@
 #define FSCK_CHECK_PRIV_H
 
 #include <string.h>
-#include "fs/alloc.h"
-#include "fs/btree.h"
-#include "fs/group.h"
-#include "fs/names.h"
+#include "fs/alloc/alloc.h"
+#include "fs/btree/btree.h"
+#include "fs/disk/group.h"
+#include "fs/names/names.h"
 #include "fsck/check.h"
 
 /* A mapped range, for the space check and for reading data in device order. */

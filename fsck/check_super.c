@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Superblocks and journal. */
-#include "fs/super.h"
+#include "fs/disk/super.h"
 #include "fsck/check_priv.h"
 
 static const char *const copy_name[] = { "primary superblock", "superblock copy 1", "superblock copy 2" };
 
 #define CUT "; it was being written when the power went, the next mount writes it anew"
 
-/* A cut within a checkpoint leaves such things: no error (fs/recover_super.c says which). */
+/* A cut within a checkpoint leaves such things: no error (fs/journal/recover_super.c says which). */
 static bool by_a_cut(const struct check *c)
 {
 	return c->rec && c->rec->interrupted;

@@ -10,11 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include "core/text.h"
-#include "fs/admit.h"
+#include "core/lib/text.h"
+#include "fs/vfs/admit.h"
 #include "fsck/check.h"
-#include "tools/cli.h"
-#include "tools/explain.h"
+#include "common/cli.h"
+#include "common/explain.h"
 
 enum {
 	EXIT_CLEAN = 0,

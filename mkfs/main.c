@@ -7,11 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 #include <uuid/uuid.h>
-#include "core/text.h"
-#include "fs/alloc.h"
-#include "fs/backing.h"
+#include "core/lib/text.h"
+#include "fs/alloc/alloc.h"
+#include "fs/state/backing.h"
 #include "mkfs/target.h"
-#include "tools/cli.h"
+#include "common/cli.h"
 
 #define PROGRAM "mkfs.tallyfs"
 #define DISCARD_STEP (1ull << 30)

@@ -16,7 +16,7 @@
 #include <unistd.h>
 #include "mkfs/target.h"
 #include "tallyfs/format.h"
-#include "tools/explain.h"
+#include "common/explain.h"
 
 __attribute__((format(printf, 3, 4))) static int fail(char *why, size_t why_len, const char *fmt, ...)
 {

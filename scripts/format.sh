@@ -17,7 +17,7 @@ if [ "$tool" = none ]; then
 	echo "format.sh: skipped: the style is that of clang-format $MAJOR, and here is ${other:-none}" >&2
 	exit 77
 fi
-mapfile -t files < <(find core fs include mkfs fsck tools tests -name '*.[ch]' | sort)
+mapfile -t files < <(find common core fs include mkfs fsck tools tests -name '*.[ch]' | sort)
 if [ "${1:-}" = --check ]; then
 	exec "$tool" --dry-run -Werror "${files[@]}"
 fi

@@ -4,7 +4,7 @@
 #define TOOLS_CTL_H
 
 #include <stdbool.h>
-#include "tools/mounts.h"
+#include "common/mounts.h"
 
 enum { CTL_OK = 0, CTL_FAIL = 1, CTL_DAMAGE = 3 };
 

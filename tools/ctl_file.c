@@ -10,10 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/text.h"
+#include "core/lib/text.h"
 #include "tallyfs/ctl.h"
-#include "tools/cli.h"
-#include "tools/explain.h"
+#include "common/cli.h"
+#include "common/explain.h"
 
 static int fail_errno(const char *path)
 {

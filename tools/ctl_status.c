@@ -12,11 +12,11 @@
 #include <unistd.h>
 #include <uuid/uuid.h>
 
-#include "core/text.h"
-#include "fs/journal.h"
+#include "core/lib/text.h"
+#include "fs/journal/journal.h"
 #include "tallyfs/ctl.h"
-#include "tools/cli.h"
-#include "tools/explain.h"
+#include "common/cli.h"
+#include "common/explain.h"
 
 #define KEPT_BACK "kept back for overwriting and trees"
 

@@ -6,8 +6,8 @@
 #ifndef TOOLS_DUMP_H
 #define TOOLS_DUMP_H
 
-#include "fs/alloc.h"
-#include "tools/cli.h"
+#include "fs/alloc/alloc.h"
+#include "common/cli.h"
 
 struct dump;
 typedef int dump_rows_fn(struct dump *d, void *arg);

@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include "fs/bitmap.h"
-#include "fs/group.h"
-#include "fs/overlay.h"
+#include "fs/disk/block_bitmap.h"
+#include "fs/disk/group.h"
+#include "fs/disk/overlay.h"
 #include "tools/dump.h"
 
 #define ROW_BYTES 32u
@@ -66,7 +66,7 @@ static int look(struct tfs_trans *t, struct dump *d, void *arg)
 	err = buf_get(t, tfs_group_bitmap_block(g, group), BUF_BITMAP, &bmp);
 	if (err)
 		return err;
-	used = bm_test(buf_data(bmp), (uint32_t)(d->n - start));
+	used = block_bitmap_test(buf_data(bmp), (uint32_t)(d->n - start));
 	buf_put(bmp);
 	if (!used)
 		return 0;

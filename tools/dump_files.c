@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "core/text.h"
+#include "core/lib/text.h"
 #include "tools/dump_files.h"
 
 void dump_complain(struct dump *d, const char *path, const char *fmt, ...)

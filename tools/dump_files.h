@@ -6,7 +6,7 @@
 #ifndef TOOLS_DUMP_FILES_H
 #define TOOLS_DUMP_FILES_H
 
-#include "fs/vfs.h"
+#include "fs/vfs/vfs.h"
 #include "tools/dump.h"
 
 /* A line on stderr about @path (escaped); the program will exit 1, but goes on. */

@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <string.h>
 #include <uuid/uuid.h>
-#include "fs/bitmap.h"
-#include "fs/group.h"
+#include "fs/disk/block_bitmap.h"
+#include "fs/disk/group.h"
 #include "tools/dump.h"
 
 static void add_roots(struct json_object *o, const struct tfs_super *s)
@@ -149,8 +149,8 @@ static void add_runs(struct dump *d, struct json_object *o, const void *map)
 	uint32_t nr = tfs_group_nr_blocks(&d->geom, d->n), from, to;
 	struct json_object *rows = dump_array(o, "in_use"), *r;
 
-	for (from = bm_next_set(map, 0, nr); from < nr; from = bm_next_set(map, to, nr)) {
-		to = bm_next_clear(map, from, nr);
+	for (from = block_bitmap_next_set(map, 0, nr); from < nr; from = block_bitmap_next_set(map, to, nr)) {
+		to = block_bitmap_next_clear(map, from, nr);
 		r = dump_row(rows);
 		dump_u64(r, "block", tfs_group_start(&d->geom, d->n) + from);
 		dump_u64(r, "blocks", to - from);

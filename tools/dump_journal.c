@@ -2,8 +2,8 @@
 /* tallydump: the journal. */
 #include <errno.h>
 #include <string.h>
-#include "fs/journal.h"
-#include "fs/log_scan.h"
+#include "fs/journal/journal.h"
+#include "fs/disk/log_scan.h"
 #include "tools/dump.h"
 
 static const char *record_name(uint32_t type)

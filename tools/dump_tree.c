@@ -4,8 +4,8 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include "fs/btree.h"
-#include "fs/names.h"
+#include "fs/btree/btree.h"
+#include "fs/names/names.h"
 #include "tools/dump.h"
 
 static const char *type_name(unsigned int type)

@@ -11,8 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "core/text.h"
-#include "fs/fuse/options.h"
+#include "core/lib/text.h"
+#include "common/options.h"
 #include "tools/remount.h"
 
 #define WHO "mount.tallyfs"

@@ -15,9 +15,9 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "core/text.h"
+#include "core/lib/text.h"
 #include "tallyfs/ctl.h"
-#include "tools/mounts.h"
+#include "common/mounts.h"
 
 /* statvfs(2) tells of a mount what mount(2) wants to hear again. */
 static const struct {

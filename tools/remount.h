@@ -3,7 +3,7 @@
 #ifndef TOOLS_REMOUNT_H
 #define TOOLS_REMOUNT_H
 
-#include "fs/fuse/options.h"
+#include "common/options.h"
 
 /*
  * Change ro, suid, dev, exec and the like of the mount at @path to what @o says; of flags it does not name the mount

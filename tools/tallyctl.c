@@ -8,11 +8,11 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "core/text.h"
+#include "core/lib/text.h"
 #include "tallyfs/ctl.h"
 #include "tools/ctl.h"
-#include "tools/explain.h"
-#include "tools/mounts.h"
+#include "common/explain.h"
+#include "common/mounts.h"
 
 static void usage(void)
 {

@@ -15,12 +15,12 @@
 #include <string.h>
 #include <time.h>
 #include <uuid/uuid.h>
-#include "core/bio.h"
-#include "core/log.h"
-#include "core/text.h"
-#include "fs/vfs.h"
+#include "core/block/bio.h"
+#include "core/lib/log.h"
+#include "core/lib/text.h"
+#include "fs/vfs/vfs.h"
 #include "tools/dump.h"
-#include "tools/explain.h"
+#include "common/explain.h"
 
 #define PROGRAM "tallydump"
 #define CACHE_BYTES (64u << 20)

@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/text.h"
-#include "tools/mounts.h"
+#include "core/lib/text.h"
+#include "common/mounts.h"
 
 #define WHO "umount.fuse.tallyfs"
 

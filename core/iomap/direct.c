@@ -15,7 +15,7 @@
  */
 #include <errno.h>
 #include <string.h>
-#include "core/integrity.h"
+#include "core/block/integrity.h"
 #include "core/iomap/internal.h"
 
 /* One bio: whole blocks, contiguous in the file, on the device and in memory. */

@@ -12,7 +12,7 @@
  */
 #include <errno.h>
 #include <string.h>
-#include "core/integrity.h"
+#include "core/block/integrity.h"
 #include "core/iomap/internal.h"
 
 /* One run of whole blocks; lives until its ioends have ended. */

@@ -4,7 +4,7 @@
 #define CORE_IOMAP_INTERNAL_H
 
 #include "core/iomap/iomap.h"
-#include "core/pagecache_internal.h"
+#include "core/pagecache/pagecache_internal.h"
 
 /* Folios looked up at once, and locked at once to be read into. */
 #define READ_BATCH 64

@@ -8,8 +8,8 @@
  */
 #include <errno.h>
 #include "core/iomap/internal.h"
-#include "core/log.h"
-#include "core/workqueue.h"
+#include "core/lib/log.h"
+#include "core/lib/workqueue.h"
 
 static pthread_mutex_t ioend_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t ioend_idle = PTHREAD_COND_INITIALIZER;

@@ -7,7 +7,7 @@
 #ifndef CORE_IOMAP_H
 #define CORE_IOMAP_H
 
-#include "core/pagecache.h"
+#include "core/pagecache/pagecache.h"
 
 enum iomap_type { IOMAP_HOLE, IOMAP_DELALLOC, IOMAP_MAPPED, IOMAP_UNWRITTEN, IOMAP_INLINE };
 

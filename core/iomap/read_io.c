@@ -9,7 +9,7 @@
  */
 #include <errno.h>
 #include <string.h>
-#include "core/integrity.h"
+#include "core/block/integrity.h"
 #include "core/iomap/internal.h"
 
 struct read_piece {

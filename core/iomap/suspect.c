@@ -8,9 +8,9 @@
  */
 #include <errno.h>
 #include <string.h>
-#include "core/integrity.h"
+#include "core/block/integrity.h"
 #include "core/iomap/internal.h"
-#include "core/log.h"
+#include "core/lib/log.h"
 
 /* Fresh mappings tried for a block that fails, before it counts as bad. */
 #define SECOND_LOOKS 16

@@ -9,7 +9,7 @@
  */
 #include <errno.h>
 #include <string.h>
-#include "core/integrity.h"
+#include "core/block/integrity.h"
 #include "core/iomap/internal.h"
 
 /* Receive buffers are adopted from this payload on; below, what a copy costs is less than what the buffer pins. */

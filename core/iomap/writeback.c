@@ -8,7 +8,7 @@
  */
 #include <errno.h>
 #include <string.h>
-#include "core/integrity.h"
+#include "core/block/integrity.h"
 #include "core/iomap/internal.h"
 
 /* Bios that one run of blocks inside a folio may add to an ioend: prepare() has that many. */

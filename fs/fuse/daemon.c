@@ -12,10 +12,10 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "core/log.h"
-#include "core/memlimit.h"
-#include "core/util.h"
-#include "tools/mounts.h"
+#include "core/lib/log.h"
+#include "core/lib/memlimit.h"
+#include "core/lib/util.h"
+#include "common/mounts.h"
 
 #ifndef PR_SET_IO_FLUSHER
 #define PR_SET_IO_FLUSHER 57

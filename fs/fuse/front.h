@@ -10,10 +10,10 @@
 #ifndef FS_FUSE_FRONT_H
 #define FS_FUSE_FRONT_H
 
-#include "core/workqueue.h"
-#include "fs/fuse/options.h"
+#include "core/lib/workqueue.h"
+#include "common/options.h"
 #include "fs/fuse/transport.h"
-#include "fs/vfs.h"
+#include "fs/vfs/vfs.h"
 
 #define OPEN_BUCKETS 64
 

@@ -21,11 +21,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/text.h"
+#include "core/lib/text.h"
 #include "fs/fuse/daemon.h"
 #include "fs/fuse/unmounter.h"
 #include "fs/fuse/utab.h"
-#include "tools/explain.h"
+#include "common/explain.h"
 
 #define SPIN_US 50
 #define EXIT_FAIL 1

@@ -12,8 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "core/list.h"
-#include "core/log.h"
+#include "core/lib/list.h"
+#include "core/lib/log.h"
 
 /* In front of a WRITE's payload. */
 #define WRITE_HEADERS (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))

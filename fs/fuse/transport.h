@@ -16,7 +16,7 @@
 #define FS_FUSE_TRANSPORT_H
 
 #include <fuse_lowlevel.h>
-#include "core/seg.h"
+#include "core/block/seg.h"
 #include "fs/fuse/abi.h"
 
 #define TRANSPORT_MAX_WRITE (1u << 20) /* bytes of payload in a WRITE or READ */

@@ -14,8 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "core/log.h"
-#include "core/util.h"
+#include "core/lib/log.h"
+#include "core/lib/util.h"
 
 extern char **environ;
 

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "tools/mounts.h"
+#include "common/mounts.h"
 
 /* The process's name, argv[0]; its arguments are the mount point and our file system's device, "major:minor". */
 #define UNMOUNTER_NAME "tallyfs-unmount"

@@ -14,8 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "core/lockholder.h"
-#include "core/log.h"
+#include "core/block/lockholder.h"
+#include "core/lib/log.h"
 
 #define DIR_NAME "/run/mount"
 #define TABLE DIR_NAME "/utab"

@@ -41,7 +41,7 @@
 /* ---- tuples ---- */
 
 /*
- * 16 bytes a block (struct tuple16 in core/integrity.h): 64-bit guard of the whole block,
+ * 16 bytes a block (struct tuple16 in core/block/integrity.h): 64-bit guard of the whole block,
  * application tag, 48-bit reference tag = block number.
  */
 #define TFS_TUPLE_BYTES 16u

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "core/guard.h"
-#include "core/util.h"
+#include "core/block/guard.h"
+#include "core/lib/util.h"
 
 #define AREA (256u << 10)
 #define RUNS 5

@@ -23,7 +23,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/log.h"
+#include "core/lib/log.h"
 #include "fs/fuse/transport.h"
 #include "nulltree.h"
 

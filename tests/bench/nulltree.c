@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "core/util.h"
+#include "core/lib/util.h"
 
 #define HASH_BITS 20
 

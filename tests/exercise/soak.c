@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-#include "core/util.h"
+#include "core/lib/util.h"
 #include "tests/lib/crashexer.h"
 #include "tests/lib/libexer.h"
 

@@ -11,7 +11,7 @@ from tfsformat import Image
 EVIL = b'x\x1b]0;t\x07\r\xc2\x9b31m\nA: clean\xe2\x80\xae\xe2\x81\xa6\xe2\x80\x8b\xff\\x1b'
 PLAIN_PRINTERS = {
     'core/text.c': None,
-    'tools/cli.c': r'\\r\\033|\\\\u|stdout\);',           # the bar, and JSON's own escapes
+    'common/cli.c': r'\\r\\033|\\\\u|stdout\);',           # the bar, and JSON's own escapes
     'fs/fuse/utab.c': r'',                                 # a file
     'tools/tallydump.c': r'escaped already|keys are ours|before, key|later\[i\]\.key|ID_FS_|_ENC=|"%-18s "|print_value|json_object_get_string|"   "|usage_text',
     'fsck/main.c': r'usage_text|dprintf\(opt.progress_fd', # its name is escaped above

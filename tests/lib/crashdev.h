@@ -11,7 +11,7 @@
 #ifndef TESTS_CRASHDEV_H
 #define TESTS_CRASHDEV_H
 
-#include "core/bdev.h"
+#include "core/block/bdev.h"
 
 struct crashdev;
 

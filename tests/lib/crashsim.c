@@ -4,8 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include "core/guard.h"
-#include "fs/alloc.h"
+#include "core/block/guard.h"
+#include "fs/alloc/alloc.h"
 #include "fsck/check.h"
 #include "tests/lib/crashsim_priv.h"
 

@@ -3,7 +3,7 @@
 #ifndef TESTS_CRASHSIM_PRIV_H
 #define TESTS_CRASHSIM_PRIV_H
 
-#include "fs/inode.h"
+#include "fs/inode/inode.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/crashsim.h"
 

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "fs/alloc.h"
-#include "fs/journal.h"
+#include "fs/alloc/alloc.h"
+#include "fs/journal/journal.h"
 #include "tests/lib/crashsim_priv.h"
 #include "tests/lib/fsfix.h"
 

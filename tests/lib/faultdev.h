@@ -3,7 +3,7 @@
 #ifndef TESTS_FAULTDEV_H
 #define TESTS_FAULTDEV_H
 
-#include "core/bdev.h"
+#include "core/block/bdev.h"
 
 enum fault_kind {
 	FAULT_READ_EIO,

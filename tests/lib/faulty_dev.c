@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-#include "core/workqueue.h"
+#include "core/lib/workqueue.h"
 
 struct faulty_async {
 	struct faulty_dev d;

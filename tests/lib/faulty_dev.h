@@ -7,7 +7,7 @@
 #ifndef TESTS_LIB_FAULTY_DEV_H
 #define TESTS_LIB_FAULTY_DEV_H
 
-#include "core/bio.h"
+#include "core/block/bio.h"
 
 struct faulty_dev {
 	struct bdev b;

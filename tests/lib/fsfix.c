@@ -2,9 +2,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include "core/log.h"
-#include "fs/alloc.h"
-#include "fs/inode.h"
+#include "core/lib/log.h"
+#include "fs/alloc/alloc.h"
+#include "fs/inode/inode.h"
 #include "fsck/check.h"
 #include "tests/lib/fsfix.h"
 

@@ -8,7 +8,7 @@
 #define TESTS_FSFIX_H
 
 #include <fcntl.h>
-#include "fs/vfs.h"
+#include "fs/vfs/vfs.h"
 
 #define FX_CHECK(cond)                                                   \
 	do {                                                             \

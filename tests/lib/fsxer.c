@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "core/util.h"
+#include "core/lib/util.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fsxer.h"
 #include "tests/lib/history.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <stdlib.h>
-#include "core/guard.h"
-#include "core/util.h"
+#include "core/block/guard.h"
+#include "core/lib/util.h"
 #include "tests/lib/history.h"
 
 /* Values in the order in which they came; the last is today's. */

@@ -6,7 +6,7 @@
 #ifndef TESTS_HOSTDEV_H
 #define TESTS_HOSTDEV_H
 
-#include "core/bdev.h"
+#include "core/block/bdev.h"
 
 /* Closing it closes @lower.  The host has @room bytes for it.  NULL: out of memory. */
 struct bdev *hostdev_create(struct bdev *lower, uint64_t room);

@@ -3,8 +3,8 @@
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
-#include "fs/inode.h"
-#include "fs/journal.h"
+#include "fs/inode/inode.h"
+#include "fs/journal/journal.h"
 #include "tests/lib/libexer.h"
 
 static struct libexer *exer(void *be)

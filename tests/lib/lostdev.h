@@ -6,7 +6,7 @@
 #ifndef TESTS_LOSTDEV_H
 #define TESTS_LOSTDEV_H
 
-#include "core/bdev.h"
+#include "core/block/bdev.h"
 
 enum lost_how {
 	LOST_WRITE, /* nothing of it reaches the medium */

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include "fs/alloc.h"
+#include "fs/alloc/alloc.h"
 
 #define DEV_BYTES (8u << 20)
 #define MAX_LEN 512

@@ -3,7 +3,7 @@
 #ifndef TESTS_LIB_SECTION_H
 #define TESTS_LIB_SECTION_H
 
-#include "fs/trans.h"
+#include "fs/journal/trans.h"
 
 #define IN_WRITE_OF(fs, credits, expr)                             \
 	({                                                         \

@@ -3,7 +3,7 @@
 #ifndef TESTS_LIB_TINYFS_H
 #define TESTS_LIB_TINYFS_H
 
-#include "fs/alloc.h"
+#include "fs/alloc/alloc.h"
 
 /* 1 MiB groups, deterministic.  To be changed as the test likes. */
 struct tfs_format_opts tinyfs_opts(void);

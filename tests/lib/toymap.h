@@ -8,7 +8,7 @@
 #ifndef TESTS_TOYMAP_H
 #define TESTS_TOYMAP_H
 
-#include "core/integrity.h"
+#include "core/block/integrity.h"
 #include "core/iomap/iomap.h"
 #include "tests/lib/faultdev.h"
 

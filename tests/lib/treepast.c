@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "core/guard.h"
+#include "core/block/guard.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/treexer_priv.h"
 

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "core/util.h"
+#include "core/lib/util.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/treexer_priv.h"
 

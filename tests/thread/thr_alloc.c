@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "fs/journal.h"
-#include "fs/vfs.h"
+#include "fs/journal/journal.h"
+#include "fs/vfs/vfs.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/hostdev.h"
 #include "tests/lib/tinyfs.h"

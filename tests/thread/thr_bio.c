@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/integrity.h"
+#include "core/block/integrity.h"
 
 #define THREADS 4
 #define AREA (4u << 20) /* of each thread, on the device and in memory */

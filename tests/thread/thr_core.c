@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/log.h"
-#include "core/seg.h"
-#include "core/workqueue.h"
+#include "core/lib/log.h"
+#include "core/block/seg.h"
+#include "core/lib/workqueue.h"
 
 #define THREADS 4
 #define ROUNDS 3000

@@ -13,8 +13,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include "fs/alloc.h"
-#include "fs/inode.h"
+#include "fs/alloc/alloc.h"
+#include "fs/inode/inode.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/faultdev.h"
 #include "tests/lib/libexer.h"

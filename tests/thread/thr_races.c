@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include "fs/inode.h"
+#include "fs/inode/inode.h"
 #include "tests/lib/fsfix.h"
 
 #define ROUNDS 400

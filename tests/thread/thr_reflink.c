@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "fs/inode.h"
+#include "fs/inode/inode.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fsfix.h"
 

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "fs/inode.h"
-#include "fs/journal.h"
+#include "fs/inode/inode.h"
+#include "fs/journal/journal.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/faultdev.h"
 #include "tests/lib/fsfix.h"

@@ -13,7 +13,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include "fs/inode.h"
+#include "fs/inode/inode.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fsfix.h"
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* fs/acl.c, and what fs/create.c, fs/attr.c and fs/xattr_ops.c do with POSIX ACLs. */
+/* fs/names/acl.c, and what fs/vfs/create.c, fs/vfs/attr.c and fs/vfs/xattr_ops.c do with POSIX ACLs. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include "fs/acl.h"
+#include "fs/names/acl.h"
 #include "tests/lib/fsfix.h"
 
 static struct fsfix fx;

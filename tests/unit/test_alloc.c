@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fs/bitmap.h"
-#include "fs/group.h"
-#include "fs/journal.h"
+#include "fs/disk/block_bitmap.h"
+#include "fs/disk/group.h"
+#include "fs/journal/journal.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/tinyfs.h"
 
@@ -281,11 +281,11 @@ static int compare_bitmaps(struct tfs_trans *t, void *arg)
 			return err;
 		}
 		for (b = 0; b < tfs_group_nr_blocks(g, group); b++)
-			cr_assert_eq(bm_test(buf_data(bmp), (uint32_t)b),
+			cr_assert_eq(block_bitmap_test(buf_data(bmp), (uint32_t)b),
 				     m->state[first + b] == USED || m->state[first + b] == FIXED);
 		h = buf_data(hdr);
-		free = bm_count_clear(buf_data(bmp), 0, tfs_group_nr_blocks(g, group));
-		slots = bm_count_slots(buf_data(bmp), 0, tfs_group_nr_blocks(g, group), g->node_blocks);
+		free = block_bitmap_count_clear(buf_data(bmp), 0, tfs_group_nr_blocks(g, group));
+		slots = block_bitmap_count_slots(buf_data(bmp), 0, tfs_group_nr_blocks(g, group), g->node_blocks);
 		cr_assert_eq(le32_get(h->free_blocks), free);
 		cr_assert_eq(le32_get(h->free_slots), slots);
 		all_free += free;

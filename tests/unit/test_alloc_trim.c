@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* fs/alloc_trim.c: what is discarded, what never, and who waits for it. */
+/* fs/alloc/alloc_trim.c: what is discarded, what never, and who waits for it. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "fs/alloc.h"
-#include "fs/inode.h"
-#include "fs/journal.h"
+#include "fs/alloc/alloc.h"
+#include "fs/inode/inode.h"
+#include "fs/journal/journal.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fsfix.h"
 

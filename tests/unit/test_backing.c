@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * fs/backing.c, fs/alloc_grow.c: an image with holes on a host that is full.  Its file system refuses what it has no
- * space for before it has promised anything, so the device never refuses a write, and what was there goes on working.
+ * fs/state/backing.c, fs/alloc/alloc_grow.c: an image with holes on a host that is full.  Its file system refuses what
+ * it has no space for before it has promised anything, so the device never refuses a write, and what was there goes on
+ * working.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -9,12 +10,12 @@
 #include <linux/falloc.h>
 #include <stdio.h>
 #include <string.h>
-#include "core/log.h"
-#include "fs/alloc.h"
-#include "fs/backing.h"
-#include "fs/inode.h"
-#include "fs/journal.h"
-#include "fs/super.h"
+#include "core/lib/log.h"
+#include "fs/alloc/alloc.h"
+#include "fs/state/backing.h"
+#include "fs/inode/inode.h"
+#include "fs/journal/journal.h"
+#include "fs/disk/super.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fsfix.h"
 #include "tests/lib/hostdev.h"

@@ -18,9 +18,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "core/bdev_fua.h"
-#include "core/bio.h"
-#include "core/log.h"
+#include "core/block/bdev_fua.h"
+#include "core/block/bio.h"
+#include "core/lib/log.h"
 
 #define IMAGE_BYTES (8u << 20)
 

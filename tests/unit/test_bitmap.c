@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "fs/bitmap.h"
+#include "fs/disk/block_bitmap.h"
 
 #define BITS 512
 
@@ -32,18 +32,18 @@ static void compare(uint32_t from, uint32_t to, uint32_t slot)
 {
 	uint32_t i, n, first;
 
-	cr_assert_eq(bm_next_set(map, from, to), model_next(from, to, 1));
-	cr_assert_eq(bm_next_clear(map, from, to), model_next(from, to, 0));
+	cr_assert_eq(block_bitmap_next_set(map, from, to), model_next(from, to, 1));
+	cr_assert_eq(block_bitmap_next_clear(map, from, to), model_next(from, to, 0));
 	for (n = 0, i = from; i < to; i++)
 		n += !model[i];
-	cr_assert_eq(bm_count_clear(map, from, to), n);
+	cr_assert_eq(block_bitmap_count_clear(map, from, to), n);
 	for (n = 0, i = from / slot * slot; i < to; i += slot)
 		n += model_slot(i, slot);
-	cr_assert_eq(bm_count_slots(map, from, to, slot), from < to ? n : 0);
+	cr_assert_eq(block_bitmap_count_slots(map, from, to, slot), from < to ? n : 0);
 	for (first = to, i = (from + slot - 1) / slot * slot; i + slot <= to && first == to; i += slot)
 		if (model_slot(i, slot))
 			first = i;
-	cr_assert_eq(bm_next_slot(map, from, to, slot), first);
+	cr_assert_eq(block_bitmap_next_slot(map, from, to, slot), first);
 }
 
 Test(bitmap, random_against_model)
@@ -56,14 +56,14 @@ Test(bitmap, random_against_model)
 		a = rnd(&seed, BITS);
 		b = a + rnd(&seed, rnd(&seed, 4) ? 20 : BITS - a) % (BITS - a + 1);
 		if (round % 2) {
-			bm_set(map, a, b);
+			block_bitmap_set(map, a, b);
 			memset(model + a, 1, b - a);
 		} else {
-			bm_clear(map, a, b);
+			block_bitmap_clear(map, a, b);
 			memset(model + a, 0, b - a);
 		}
 		for (i = 0; i < BITS; i += 1 + i % 7)
-			cr_assert_eq(bm_test(map, i), model[i]);
+			cr_assert_eq(block_bitmap_test(map, i), model[i]);
 		slot = 1u << rnd(&seed, 7);
 		a = rnd(&seed, BITS);
 		b = a + rnd(&seed, BITS - a + 1);

@@ -10,8 +10,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fs/btree.h"
-#include "fs/journal.h"
+#include "fs/btree/btree.h"
+#include "fs/journal/journal.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/tinyfs.h"
 

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/util.h"
-#include "fs/btree.h"
+#include "core/lib/util.h"
+#include "fs/btree/btree.h"
 
 #define BLOCK 64u
 static const struct tfs_geom geom = { .block_size = 4096,

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "../lib/metafix.h"
-#include "core/guard.h"
-#include "fs/alloc.h"
-#include "fs/group.h"
+#include "core/block/guard.h"
+#include "fs/alloc/alloc.h"
+#include "fs/disk/group.h"
 
 static struct tfs_buf_stats stats(struct metafix *m)
 {

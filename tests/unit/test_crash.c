@@ -5,10 +5,10 @@
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
-#include "core/bio.h"
+#include "core/block/bio.h"
 #include "core/iomap/iomap.h"
-#include "core/log.h"
-#include "fs/fs.h"
+#include "core/lib/log.h"
+#include "fs/state/fs.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/crashsim.h"
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* fs/damage.c: a flipped bit is an error for who reads it, a log line, and an item that stays. */
+/* fs/inode/damage.c: a flipped bit is an error for who reads it, a log line, and an item that stays. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
-#include "core/log.h"
-#include "fs/extent.h"
-#include "fs/inode.h"
+#include "core/lib/log.h"
+#include "fs/inode/extent.h"
+#include "fs/inode/inode.h"
 #include "tests/lib/fsfix.h"
 #include "tests/lib/section.h"
 

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "fs/names.h"
+#include "fs/names/names.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/section.h"
 #include "tests/lib/tinyfs.h"

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "core/log.h"
-#include "fs/inode.h"
+#include "core/lib/log.h"
+#include "fs/inode/inode.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fsfix.h"
 

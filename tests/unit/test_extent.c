@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* fs/extent.c: joining, cutting, counting. */
+/* fs/inode/extent.c: joining, cutting, counting. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/falloc.h>
-#include "fs/extent.h"
+#include "fs/inode/extent.h"
 #include "tests/lib/fsfix.h"
 
 static struct fsfix fx;

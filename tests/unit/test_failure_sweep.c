@@ -13,8 +13,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include "core/log.h"
-#include "core/pagecache_internal.h"
+#include "core/lib/log.h"
+#include "core/pagecache/pagecache_internal.h"
 #include "tests/lib/toymap.h"
 
 #define BS 4096u

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* fs/fallocate.c: what comes into the tree between the look for a hole and its filling. */
+/* fs/vfs/fallocate.c: what comes into the tree between the look for a hole and its filling. */
 #include <criterion/criterion.h>
 #include <linux/falloc.h>
 #include <pthread.h>
 #include <unistd.h>
-#include "fs/inode.h"
-#include "fs/journal_priv.h"
+#include "fs/inode/inode.h"
+#include "fs/journal/journal_priv.h"
 #include "tests/lib/faultdev.h"
 #include "tests/lib/fsfix.h"
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* fs/file.c, fs/iomap_ops.c, fs/writeback.c: content through the library, before and after remounts. */
+/* fs/vfs/file.c, fs/inode/iomap_ops.c, fs/inode/writeback.c: content through the library, before and after remounts. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include "fs/inode.h"
+#include "fs/inode/inode.h"
 #include "tests/lib/fsfix.h"
 
 static struct fsfix fx;

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "fs/inode.h"
+#include "fs/inode/inode.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fsfix.h"
 

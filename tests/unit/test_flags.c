@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* fs/flags.c, fs/append.c, and those who ask them. */
+/* fs/vfs/flags.c, fs/inode/append.c, and those who ask them. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
-#include "fs/inode.h"
+#include "fs/inode/inode.h"
 #include "fsck/check.h"
 #include "tests/lib/fsfix.h"
 #include "tests/lib/section.h"

@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
-#include "core/pagecache_internal.h"
+#include "core/pagecache/pagecache_internal.h"
 #include "tests/lib/toymap.h"
 
 #define BS 4096u

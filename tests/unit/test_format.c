@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fs/btree.h"
-#include "fs/group.h"
+#include "fs/btree/btree.h"
+#include "fs/disk/group.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/tinyfs.h"
 

@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fs/bitmap.h"
-#include "fs/group.h"
+#include "fs/disk/block_bitmap.h"
+#include "fs/disk/group.h"
 
 #define SEED 0x123456789abcdefull
 
@@ -53,14 +53,14 @@ Test(group, places_do_not_overlap)
 			group_fresh_bitmap(&g, group, map);
 			used = 0;
 			for (b = 0; b < tfs_group_nr_blocks(&g, group); b++) {
-				cr_assert_eq(bm_test(map, (uint32_t)b), tfs_geom_fixed(&g, first + b, 1));
-				used += bm_test(map, (uint32_t)b);
+				cr_assert_eq(block_bitmap_test(map, (uint32_t)b), tfs_geom_fixed(&g, first + b, 1));
+				used += block_bitmap_test(map, (uint32_t)b);
 				cr_assert_eq(tfs_tuple_block_of(&g, first + b, &slot),
 					     tfs_group_tuple_block(&g, group, (unsigned int)(b / g.tuples_per_block)));
 				cr_assert_eq(slot, b % g.tuples_per_block);
 			}
 			for (; b < 8 * g.block_size; b++)
-				cr_assert(bm_test(map, (uint32_t)b));
+				cr_assert(block_bitmap_test(map, (uint32_t)b));
 			group_fresh_header(&g, SEED, group, &h);
 			cr_assert_eq(le32_get(h.free_blocks), tfs_group_nr_blocks(&g, group) - used);
 			cr_assert_leq(le32_get(h.nr_tuple_blocks), TFS_MAX_GROUP_TUPLES);

@@ -3,8 +3,8 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "core/guard.h"
-#include "core/util.h"
+#include "core/block/guard.h"
+#include "core/lib/util.h"
 
 #define PRIME32 UINT64_C(2654435761)
 #define PRIME64 UINT64_C(11400714785074694797)

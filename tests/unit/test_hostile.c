@@ -10,11 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "fs/acl.h"
-#include "fs/alloc.h"
-#include "fs/btree_node.h"
-#include "fs/group.h"
-#include "fs/inode.h"
+#include "fs/names/acl.h"
+#include "fs/alloc/alloc.h"
+#include "fs/btree/btree_node.h"
+#include "fs/disk/group.h"
+#include "fs/inode/inode.h"
 #include "fsck/check.h"
 #include "tests/lib/fsfix.h"
 

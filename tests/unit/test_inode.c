@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* fs/inode.c: the cache is bounded, lookup counts are exact, nothing is lost by eviction. */
+/* fs/inode/inode.c: the cache is bounded, lookup counts are exact, nothing is lost by eviction. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <unistd.h>
-#include "fs/inode.h"
-#include "fs/journal.h"
+#include "fs/inode/inode.h"
+#include "fs/journal/journal.h"
 #include "tests/lib/fsfix.h"
 
 static struct fsfix fx;

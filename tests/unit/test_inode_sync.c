@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* fs/inode_sync.c, fs/inode.c: what others do to a file while its inode is written out, or leaves memory. */
+/* fs/inode/inode_sync.c, fs/inode/inode.c: what others do to a file while its inode is written out, or leaves memory.
+ */
 #include <criterion/criterion.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <pthread.h>
 #include <unistd.h>
-#include "fs/inode.h"
-#include "fs/journal_priv.h"
+#include "fs/inode/inode.h"
+#include "fs/journal/journal_priv.h"
 #include "tests/lib/faultdev.h"
 #include "tests/lib/fsfix.h"
 

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/integrity.h"
-#include "core/log.h"
+#include "core/block/integrity.h"
+#include "core/lib/log.h"
 #include "tests/lib/faulty_dev.h"
 
 #define DEV_BYTES (1u << 20)

@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/integrity.h"
-#include "core/log.h"
+#include "core/block/integrity.h"
+#include "core/lib/log.h"
 #include "tests/lib/faulty_dev.h"
 
 #define DEV_BYTES (1u << 20)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* fs/iomap_ops.c, fs/writeback.c: promises kept and given back, errors of the device, stale mappings. */
+/* fs/inode/iomap_ops.c, fs/inode/writeback.c: promises kept and given back, errors of the device, stale mappings. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/falloc.h>
 #include <string.h>
-#include "core/log.h"
-#include "fs/inode.h"
+#include "core/lib/log.h"
+#include "fs/inode/inode.h"
 #include "tests/lib/faultdev.h"
 #include "tests/lib/fsfix.h"
 

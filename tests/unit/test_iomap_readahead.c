@@ -2,8 +2,8 @@
 /* B4: sequential readers: what is fetched before them, and what is let go behind them. */
 #include <criterion/criterion.h>
 #include <errno.h>
-#include "core/log.h"
-#include "core/pagecache_internal.h"
+#include "core/lib/log.h"
+#include "core/pagecache/pagecache_internal.h"
 #include "tests/lib/toymap.h"
 
 #define BS 4096u

@@ -3,8 +3,8 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
-#include "core/log.h"
-#include "core/pagecache_internal.h"
+#include "core/lib/log.h"
+#include "core/pagecache/pagecache_internal.h"
 #include "tests/lib/toymap.h"
 
 #define BS 4096u

@@ -7,7 +7,7 @@
 #include "../lib/crashdev.h"
 #include "../lib/faulty_dev.h"
 #include "../lib/metafix.h"
-#include "fs/alloc.h"
+#include "fs/alloc/alloc.h"
 
 static struct tfs_journal_stats stats(struct metafix *m)
 {

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <linux/fs.h>
 #include <stdio.h>
-#include "fs/namei.h"
+#include "fs/vfs/namei.h"
 #include "tests/lib/fsfix.h"
 
 #define ROOT TFS_INO_ROOT

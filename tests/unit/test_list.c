@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-#include "core/list.h"
+#include "core/lib/list.h"
 
 struct elem {
 	struct list_head list;

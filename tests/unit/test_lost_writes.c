@@ -18,9 +18,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "core/log.h"
-#include "fs/inode.h"
-#include "fs/journal.h"
+#include "core/lib/log.h"
+#include "fs/inode/inode.h"
+#include "fs/journal/journal.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fsfix.h"
 #include "tests/lib/lostdev.h"

@@ -8,9 +8,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "core/bio.h"
-#include "core/memlimit.h"
-#include "core/pagecache_internal.h"
+#include "core/block/bio.h"
+#include "core/lib/memlimit.h"
+#include "core/pagecache/pagecache_internal.h"
 
 #define MIB (1ull << 20)
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* fs/namei.c, fs/create.c, fs/rename.c, fs/attr.c */
+/* fs/vfs/namei.c, fs/vfs/create.c, fs/vfs/rename.c, fs/vfs/attr.c */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
-#include "fs/inode.h"
-#include "fs/names_priv.h"
+#include "fs/inode/inode.h"
+#include "fs/names/names_priv.h"
 #include "tests/lib/fsfix.h"
 #include "tests/lib/section.h"
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* fs/open.c: what becomes of everybody's work when one reader comes upon a damaged block. */
+/* fs/vfs/fs_open.c: what becomes of everybody's work when one reader comes upon a damaged block. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/falloc.h>
 #include <stdio.h>
 #include <unistd.h>
-#include "fs/btree.h"
-#include "fs/inode.h"
-#include "fs/journal.h"
+#include "fs/btree/btree.h"
+#include "fs/inode/inode.h"
+#include "fs/journal/journal.h"
 #include "tests/lib/faultdev.h"
 #include "tests/lib/fsfix.h"
 

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fs/fuse/options.h"
+#include "common/options.h"
 
 static struct options o;
 static char why[512];

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fs/names.h"
+#include "fs/names/names.h"
 #include "tests/lib/section.h"
 #include "tests/lib/tinyfs.h"
 

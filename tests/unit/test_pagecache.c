@@ -5,8 +5,8 @@
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
-#include "core/log.h"
-#include "core/pagecache_internal.h"
+#include "core/lib/log.h"
+#include "core/pagecache/pagecache_internal.h"
 #include "tests/lib/toymap.h"
 
 #define BS 4096u

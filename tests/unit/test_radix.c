@@ -2,7 +2,7 @@
 /* The index of a mapping against a plain table. */
 #include <criterion/criterion.h>
 #include <errno.h>
-#include "core/radix.h"
+#include "core/lib/radix.h"
 
 static uint64_t rng = 88172645463325252ULL;
 

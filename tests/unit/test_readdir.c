@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* fs/readdir.c: every name that is there throughout exactly once. */
+/* fs/vfs/readdir.c: every name that is there throughout exactly once. */
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "fs/inode.h"
+#include "fs/inode/inode.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fsfix.h"
 #include "tests/lib/lister.h"

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* fs/reap.c: unlinked files live until their last use, and no longer. */
+/* fs/inode/reap.c: unlinked files live until their last use, and no longer. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
-#include "fs/inode.h"
+#include "fs/inode/inode.h"
 #include "tests/lib/fsfix.h"
 
 #define ROOT TFS_INO_ROOT

@@ -7,9 +7,9 @@
 #include "../lib/crashdev.h"
 #include "../lib/faultdev.h"
 #include "../lib/metafix.h"
-#include "core/guard.h"
-#include "fs/alloc.h"
-#include "fs/overlay.h"
+#include "core/block/guard.h"
+#include "fs/alloc/alloc.h"
+#include "fs/disk/overlay.h"
 
 /* A crashed file system with transactions 2 to 6: item 1 has the transaction's number. */
 static void crashed(struct metafix *m)

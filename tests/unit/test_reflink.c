@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* fs/reflink.c, fs/refs.c, fs/unshare.c: what is shared, counted, copied on write and given back. */
+/* fs/vfs/reflink.c, fs/inode/refs.c, fs/vfs/unshare.c: what is shared, counted, copied on write and given back. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/falloc.h>
 #include <stdlib.h>
 #include <string.h>
-#include "fs/extent.h"
-#include "fs/refs.h"
+#include "fs/inode/extent.h"
+#include "fs/inode/refs.h"
 #include "fsck/check.h"
 #include "tests/lib/fsfix.h"
 

@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "core/log.h"
-#include "fs/inode.h"
+#include "core/lib/log.h"
+#include "fs/inode/inode.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fsfix.h"
 

@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "core/seg.h"
+#include "core/block/seg.h"
 
 Test(seg, sizes_are_rounded_and_aligned)
 {

@@ -4,8 +4,8 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "core/util.h"
-#include "fs/names.h"
+#include "core/lib/util.h"
+#include "fs/names/names.h"
 
 static void first_bytes(uint8_t *p, size_t n)
 {

@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 
-#include "fs/journal.h"
+#include "fs/journal/journal.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/tinyfs.h"
 

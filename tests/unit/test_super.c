@@ -6,8 +6,8 @@
 
 #include "../lib/faultdev.h"
 #include "../lib/metafix.h"
-#include "fs/alloc.h"
-#include "fs/group.h"
+#include "fs/alloc/alloc.h"
+#include "fs/disk/group.h"
 
 static struct tfs_super *super_at(struct metafix *m, int which)
 {

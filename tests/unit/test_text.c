@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/text.h"
+#include "core/lib/text.h"
 
 static const char *shown(const char *s, size_t len)
 {

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "../lib/metafix.h"
-#include "fs/alloc.h"
+#include "fs/alloc/alloc.h"
 
 Test(trans, changes_survive_commit_and_close)
 {

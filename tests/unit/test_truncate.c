@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* fs/truncate.c, fs/fallocate.c */
+/* fs/inode/truncate.c, fs/vfs/fallocate.c */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/falloc.h>
 #include <string.h>
-#include "fs/inode.h"
+#include "fs/inode/inode.h"
 #include "tests/lib/fsfix.h"
 
 static struct fsfix fx;

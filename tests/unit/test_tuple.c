@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fs/journal.h"
+#include "fs/journal/journal.h"
 #include "tests/lib/tinyfs.h"
 
 #define N 1200

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/log.h"
-#include "core/util.h"
+#include "core/lib/log.h"
+#include "core/lib/util.h"
 
 Test(util, arithmetic)
 {

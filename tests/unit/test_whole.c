@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <linux/falloc.h>
 #include <stdlib.h>
-#include "core/log.h"
-#include "fs/inode.h"
+#include "core/lib/log.h"
+#include "fs/inode/inode.h"
 #include "tests/lib/faultdev.h"
 #include "tests/lib/fsfix.h"
 

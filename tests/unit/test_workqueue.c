@@ -4,7 +4,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
-#include "core/workqueue.h"
+#include "core/lib/workqueue.h"
 
 struct item {
 	struct work w;

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* fs/writeback.c: what happens to a file while its blocks are on their way to the device, or fail to get there. */
+/* fs/inode/writeback.c: what happens to a file while its blocks are on their way to the device, or fail to get there.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
-#include "core/log.h"
-#include "fs/alloc_int.h"
-#include "fs/inode.h"
-#include "fs/journal.h"
+#include "core/lib/log.h"
+#include "fs/alloc/alloc_int.h"
+#include "fs/inode/inode.h"
+#include "fs/journal/journal.h"
 #include "tests/lib/faultdev.h"
 #include "tests/lib/fsfix.h"
 

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <sys/xattr.h>
 
-#include "fs/journal.h"
-#include "fs/names.h"
+#include "fs/journal/journal.h"
+#include "fs/names/names.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/section.h"
 #include "tests/lib/tinyfs.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* fs/xattr_ops.c */
+/* fs/vfs/xattr_ops.c */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What all backing devices share: checked synchronous access, with statistics. */
+#include "core/block/bdev.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/block/bdev_lock.h"
+
+const char *bdev_open_error(int err)
+{
+	static __thread char busy[160];
+
+	switch (err) {
+	case -EBUSY:
+		snprintf(busy, sizeof(busy), "in use: it is mounted, or another program has it open%s%s%s",
+			 *bdev_lock_busy_by() ? " (" : "", bdev_lock_busy_by(), *bdev_lock_busy_by() ? ")" : "");
+		return busy;
+	case -ENOTBLK:
+		return "neither a block device nor a regular file";
+	case -EROFS:
+		return "read-only";
+	case -EINVAL:
+		return "empty: no tallyfs superblock";
+	default:
+		return strerror(-err);
+	}
+}
+
+static int check_range(const struct bdev *b, uint64_t off, uint64_t len)
+{
+	if ((off | len) & (b->align - 1))
+		return -EINVAL;
+	if (off > b->size || len > b->size - off)
+		return -EIO;
+	return 0;
+}
+
+static uint64_t iov_bytes(const struct iovec *iov, int n)
+{
+	uint64_t len = 0;
+
+	while (n--)
+		len += iov[n].iov_len;
+	return len;
+}
+
+int bdev_check_iov(const struct bdev *b, const struct iovec *iov, int n, uint64_t off)
+{
+	uintptr_t where = 0;
+	int i;
+
+	for (i = 0; i < n; i++)
+		where |= (uintptr_t)iov[i].iov_base | iov[i].iov_len;
+	return where & (b->align - 1) ? -EINVAL : check_range(b, off, iov_bytes(iov, n));
+}
+
+static int count_result(struct bdev *b, atomic_ullong *ops, atomic_ullong *bytes, uint64_t len, int err)
+{
+	atomic_fetch_add_explicit(ops, 1, memory_order_relaxed);
+	if (bytes)
+		atomic_fetch_add_explicit(bytes, len, memory_order_relaxed);
+	if (err)
+		atomic_fetch_add_explicit(&b->stats.errors, 1, memory_order_relaxed);
+	return err;
+}
+
+int bdev_read(struct bdev *b, void *buf, size_t len, uint64_t off)
+{
+	struct iovec iov = { .iov_base = buf, .iov_len = len };
+	int err = bdev_check_iov(b, &iov, 1, off);
+
+	if (err || !len)
+		return err;
+	return count_result(b, &b->stats.reads, &b->stats.read_bytes, len, b->ops->readv(b, &iov, 1, off));
+}
+
+int bdev_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
+{
+	int err = b->read_only ? -EROFS : bdev_check_iov(b, iov, n, off);
+	uint64_t len = iov_bytes(iov, n);
+
+	if (err || !len)
+		return err;
+	return count_result(b, &b->stats.writes, &b->stats.write_bytes, len, b->ops->writev(b, iov, n, off));
+}
+
+int bdev_write(struct bdev *b, const void *buf, size_t len, uint64_t off)
+{
+	struct iovec iov = { .iov_base = (void *)buf, .iov_len = len };
+
+	return bdev_writev(b, &iov, 1, off);
+}
+
+int bdev_write_fua(struct bdev *b, const void *buf, size_t len, uint64_t off)
+{
+	struct iovec iov = { .iov_base = (void *)buf, .iov_len = len };
+	int err = b->read_only ? -EROFS : bdev_check_iov(b, &iov, 1, off);
+
+	if (!err)
+		err = b->ops->writev_fua ? b->ops->writev_fua(b, &iov, 1, off) : -EOPNOTSUPP;
+	if (err == -EOPNOTSUPP)
+		return err;
+	return count_result(b, &b->stats.writes, &b->stats.write_bytes, len, err);
+}
+
+int bdev_flush(struct bdev *b)
+{
+	if (!b->ops->flush)
+		return 0;
+	return count_result(b, &b->stats.flushes, NULL, 0, b->ops->flush(b));
+}
+
+int bdev_discard(struct bdev *b, uint64_t off, uint64_t len)
+{
+	int err = b->read_only ? -EROFS : check_range(b, off, len);
+
+	if (err || !len)
+		return err;
+	if (!b->ops->discard)
+		return -EOPNOTSUPP;
+	return count_result(b, &b->stats.discards, NULL, 0, b->ops->discard(b, off, len));
+}
+
+int bdev_provision(struct bdev *b, uint64_t off, uint64_t len)
+{
+	int err;
+
+	if (b->read_only)
+		return -EROFS;
+	if (!b->thin || !len)
+		return 0;
+	err = b->ops->provision(b, off, len);
+	if (err == -EOPNOTSUPP)
+		b->thin = false;
+	return err;
+}
+
+int bdev_backed(struct bdev *b, uint64_t off, uint64_t end, uint64_t *start, uint64_t *stop)
+{
+	*start = off;
+	*stop = end;
+	return b->thin && off < end ? b->ops->backed(b, off, end, start, stop) : 0;
+}
+
+bool bdev_all_backed(struct bdev *b, uint64_t off, uint64_t len)
+{
+	uint64_t start, stop, end = off + len;
+
+	while (off < end) {
+		if (bdev_backed(b, off, end, &start, &stop) || start > off || stop <= off)
+			return false;
+		off = stop;
+	}
+	return true;
+}
+
+int bdev_usage(struct bdev *b, struct bdev_usage *u)
+{
+	*u = (struct bdev_usage){ .taken = b->size };
+	return b->ops->usage ? b->ops->usage(b, u) : 0;
+}
+
+int bdev_start(struct bdev *b)
+{
+	return b->ops->start ? b->ops->start(b) : 0;
+}
+
+void bdev_close(struct bdev *b)
+{
+	if (b)
+		b->ops->close(b);
+}

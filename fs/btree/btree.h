@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The B+tree: one implementation for all trees.  Nodes of geom.node_size bytes,
+ * changed in place under the journal.  All functions run inside a section
+ * (fs/journal/trans.h) and return -EAGAIN up when a node must be read first.
+ */
+#ifndef FS_BTREE_H
+#define FS_BTREE_H
+
+#include "fs/journal/buffer.h"
+
+/* A key in native form. */
+struct tkey {
+	uint64_t ino, off;
+	uint32_t snap;
+	uint8_t type;
+};
+#define TKEY(i, t, o) ((struct tkey){ .ino = (i), .off = (o), .type = (t) })
+int tkey_cmp(const struct tkey *a, const struct tkey *b);
+struct tkey tkey_get(const struct tfs_key *k);
+struct tfs_key tkey_put(const struct tkey *k);
+
+#define BTREE_MAX_DEPTH 12
+
+/* A position: the nodes from the root to a leaf, referenced.  Zero-initialise with BTREE_PATH_INIT. */
+struct btree_path {
+	enum tfs_tree_id tree;
+	int depth; /* number of nodes held; 0: none */
+	struct {
+		struct tfs_buf *buf;
+		unsigned int slot;
+	} node[BTREE_MAX_DEPTH]; /* [0] is the root */
+};
+#define BTREE_PATH_INIT    \
+	{                  \
+		.depth = 0 \
+	}
+
+/* The item a path stands on.  Points into the node: good until the section ends or the tree changes. */
+struct btree_item {
+	struct tkey key;
+	const void *data;
+	uint32_t len;
+};
+
+enum btree_seek { BTREE_EQ, BTREE_GE, BTREE_LE };
+
+/*
+ * Stand on the item equal to / first at or after / last at or before @key.
+ * 0, -ENOENT (none such; the path is released), -EAGAIN, -EUCLEAN, -EIO.
+ */
+int btree_seek(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, enum btree_seek how,
+	       struct btree_path *p);
+/* Next / previous item.  -ENOENT at the end. */
+int btree_next(struct tfs_trans *t, struct btree_path *p);
+int btree_prev(struct tfs_trans *t, struct btree_path *p);
+/* Hint: a scan that entered the path's leaf goes on; read the next few leaves in the background. */
+void btree_readahead(struct tfs_trans *t, const struct btree_path *p);
+void btree_item(const struct btree_path *p, struct btree_item *it);
+void btree_release(struct btree_path *p);
+
+/* Copy of an item's data, exactly @len bytes expected (-EUCLEAN otherwise).  -ENOENT. */
+int btree_lookup(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, void *data, uint32_t len);
+
+/*
+ * Make sure a later insert, update or delete at @key finds every node it may
+ * touch in memory (path, and for splits the bitmaps of a node allocation).  Call
+ * for each key before the first change of a section.  0 or -EAGAIN, ...
+ */
+int btree_prefault(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key);
+
+/* -EEXIST, -EFBIG (len > TFS_MAX_ITEM), -ENOSPC (no room for a node: check space_check_meta first). */
+int btree_insert(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, const void *data, uint32_t len);
+/* Replace an item's data, any new length.  -ENOENT. */
+int btree_update(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, const void *data, uint32_t len);
+/* insert or update */
+int btree_set(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, const void *data, uint32_t len);
+int btree_delete(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key);
+/*
+ * Delete items in [from, to) until none is left or @max are gone.  *done = number
+ * deleted; *more = there are more.
+ */
+int btree_delete_range(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *from, const struct tkey *to,
+		       unsigned int max, unsigned int *done, bool *more);
+
+/* An empty tree (mkfs, first use): allocates the root.  */
+int btree_create(struct tfs_trans *t, enum tfs_tree_id tree);
+
+/*
+ * Does the node at @data make sense on its own: magic, address, tree, level,
+ * bounds, order, no overlap?  For the buffer cache, fsck and tallydump.
+ * 0 or -EUCLEAN with *why.
+ */
+int btree_check_node(const struct tfs_geom *g, uint64_t block, const void *data, char *why, size_t why_len);
+
+#endif

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The reaper: inodes without a name whose last user has gone, and at mount what a
+ * crash left behind.
+ *
+ * The transaction that removed the last name left an ORPHAN item; without it nothing is
+ * removed.  Removal then takes as
+ * many transactions as it needs: extents, then attributes and all else under the inode's
+ * number, and in the last one the inode item together with the orphan.
+ */
+#include <errno.h>
+#include "fs/alloc/alloc.h"
+#include "fs/inode/inode.h"
+
+#define ITEMS_PER_STEP 16u
+
+static int look_inode(struct tfs_trans *t, uint64_t ino)
+{
+	struct tkey orphan = TKEY(TFS_INO_META, TFS_KEY_ORPHAN, ino);
+	struct tkey intent = TKEY(TFS_INO_META, TFS_KEY_INTENT, ino);
+	int err = inode_prefault(t, ino);
+
+	if (!err)
+		err = btree_prefault(t, TFS_TREE_FS, &orphan);
+	if (!err)
+		err = btree_prefault(t, TFS_TREE_FS, &intent);
+	return err;
+}
+
+static int remove_inode(struct tfs_trans *t, uint64_t ino)
+{
+	struct tkey item = TKEY(ino, TFS_KEY_INODE, 0);
+	int err = btree_delete(t, TFS_TREE_FS, &item);
+
+	if (!err)
+		err = orphan_remove(t, ino);
+	if (err)
+		return err;
+	err = intent_remove(t, ino);
+	if (err && err != -ENOENT)
+		return err;
+	t->fs->cnt.nr_inodes--;
+	t->fs->super_dirty = true;
+	return 0;
+}
+
+/* Some of what is left; with the last of it the inode itself. */
+static int remove_step(struct tfs_trans *t, uint64_t ino, bool *more)
+{
+	/* everything but the inode item */
+	struct tkey from = TKEY(ino, TFS_KEY_LINK, 0), to = TKEY(ino, TFS_KEY_DIRENT + 1, 0);
+	unsigned int done;
+	int err = look_inode(t, ino);
+
+	if (!err)
+		err = btree_prefault(t, TFS_TREE_FS, &from);
+	if (!err)
+		err = btree_delete_range(t, TFS_TREE_FS, &from, &to, ITEMS_PER_STEP, &done, more);
+	return err || *more ? err : remove_inode(t, ino);
+}
+
+/* Before anything of it goes: is it one that may go?  An image can say that a file with a name has no links. */
+static int check_listed(struct tfs_fs *fs, uint64_t ino)
+{
+	struct tfs_trans t;
+	int err;
+
+	do {
+		trans_read_begin(&t, fs);
+		err = orphan_check(&t, ino, true);
+	} while (trans_again(&t, &err));
+	return err;
+}
+
+/* Nobody else can reach the inode. */
+static int reap_inode(struct tfs_inode *i)
+{
+	struct tfs_fs *fs = i->fs;
+	struct tfs_trans t;
+	bool more = true;
+	int err = check_listed(fs, i->ino);
+
+	if (!err && inode_is_reg(i)) {
+		truncate_inode_pages(&i->mapping, 0);
+		err = inode_remove_extents(i, 0, UINT64_MAX);
+	}
+	while (!err && more) {
+		do {
+			err = trans_begin(&t, fs, TRANS_CREDITS(fs));
+			if (!err)
+				err = remove_step(&t, i->ino, &more);
+		} while (trans_again(&t, &err));
+	}
+	return err;
+}
+
+void reap_run(struct tfs_fs *fs)
+{
+	struct tfs_inode *i;
+
+	while ((i = icache_take_dead(fs))) {
+		/* if it can't be done now, the orphan item sees to it at the next mount */
+		int err = fs->opts.ro ? 0 : reap_inode(i);
+
+		if (err && err != -EROFS)
+			log_warn("%s: inode %llu could not be removed (error %d); the next mount tries again",
+				 fs->bdev->name, (unsigned long long)i->ino, err);
+		icache_drop_dead(i);
+	}
+}
+
+/* ---- at mount ---- */
+
+static int next_intent(struct tfs_fs *fs, uint64_t after, uint64_t *ino, struct tfs_intent_item *it)
+{
+	struct tfs_trans t;
+	int err;
+
+	do {
+		trans_read_begin(&t, fs);
+		err = intent_next(&t, after, ino, it);
+	} while (trans_again(&t, &err));
+	return err;
+}
+
+static int next_orphan(struct tfs_fs *fs, uint64_t after, uint64_t *ino)
+{
+	struct tfs_trans t;
+	int err;
+
+	do {
+		trans_read_begin(&t, fs);
+		err = orphan_next(&t, after, ino);
+	} while (trans_again(&t, &err));
+	return err;
+}
+
+static int finish_intents(struct tfs_fs *fs)
+{
+	struct tfs_intent_item it;
+	struct tfs_inode *i;
+	uint64_t ino = 0;
+	int err;
+
+	while (!(err = next_intent(fs, ino, &ino, &it))) {
+		if (le32_get(it.op) != TFS_INTENT_TRUNCATE)
+			return tfs_fs_error(fs, -EUCLEAN, "inode %llu: unknown intent", (unsigned long long)ino);
+		err = inode_get(fs, ino, &i);
+		if (err == -ESTALE)
+			return tfs_fs_error(fs, -EUCLEAN, "intent for inode %llu, which does not exist",
+					    (unsigned long long)ino);
+		if (err)
+			return err;
+		if (inode_is_reg(i))
+			err = inode_finish_intent(i, le64_get(it.arg));
+		inode_put(i);
+		if (err)
+			return err;
+	}
+	return err == -ENOENT ? 0 : err;
+}
+
+int reap_mount(struct tfs_fs *fs)
+{
+	struct tfs_inode *i;
+	uint64_t ino = 0, n = 0;
+	int err = finish_intents(fs);
+
+	if (err)
+		return err;
+	while (!(err = next_orphan(fs, ino, &ino))) {
+		err = inode_get(fs, ino, &i);
+		if (err == -ESTALE || (!err && !atomic_load(&i->unlinked))) {
+			if (!err)
+				inode_put(i);
+			return tfs_fs_error(fs, -EUCLEAN, "inode %llu is listed as unlinked, but is not",
+					    (unsigned long long)ino);
+		}
+		if (err)
+			return err;
+		inode_put(i);
+		reap_run(fs);
+		n++;
+	}
+	if (n)
+		log_info("%s: removed %llu unlinked files left behind", fs->bdev->name, (unsigned long long)n);
+	return err == -ENOENT ? 0 : err;
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Sections: begin, start over, end.
+ *
+ * What a loop has learnt (how often it has tried, whether reading without the
+ * lock helps) must survive from trans_again() to the next begin, which starts from
+ * an uninitialised struct the first time.  Since the thread's next section is always
+ * the same loop's, it is kept per thread.
+ */
+#include <errno.h>
+#include <string.h>
+#include "fs/journal/buffer_priv.h"
+#include "fs/journal/journal_priv.h"
+
+#define MAX_TRIES 100 /* then blocks are read on the spot: something takes them away as fast as we read them */
+
+static __thread struct {
+	unsigned int tries;
+	bool sync;
+	bool inside; /* a section is open: they do not nest */
+} loop;
+
+static void begin(struct tfs_trans *t, struct tfs_fs *fs, bool write)
+{
+	memset(t, 0, sizeof(*t));
+	t->fs = fs;
+	t->write = write;
+	t->tries = loop.tries;
+	t->sync = loop.sync;
+	loop.tries = 0;
+	loop.sync = false;
+}
+
+void trans_read_begin(struct tfs_trans *t, struct tfs_fs *fs)
+{
+	assert(!loop.inside);
+	begin(t, fs, false);
+	pthread_rwlock_rdlock(&fs->meta_lock);
+	loop.inside = true;
+	t->active = true;
+}
+
+static int may_write(struct tfs_fs *fs, bool settle)
+{
+	int err = atomic_load(&fs->shutdown);
+
+	if (err)
+		return err;
+	return fs->opts.ro || (!settle && atomic_load(&fs->read_only)) ? -EROFS : 0;
+}
+
+static int begin_write(struct tfs_trans *t, struct tfs_fs *fs, uint64_t credits, bool settle)
+{
+	int err;
+
+	assert(!loop.inside);
+	begin(t, fs, true);
+	for (;;) {
+		err = may_write(fs, settle);
+		if (err)
+			return err;
+		pthread_rwlock_wrlock(&fs->meta_lock);
+		if (journal_has_room(fs->journal, credits))
+			break;
+		pthread_rwlock_unlock(&fs->meta_lock);
+		journal_make_room(fs->journal, credits);
+	}
+	err = may_write(fs, settle);
+	if (err) {
+		pthread_rwlock_unlock(&fs->meta_lock);
+		return err;
+	}
+	loop.inside = true;
+	t->active = true;
+	t->txid = journal_running_txid(fs);
+	return 0;
+}
+
+int trans_begin(struct tfs_trans *t, struct tfs_fs *fs, uint64_t credits)
+{
+	return begin_write(t, fs, credits, false);
+}
+
+int trans_begin_settle(struct tfs_trans *t, struct tfs_fs *fs, uint64_t credits)
+{
+	return begin_write(t, fs, credits, true);
+}
+
+uint64_t trans_max_credits(struct tfs_fs *fs)
+{
+	return fs->journal ? journal_max_credits(fs->journal) : 0;
+}
+
+/*
+ * Everything that can be refused was looked at before the first change: what fails behind it, and is not for want of
+ * memory, space or a device, fails because the image contradicts itself.
+ */
+static int as_damage(int err)
+{
+	switch (err) {
+	case -EIO:
+	case -ENOMEM:
+	case -ENOSPC:
+	case -EPROTONOSUPPORT:
+		return err;
+	}
+	return -EUCLEAN;
+}
+
+/* With the section's lock still held, so that nobody builds upon, or commits, half a change. */
+static int half_changed(struct tfs_trans *t, int err)
+{
+	err = as_damage(err);
+	tfs_fs_shutdown(t->fs, err, "transaction %llu was left half made (%s)", (unsigned long long)t->txid,
+			strerror(-err));
+	return err;
+}
+
+bool trans_again(struct tfs_trans *t, int *err)
+{
+	struct tfs_fs *fs = t->fs;
+	int load;
+
+	if (!t->active)
+		return false;
+	if (t->modified && *err < 0)
+		*err = half_changed(t, *err);
+	t->active = false;
+	loop.inside = false;
+	pthread_rwlock_unlock(&fs->meta_lock);
+	if (*err != -EAGAIN || t->modified || !t->missed)
+		return false;
+	load = buf_load(fs, t->miss_block, t->miss_kind);
+	if (load == -ENOMEM) {
+		*err = load;
+		return false;
+	}
+	loop.tries = t->tries + 1;
+	/* A failure may mean that the block is not the one we want any more: the section itself finds out. */
+	loop.sync = load || loop.tries > MAX_TRIES;
+	return true;
+}

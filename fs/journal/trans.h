@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Sections of code that look at or change metadata.
+ *
+ *	struct tfs_trans t;
+ *	int err;
+ *
+ *	do {
+ *		err = trans_begin(&t, fs, CREDITS);	// or trans_read_begin(&t, fs)
+ *		if (!err)
+ *			err = do_something(&t, ...);
+ *	} while (trans_again(&t, &err));
+ *
+ * do_something() asks for blocks with buf_get(); one that is not cached makes it
+ * return -EAGAIN *before it has changed anything*; trans_again() ends the section,
+ * reads the block, and says true: start over.  So the body first looks at
+ * everything it will need (tree_prefault), checks everything that can fail, and only
+ * then changes.  Once something was changed (t->modified), a missing block is
+ * read on the spot (correct, but holds the lock: counted), and an error can't be
+ * undone: trans_again() then takes the file system read-only without
+ * committing (tfs_fs_shutdown).
+ *
+ * Sections do not nest.  Every section that was begun ends in trans_again(), also when it
+ * succeeded.  After trans_again() has said true, the thread's next call here is the
+ * begin of the same loop.
+ */
+#ifndef FS_TRANS_H
+#define FS_TRANS_H
+
+#include "fs/state/fs.h"
+
+enum tfs_buf_kind { BUF_SUPER, BUF_GROUP, BUF_BITMAP, BUF_TUPLE, BUF_NODE };
+
+struct tfs_trans {
+	struct tfs_fs *fs;
+	bool active, write;
+	bool modified; /* something in the running transaction was changed by this section */
+	unsigned int tries;
+	bool sync; /* read what is missing on the spot: starting over has not helped */
+	/* block to read before the next try */
+	bool missed;
+	uint64_t miss_block;
+	enum tfs_buf_kind miss_kind;
+	uint64_t txid; /* of the running transaction (write) */
+};
+
+/* Takes meta_lock shared / exclusive. */
+void trans_read_begin(struct tfs_trans *t, struct tfs_fs *fs);
+/*
+ * @credits: bytes of log this section may fill at most (TRANS_CREDITS for an
+ * ordinary operation).  Waits for room in the journal and in the running transaction.
+ * -EROFS, or the error that shut the file system down.
+ */
+int trans_begin(struct tfs_trans *t, struct tfs_fs *fs, uint64_t credits);
+/*
+ * The same for what only brings to the tree what was acknowledged before, or notes that it could not be: goes on when
+ * the file system has become read-only because damage was found.
+ */
+int trans_begin_settle(struct tfs_trans *t, struct tfs_fs *fs, uint64_t credits);
+bool trans_again(struct tfs_trans *t, int *err);
+
+/* A handful of nodes changed wholly, with their tuple blocks, bitmaps and headers. */
+#define TRANS_CREDITS(fs) ((uint64_t)16 * (fs)->geom.node_size + 16 * (fs)->geom.block_size + 8 * 4096)
+/* The most one section may ask for. */
+uint64_t trans_max_credits(struct tfs_fs *fs);
+
+#endif

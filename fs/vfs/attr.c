@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Attributes: getattr, setattr, set-id bits. */
+#include <errno.h>
+#include "fs/names/acl.h"
+#include "fs/inode/inode.h"
+
+#define CAPS "security.capability"
+
+int vfs_getattr(struct tfs_fs *fs, uint64_t ino, struct vfs_attr *attr)
+{
+	struct tfs_inode *i;
+	int err = inode_get(fs, ino, &i);
+
+	if (err)
+		return err;
+	inode_attr(i, attr);
+	inode_put(i);
+	icache_trim(fs);
+	return 0;
+}
+
+int vfs_writable(struct tfs_fs *fs)
+{
+	int err = atomic_load(&fs->shutdown);
+
+	if (err)
+		return err;
+	return atomic_load(&fs->read_only) ? -EROFS : 0;
+}
+
+void attr_kill_suid(struct tfs_iattr *a)
+{
+	if (S_ISDIR(a->mode))
+		return;
+	a->mode &= ~(uint32_t)S_ISUID;
+	/* without group execution the bit means mandatory locking, not privilege */
+	if (a->mode & S_IXGRP)
+		a->mode &= ~(uint32_t)S_ISGID;
+}
+
+/* -ENODATA: no capabilities to lose.  Looks only, at all that removing them needs. */
+static int look_caps(struct tfs_trans *t, struct tfs_inode *i)
+{
+	int ret = xattr_get(t, i->ino, CAPS, NULL, 0);
+
+	return ret > 0 ? 0 : ret;
+}
+
+static bool same_time(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+/* The kernel's way to tell the ctime it keeps: the mtime with it is the one that is there. */
+static bool only_ctime(const struct tfs_iattr *a, unsigned int what, const struct vfs_attr *set)
+{
+	return what == (VFS_SET_MTIME | VFS_SET_CTIME) && same_time(&set->mtime, &a->mtime);
+}
+
+/* A time of the caller's choice.  (Where the kernel keeps the times it says "now" by giving mtime and ctime alike.) */
+static bool sets_time(unsigned int what, const struct vfs_attr *set)
+{
+	if (what & VFS_SET_ATIME && !(what & VFS_SET_ATIME_NOW))
+		return true;
+	if (!(what & VFS_SET_MTIME) || what & VFS_SET_MTIME_NOW)
+		return false;
+	return !(what & VFS_SET_CTIME) || !same_time(&set->mtime, &set->ctime);
+}
+
+/* What an append-only file still lets happen is what comes with appending. */
+static int flags_let_set(struct tfs_inode *i, unsigned int what, const struct vfs_attr *set)
+{
+	unsigned int have = inode_flags(i);
+
+	if (!have || what & VFS_SET_WRITTEN || only_ctime(&i->a, what, set))
+		return 0;
+	if (have & VFS_FLAG_IMMUTABLE || what & (VFS_SET_MODE | VFS_SET_UID | VFS_SET_GID))
+		return -EPERM;
+	return sets_time(what, set) ? -EPERM : 0;
+}
+
+static int set_in_section(struct tfs_trans *t, struct tfs_inode *i, unsigned int what, const struct vfs_attr *set)
+{
+	struct timespec now = tfs_now();
+	struct tfs_iattr old, *a = &i->a;
+	struct tfs_inode_item it;
+	struct tfs_acl acl;
+	int err = flags_let_set(i, what, set);
+
+	acl.n = 0;
+	if (!err)
+		err = inode_prefault(t, i->ino);
+	if (!err && what & VFS_SET_MODE && i->fmt != S_IFLNK)
+		err = acl_chmod_look(t, i->ino, set->mode, &acl);
+	if (err)
+		return err;
+	if (what & VFS_KILL_PRIV) {
+		err = look_caps(t, i);
+		if (!err)
+			err = xattr_remove(t, i->ino, CAPS);
+		if (err && err != -ENODATA)
+			return err;
+		atomic_store(&i->no_caps, true);
+	}
+	if (acl.n) {
+		/* as long as the one it replaces: it stays where that is, and the inode's item as it is */
+		inode_item_of(i, &it);
+		err = acl_write(t, i->ino, &it, ACL_NAME_ACCESS, &acl);
+		if (err)
+			return err;
+	}
+	pthread_mutex_lock(&i->attr_lock);
+	old = *a;
+	if (what & VFS_KILL_PRIV)
+		attr_kill_suid(a);
+	if (what & VFS_SET_MODE)
+		a->mode = (a->mode & S_IFMT) | (set->mode & 07777);
+	if (what & VFS_SET_UID)
+		a->uid = set->uid;
+	if (what & VFS_SET_GID)
+		a->gid = set->gid;
+	if (what & VFS_SET_ATIME)
+		a->atime = what & VFS_SET_ATIME_NOW ? now : set->atime;
+	if (what & VFS_SET_MTIME)
+		a->mtime = what & VFS_SET_MTIME_NOW ? now : set->mtime;
+	a->ctime = what & VFS_SET_CTIME ? set->ctime : now;
+	pthread_mutex_unlock(&i->attr_lock);
+	err = inode_write(t, i);
+	if (err) {
+		pthread_mutex_lock(&i->attr_lock);
+		*a = old;
+		pthread_mutex_unlock(&i->attr_lock);
+	}
+	return err;
+}
+
+static int set_attrs(struct tfs_inode *i, unsigned int what, const struct vfs_attr *set)
+{
+	struct tfs_trans t;
+	int err;
+
+	do {
+		/* both, and nothing else: times that the kernel kept for what it wrote, now that it is asked to sync */
+		err = (what == (VFS_SET_MTIME | VFS_SET_CTIME) ? trans_begin_settle
+							       : trans_begin)(&t, i->fs, TRANS_CREDITS(i->fs));
+		if (!err)
+			err = set_in_section(&t, i, what, set);
+	} while (trans_again(&t, &err));
+	return err;
+}
+
+int inode_kill_priv(struct tfs_inode *i, bool *killed)
+{
+	struct tfs_iattr a;
+	struct tfs_trans t;
+	uint32_t mode;
+	int err;
+
+	pthread_mutex_lock(&i->attr_lock);
+	a = i->a;
+	pthread_mutex_unlock(&i->attr_lock);
+	mode = a.mode;
+	attr_kill_suid(&a);
+	if (a.mode == mode && !atomic_load(&i->no_caps)) {
+		do {
+			trans_read_begin(&t, i->fs);
+			err = look_caps(&t, i);
+			if (err == -ENODATA)
+				atomic_store(&i->no_caps, true);
+		} while (trans_again(&t, &err));
+		if (err && err != -ENODATA)
+			return err;
+	}
+	if (a.mode == mode && atomic_load(&i->no_caps))
+		return 0;
+	*killed = true;
+	return set_attrs(i, VFS_KILL_PRIV, NULL);
+}
+
+int vfs_kill_priv(struct tfs_fs *fs, uint64_t ino, bool *killed)
+{
+	struct tfs_inode *i;
+	int err = inode_get(fs, ino, &i);
+
+	if (err)
+		return err;
+	err = inode_kill_priv(i, killed);
+	inode_put(i);
+	return err;
+}
+
+static int set_size(struct tfs_inode *i, uint64_t size)
+{
+	int err;
+
+	if (inode_is_dir(i))
+		return -EISDIR;
+	if (!inode_is_reg(i))
+		return -EINVAL;
+	err = vfs_writable(i->fs);
+	if (err)
+		return err;
+	inode_lock(i);
+	err = inode_may_change(i);
+	if (!err)
+		err = inode_set_size(i, size);
+	inode_unlock(i);
+	return err;
+}
+
+int vfs_setattr(struct tfs_fs *fs, uint64_t ino, unsigned int what, const struct vfs_attr *set,
+		const struct vfs_cred *cred, struct vfs_attr *attr)
+{
+	struct tfs_inode *i;
+	bool killed;
+	int err = inode_get(fs, ino, &i);
+
+	(void)cred;
+	if (err)
+		return err;
+	/* ATIME_NOW without ATIME says the same */
+	if (what & VFS_SET_ATIME_NOW)
+		what |= VFS_SET_ATIME;
+	if (what & VFS_SET_MTIME_NOW)
+		what |= VFS_SET_MTIME;
+	if (what & VFS_SET_SIZE) {
+		/* privileges first: should the rest fail, or a crash come between, nothing runs with them that was cut
+		 */
+		err = inode_may_change(i);
+		if (!err && what & VFS_KILL_PRIV)
+			err = inode_kill_priv(i, &killed);
+		if (!err)
+			err = set_size(i, set->size);
+		what &= ~(unsigned int)(VFS_SET_SIZE | VFS_KILL_PRIV);
+	}
+	if (!err && what)
+		err = set_attrs(i, what, set);
+	if (!err && attr)
+		inode_attr(i, attr);
+	inode_put(i);
+	return err;
+}
