@@ -9,8 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/lib/memlimit.h"
 #include "common/cli.h"
+#include "core/lib/memlimit.h"
+#include "core/lib/util.h"
+#include "fs/state/fs.h"
 
 #define MIB (1ull << 20)
 #define CACHE_MIN MIB

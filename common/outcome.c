@@ -13,6 +13,7 @@
 #include "core/lib/log.h"
 #include "core/lib/text.h"
 #include "fs/state/fs.h"
+#include "fs/vfs/fs_open.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/ctl.h"
 

@@ -17,7 +17,19 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include "core/block/bdev.h"
+#include "core/lib/log.h"
+#include "core/lib/util.h"
+#include "fs/disk/geom.h"
+#include "fs/disk/super.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/recover.h"
+#include "fs/journal/trans.h"
+#include "fs/names/path.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/fs_open.h"
 #include "fsck/check_priv.h"
+#include "tallyfs/format.h"
 
 void check_report(struct check *c, enum check_severity sev, const char *code, uint64_t ino, uint64_t block,
 		  const char *fmt, ...)

@@ -7,8 +7,9 @@
 #ifndef FSCK_CHECK_H
 #define FSCK_CHECK_H
 
+#include "core/block/bdev.h"
+#include "fs/journal/recover.h"
 #include "fs/state/fs.h"
-#include "fs/journal/journal.h"
 
 enum check_severity {
 	CHECK_NOTE,  /* worth knowing, nothing wrong */

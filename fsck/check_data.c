@@ -12,7 +12,14 @@
  *                                    |-----new--------|
  */
 #include <errno.h>
+#include "core/block/bdev.h"
+#include "core/block/integrity.h"
+#include "core/lib/util.h"
+#include "fs/disk/geom.h"
+#include "fs/journal/trans.h"
+#include "fs/journal/tuple.h"
 #include "fsck/check_priv.h"
+#include "tallyfs/format.h"
 
 #define CHUNK_BYTES (1u << 20)
 #define MAX_AGAIN 1000u /* lines about blocks that were reported before: each costs the image a few bytes only */

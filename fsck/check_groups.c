@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Group headers, bitmaps, tuple blocks: each verifies, and the counts agree. */
 #include <errno.h>
+#include "core/lib/log.h"
+#include "core/lib/util.h"
+#include "fs/disk/geom.h"
+#include "fs/disk/group.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/trans.h"
 #include "fsck/check_priv.h"
+#include "tallyfs/format.h"
 
 /* Blocks of the group's fixed structures and regions, which nothing in a tree refers to, are in use from the start. */
 static int mark_fixed(struct check *c, uint64_t group)

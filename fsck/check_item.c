@@ -3,8 +3,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <sys/stat.h>
+#include "core/lib/util.h"
+#include "fs/disk/btree_key.h"
+#include "fs/journal/trans.h"
 #include "fs/names/acl.h"
+#include "fs/names/dir.h"
 #include "fsck/check_priv.h"
+#include "tallyfs/format.h"
 
 static uint64_t mix(uint64_t x)
 {

@@ -2,7 +2,13 @@
 /* Names against back-references; directories hang together; orphans and intents belong to somebody. */
 #include <errno.h>
 #include <stdio.h>
+#include "core/lib/util.h"
+#include "fs/btree/btree.h"
+#include "fs/disk/btree_key.h"
+#include "fs/journal/trans.h"
+#include "fs/names/inode_item.h"
 #include "fsck/check_priv.h"
+#include "tallyfs/format.h"
 
 #define MAX_SHOWN 50u
 

@@ -4,11 +4,14 @@
 #define FSCK_CHECK_PRIV_H
 
 #include <string.h>
-#include "fs/alloc/alloc.h"
-#include "fs/btree/btree.h"
-#include "fs/disk/group.h"
-#include "fs/names/names.h"
+#include "core/lib/log.h"
+#include "fs/disk/btree_key.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/recover.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
 #include "fsck/check.h"
+#include "tallyfs/format.h"
 
 /* A mapped range, for the space check and for reading data in device order. */
 struct check_extent {

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Bitmaps against what the trees refer to; shared extents against their counts; the superblock's counters. */
+#include "core/lib/util.h"
+#include "fs/disk/geom.h"
+#include "fs/disk/group.h"
+#include "fs/state/fs.h"
 #include "fsck/check_priv.h"
+#include "tallyfs/format.h"
 
 /* One end of a reference to a run of shared blocks. */
 struct edge {

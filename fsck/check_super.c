@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Superblocks and journal. */
+#include "core/block/bdev.h"
+#include "fs/disk/geom.h"
 #include "fs/disk/super.h"
+#include "fs/journal/recover.h"
 #include "fsck/check_priv.h"
+#include "tallyfs/format.h"
 
 static const char *const copy_name[] = { "primary superblock", "superblock copy 1", "superblock copy 2" };
 

@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Walk of the trees: nodes verify, levels fall by one, keys lie within the parent's bounds and rise. */
 #include <errno.h>
+#include "core/lib/log.h"
+#include "core/lib/util.h"
+#include "fs/btree/btree.h"
+#include "fs/disk/btree_key.h"
+#include "fs/disk/geom.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
 #include "fsck/check_priv.h"
+#include "tallyfs/format.h"
 
 struct level {
 	struct tfs_buf *buf;

@@ -10,11 +10,20 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include "core/lib/text.h"
-#include "fs/vfs/admit.h"
-#include "fsck/check.h"
 #include "common/cli.h"
 #include "common/explain.h"
+#include "core/block/bdev.h"
+#include "core/block/bio.h"
+#include "core/lib/log.h"
+#include "core/lib/text.h"
+#include "core/lib/util.h"
+#include "fs/disk/geom.h"
+#include "fs/disk/super.h"
+#include "fs/journal/journal.h"
+#include "fs/journal/recover.h"
+#include "fs/vfs/admit.h"
+#include "fsck/check.h"
+#include "tallyfs/format.h"
 
 enum {
 	EXIT_CLEAN = 0,

@@ -7,11 +7,15 @@
 #include <string.h>
 #include <unistd.h>
 #include <uuid/uuid.h>
-#include "core/lib/text.h"
-#include "fs/alloc/alloc.h"
-#include "fs/state/backing.h"
-#include "mkfs/target.h"
 #include "common/cli.h"
+#include "core/block/bdev.h"
+#include "core/lib/text.h"
+#include "core/lib/util.h"
+#include "fs/disk/geom.h"
+#include "fs/state/backing.h"
+#include "fs/vfs/mkfs.h"
+#include "mkfs/target.h"
+#include "tallyfs/format.h"
 
 #define PROGRAM "mkfs.tallyfs"
 #define DISCARD_STEP (1ull << 30)

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* tallyctl extents and unshare: what concerns one file. */
+#include "common/cli.h"
+#include "common/explain.h"
+#include "core/lib/text.h"
+#include "fs/inode/extent.h"
+#include "tallyfs/ctl.h"
 #include "tools/ctl.h"
 
 #include <errno.h>
@@ -9,11 +14,6 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include "core/lib/text.h"
-#include "tallyfs/ctl.h"
-#include "common/cli.h"
-#include "common/explain.h"
 
 static int fail_errno(const char *path)
 {

@@ -1,5 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* tallyctl status: how a mounted file system or an image is, in a few lines; with -v what the daemon counts. */
+#include "common/cli.h"
+#include "common/explain.h"
+#include "core/block/bdev.h"
+#include "core/lib/text.h"
+#include "fs/disk/geom.h"
+#include "fs/disk/super.h"
+#include "fs/journal/recover.h"
+#include "tallyfs/ctl.h"
+#include "tallyfs/format.h"
 #include "tools/ctl.h"
 
 #include <errno.h>
@@ -11,12 +20,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 #include <uuid/uuid.h>
-
-#include "core/lib/text.h"
-#include "fs/journal/journal.h"
-#include "tallyfs/ctl.h"
-#include "common/cli.h"
-#include "common/explain.h"
 
 #define KEPT_BACK "kept back for overwriting and trees"
 

@@ -6,8 +6,12 @@
 #ifndef TOOLS_DUMP_H
 #define TOOLS_DUMP_H
 
-#include "fs/alloc/alloc.h"
 #include "common/cli.h"
+#include "core/block/bdev.h"
+#include "fs/disk/geom.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 struct dump;
 typedef int dump_rows_fn(struct dump *d, void *arg);

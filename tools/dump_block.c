@@ -3,9 +3,16 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "core/block/bdev.h"
+#include "core/block/integrity.h"
+#include "core/lib/util.h"
 #include "fs/disk/block_bitmap.h"
-#include "fs/disk/group.h"
+#include "fs/disk/geom.h"
 #include "fs/disk/overlay.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/trans.h"
+#include "fs/journal/tuple.h"
+#include "tallyfs/format.h"
 #include "tools/dump.h"
 
 #define ROW_BYTES 32u

@@ -19,6 +19,8 @@
 #include <sys/resource.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+#include "core/lib/util.h"
+#include "fs/vfs/vfs.h"
 #include "tools/dump_files.h"
 
 /* Where an inode with several names was put first. */

@@ -9,6 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 #include "core/lib/text.h"
+#include "core/lib/util.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tools/dump_files.h"
 
 void dump_complain(struct dump *d, const char *path, const char *fmt, ...)

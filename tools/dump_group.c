@@ -3,8 +3,17 @@
 #include <errno.h>
 #include <string.h>
 #include <uuid/uuid.h>
+#include "core/block/bdev.h"
+#include "core/block/integrity.h"
+#include "core/lib/util.h"
 #include "fs/disk/block_bitmap.h"
+#include "fs/disk/geom.h"
 #include "fs/disk/group.h"
+#include "fs/disk/super.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/trans.h"
+#include "fs/journal/tuple.h"
+#include "tallyfs/format.h"
 #include "tools/dump.h"
 
 static void add_roots(struct json_object *o, const struct tfs_super *s)

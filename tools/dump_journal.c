@@ -2,8 +2,12 @@
 /* tallydump: the journal. */
 #include <errno.h>
 #include <string.h>
-#include "fs/journal/journal.h"
+#include "core/block/bdev.h"
+#include "core/lib/util.h"
+#include "fs/disk/log_ring.h"
 #include "fs/disk/log_scan.h"
+#include "fs/journal/recover.h"
+#include "tallyfs/format.h"
 #include "tools/dump.h"
 
 static const char *record_name(uint32_t type)

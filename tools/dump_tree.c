@@ -4,8 +4,13 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include "core/lib/util.h"
 #include "fs/btree/btree.h"
-#include "fs/names/names.h"
+#include "fs/disk/btree_key.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/trans.h"
+#include "fs/names/path.h"
+#include "tallyfs/format.h"
 #include "tools/dump.h"
 
 static const char *type_name(unsigned int type)

@@ -15,12 +15,20 @@
 #include <string.h>
 #include <time.h>
 #include <uuid/uuid.h>
+#include "common/explain.h"
+#include "core/block/bdev.h"
 #include "core/block/bio.h"
+#include "core/iomap/iomap.h"
 #include "core/lib/log.h"
 #include "core/lib/text.h"
+#include "core/lib/util.h"
+#include "fs/disk/super.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/fs_open.h"
 #include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tools/dump.h"
-#include "common/explain.h"
 
 #define PROGRAM "tallydump"
 #define CACHE_BYTES (64u << 20)

@@ -10,10 +10,21 @@
  */
 #include <errno.h>
 #include <string.h>
+#include "core/block/bdev.h"
+#include "core/lib/list.h"
+#include "core/lib/util.h"
+#include "fs/alloc/alloc.h"
 #include "fs/alloc/alloc_int.h"
+#include "fs/alloc/group_trans.h"
 #include "fs/disk/block_bitmap.h"
+#include "fs/disk/geom.h"
 #include "fs/disk/group.h"
+#include "fs/journal/buffer.h"
 #include "fs/journal/journal.h"
+#include "fs/journal/trans.h"
+#include "fs/state/error.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 int alloc_init(struct tfs_fs *fs)
 {

@@ -9,8 +9,13 @@
  * further slots, or blocks of slots that are broken already.
  */
 #include <errno.h>
+#include "core/lib/util.h"
+#include "fs/alloc/alloc_data.h"
 #include "fs/alloc/alloc_int.h"
+#include "fs/alloc/group_trans.h"
 #include "fs/disk/block_bitmap.h"
+#include "fs/disk/geom.h"
+#include "fs/state/fs.h"
 
 #define GOOD_BYTES (1u << 20)  /* runs of this length are not passed over */
 #define FAIR_BYTES (64u << 10) /* nor these, when there is no better one anywhere */

@@ -16,9 +16,14 @@
  */
 #include <errno.h>
 #include <string.h>
+#include "core/block/bdev.h"
+#include "core/lib/log.h"
+#include "core/lib/util.h"
 #include "fs/alloc/alloc_int.h"
-#include "fs/state/backing.h"
 #include "fs/disk/block_bitmap.h"
+#include "fs/disk/geom.h"
+#include "fs/state/backing.h"
+#include "fs/state/fs.h"
 
 #define STEP_MIN (1ull << 20)
 #define STEP_MAX (16ull << 20)

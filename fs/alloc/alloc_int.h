@@ -4,7 +4,10 @@
 #define FS_ALLOC_INT_H
 
 #include <stdatomic.h>
-#include "fs/alloc/alloc.h"
+#include "core/lib/list.h"
+#include "fs/disk/geom.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
 
 /* Claim maps kept in memory: with 4 KiB blocks 16 MiB; thin devices 32, and 32 for each TiB in use that has holes. */
 #define AGROUP_MAX_LOADED 4096u

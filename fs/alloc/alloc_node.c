@@ -6,9 +6,16 @@
  */
 #include <errno.h>
 #include <string.h>
+#include "fs/alloc/alloc.h"
 #include "fs/alloc/alloc_int.h"
+#include "fs/alloc/alloc_node.h"
+#include "fs/alloc/group_trans.h"
 #include "fs/disk/block_bitmap.h"
-#include "fs/disk/group.h"
+#include "fs/disk/geom.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/trans.h"
+#include "fs/state/error.h"
+#include "fs/state/fs.h"
 
 /* Take the slot at @block.  alloc->lock held. */
 static void take(struct tfs_fs *fs, struct agroup *ag, uint64_t block)

@@ -10,10 +10,15 @@
  * A thin device loses the space: the run is hidden from then on (alloc_grow.c), and no promise counts it.
  */
 #include <errno.h>
+#include "core/block/bdev.h"
+#include "core/lib/util.h"
 #include "fs/alloc/alloc_int.h"
+#include "fs/alloc/alloc_trim.h"
 #include "fs/disk/block_bitmap.h"
-#include "fs/inode/inode.h"
+#include "fs/disk/geom.h"
 #include "fs/journal/journal.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
 
 #define TRIM_STEP (32u << 20) /* bytes held at once */
 

@@ -2,8 +2,15 @@
 /* Groups in transactions: first use, and the seals a commit puts on them. */
 #include <errno.h>
 #include <string.h>
+#include "core/lib/list.h"
 #include "fs/alloc/alloc_int.h"
+#include "fs/alloc/group_trans.h"
+#include "fs/disk/geom.h"
 #include "fs/disk/group.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 static int new_header(struct tfs_trans *t, uint64_t group)
 {

@@ -11,8 +11,14 @@
  */
 #include <errno.h>
 #include <time.h>
+#include "core/lib/util.h"
+#include "core/pagecache/pagecache.h"
 #include "fs/alloc/alloc_int.h"
+#include "fs/alloc/space.h"
+#include "fs/disk/geom.h"
 #include "fs/journal/journal.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 /* Bytes of tree for one more extent, nodes being half full at worst. */
 #define EXTENT_BYTES (2 * (sizeof(struct tfs_item) + sizeof(struct tfs_extent_item)))

@@ -11,7 +11,16 @@
 #include <errno.h>
 #include <string.h>
 
+#include "fs/alloc/alloc.h"
+#include "fs/alloc/alloc_node.h"
+#include "fs/btree/btree.h"
 #include "fs/btree/btree_node.h"
+#include "fs/disk/btree_key.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/trans.h"
+#include "fs/state/error.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 #define READAHEAD_LEAVES 8
 

@@ -7,18 +7,10 @@
 #ifndef FS_BTREE_H
 #define FS_BTREE_H
 
+#include "fs/disk/btree_key.h"
 #include "fs/journal/buffer.h"
-
-/* A key in native form. */
-struct tkey {
-	uint64_t ino, off;
-	uint32_t snap;
-	uint8_t type;
-};
-#define TKEY(i, t, o) ((struct tkey){ .ino = (i), .off = (o), .type = (t) })
-int tkey_cmp(const struct tkey *a, const struct tkey *b);
-struct tkey tkey_get(const struct tfs_key *k);
-struct tfs_key tkey_put(const struct tkey *k);
+#include "fs/journal/trans.h"
+#include "tallyfs/format.h"
 
 #define BTREE_MAX_DEPTH 12
 
@@ -31,6 +23,7 @@ struct btree_path {
 		unsigned int slot;
 	} node[BTREE_MAX_DEPTH]; /* [0] is the root */
 };
+
 #define BTREE_PATH_INIT    \
 	{                  \
 		.depth = 0 \
@@ -42,7 +35,6 @@ struct btree_item {
 	const void *data;
 	uint32_t len;
 };
-
 enum btree_seek { BTREE_EQ, BTREE_GE, BTREE_LE };
 
 /*
@@ -51,9 +43,11 @@ enum btree_seek { BTREE_EQ, BTREE_GE, BTREE_LE };
  */
 int btree_seek(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, enum btree_seek how,
 	       struct btree_path *p);
+
 /* Next / previous item.  -ENOENT at the end. */
 int btree_next(struct tfs_trans *t, struct btree_path *p);
 int btree_prev(struct tfs_trans *t, struct btree_path *p);
+
 /* Hint: a scan that entered the path's leaf goes on; read the next few leaves in the background. */
 void btree_readahead(struct tfs_trans *t, const struct btree_path *p);
 void btree_item(const struct btree_path *p, struct btree_item *it);
@@ -68,29 +62,5 @@ int btree_lookup(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *
  * for each key before the first change of a section.  0 or -EAGAIN, ...
  */
 int btree_prefault(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key);
-
-/* -EEXIST, -EFBIG (len > TFS_MAX_ITEM), -ENOSPC (no room for a node: check space_check_meta first). */
-int btree_insert(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, const void *data, uint32_t len);
-/* Replace an item's data, any new length.  -ENOENT. */
-int btree_update(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, const void *data, uint32_t len);
-/* insert or update */
-int btree_set(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, const void *data, uint32_t len);
-int btree_delete(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key);
-/*
- * Delete items in [from, to) until none is left or @max are gone.  *done = number
- * deleted; *more = there are more.
- */
-int btree_delete_range(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *from, const struct tkey *to,
-		       unsigned int max, unsigned int *done, bool *more);
-
-/* An empty tree (mkfs, first use): allocates the root.  */
-int btree_create(struct tfs_trans *t, enum tfs_tree_id tree);
-
-/*
- * Does the node at @data make sense on its own: magic, address, tree, level,
- * bounds, order, no overlap?  For the buffer cache, fsck and tallydump.
- * 0 or -EUCLEAN with *why.
- */
-int btree_check_node(const struct tfs_geom *g, uint64_t block, const void *data, char *why, size_t why_len);
 
 #endif

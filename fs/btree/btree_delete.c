@@ -11,7 +11,15 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/lib/util.h"
+#include "fs/alloc/alloc_node.h"
+#include "fs/btree/btree.h"
+#include "fs/btree/btree_delete.h"
 #include "fs/btree/btree_node.h"
+#include "fs/disk/btree_key.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/trans.h"
+#include "tallyfs/format.h"
 
 /* Merge below a third full, if the result is at most three quarters: it must not split again at once. */
 static bool poorly_filled(uint32_t used, uint32_t room)

@@ -11,7 +11,15 @@
 #include <errno.h>
 #include <string.h>
 
+#include "fs/alloc/alloc_node.h"
+#include "fs/btree/btree.h"
+#include "fs/btree/btree_insert.h"
 #include "fs/btree/btree_node.h"
+#include "fs/disk/btree_key.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 #define ITEM ((uint32_t)sizeof(struct tfs_item))
 

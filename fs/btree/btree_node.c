@@ -3,6 +3,12 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/lib/util.h"
+#include "fs/disk/btree_key.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/trans.h"
+#include "tallyfs/format.h"
+
 #include "fs/btree/btree_node.h"
 
 #define HDR ((uint32_t)sizeof(struct tfs_node))

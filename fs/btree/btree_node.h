@@ -15,8 +15,11 @@
 #define FS_BTREE_NODE_H
 
 #include "core/lib/util.h"
-#include "fs/alloc/alloc.h"
 #include "fs/btree/btree.h"
+#include "fs/disk/btree_key.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/trans.h"
+#include "tallyfs/format.h"
 
 static inline struct tfs_node *node_of(const struct tfs_buf *b)
 {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Bit arrays, a word at a time. */
 #include <endian.h>
+
+#include "core/lib/util.h"
 #include "fs/disk/block_bitmap.h"
 
 static inline uint64_t word(const void *map, uint32_t i)

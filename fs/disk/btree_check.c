@@ -11,6 +11,10 @@
 
 #include "core/lib/util.h"
 #include "fs/btree/btree.h"
+#include "fs/disk/btree_check.h"
+#include "fs/disk/btree_key.h"
+#include "fs/disk/geom.h"
+#include "tallyfs/format.h"
 
 #define HDR ((uint32_t)sizeof(struct tfs_node))
 

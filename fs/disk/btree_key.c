@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Keys: order, and to and from their form on disk. */
-#include "fs/btree/btree.h"
+#include "fs/disk/btree_key.h"
+#include "tallyfs/format.h"
 
 int tkey_cmp(const struct tkey *a, const struct tkey *b)
 {

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Where things are: geometry from the superblock, and the places inside a group. */
 #include <errno.h>
-#include "fs/disk/group.h"
+#include "core/lib/util.h"
+#include "fs/disk/geom.h"
+#include "tallyfs/format.h"
 
 #define MAX_BLOCKS (1ull << 48) /* a tuple's reference tag has 48 bits */
 

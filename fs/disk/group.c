@@ -5,8 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 #include "core/block/guard.h"
+#include "core/lib/util.h"
 #include "fs/disk/block_bitmap.h"
+#include "fs/disk/geom.h"
 #include "fs/disk/group.h"
+#include "tallyfs/format.h"
 
 uint64_t group_guard(enum tfs_guard guard, uint64_t seed, const void *data, size_t len)
 {

@@ -6,30 +6,21 @@
 #ifndef FS_GROUP_H
 #define FS_GROUP_H
 
-#include "fs/state/fs.h"
-
-/*
- * tfs_super_geom without the journal: enough to plan where that goes.  -EUCLEAN
- * if the sizes make no sense or the last group has no room for itself.
- */
-int tfs_geom_layout(const struct tfs_super *super, struct tfs_geom *g);
-
-/*
- * Does [start, start + n) (absolute blocks) touch anything that is never
- * allocated: reserved area, superblock and copies, group structures, the journal, or what lies
- * outside of the device?  n > 0.
- */
-bool tfs_geom_fixed(const struct tfs_geom *g, uint64_t start, uint64_t n);
+#include "fs/disk/geom.h"
+#include "tallyfs/format.h"
 
 /* The guard a vouch holds: of the whole block, by the file system's own guard function. */
 uint64_t group_guard(enum tfs_guard guard, uint64_t seed, const void *data, size_t len);
+
 /* Checksum of a header as it should be stored in h->csum. */
 uint64_t group_csum(const struct tfs_group *h, uint64_t seed);
 
 /* Bitmap (block_size bytes) of a group in which nothing was ever allocated. */
 void group_fresh_bitmap(const struct tfs_geom *g, uint64_t group, void *bitmap);
+
 /* Its header, sealed, txid 0. */
 void group_fresh_header(const struct tfs_geom *g, uint64_t seed, uint64_t group, struct tfs_group *h);
+
 /* Free blocks and free node slots of a group in which nothing was ever allocated. */
 void group_fresh_counts(const struct tfs_geom *g, uint64_t group, uint32_t *blocks, uint32_t *slots);
 

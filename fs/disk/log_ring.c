@@ -2,8 +2,12 @@
 /* Log blocks: positions, checksums, and the two copies of the header. */
 #include <errno.h>
 #include <string.h>
+#include "core/block/bdev.h"
 #include "core/block/guard.h"
+#include "core/lib/util.h"
+#include "fs/disk/geom.h"
 #include "fs/disk/log_ring.h"
+#include "tallyfs/format.h"
 
 void ring_init(struct log_ring *r, struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g)
 {

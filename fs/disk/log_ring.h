@@ -3,7 +3,9 @@
 #ifndef FS_LOG_RING_H
 #define FS_LOG_RING_H
 
-#include "fs/state/fs.h"
+#include "core/block/bdev.h"
+#include "fs/disk/geom.h"
+#include "tallyfs/format.h"
 
 struct log_ring {
 	struct bdev *bdev;

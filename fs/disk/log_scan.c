@@ -10,6 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
+
+#include "core/block/bdev.h"
+#include "core/lib/log.h"
+#include "core/lib/util.h"
+#include "fs/disk/log_ring.h"
+#include "tallyfs/format.h"
 #include "fs/disk/log_scan.h"
 
 #define CHUNK_BLOCKS 256u /* log blocks read at once */

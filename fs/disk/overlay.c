@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "core/lib/util.h"
 #include "fs/disk/overlay.h"
 
 struct entry {

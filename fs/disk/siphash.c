@@ -6,7 +6,7 @@
 #include <endian.h>
 #include <string.h>
 
-#include "fs/names/names.h"
+#include "fs/disk/siphash.h"
 
 struct sip {
 	uint64_t v0, v1, v2, v3;

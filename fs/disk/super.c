@@ -3,9 +3,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "core/block/bdev.h"
 #include "core/block/guard.h"
+#include "core/lib/log.h"
+#include "core/lib/util.h"
 #include "fs/btree/btree.h"
+#include "fs/disk/geom.h"
 #include "fs/disk/super.h"
+#include "tallyfs/format.h"
 
 static uint64_t super_csum(const struct tfs_super *super)
 {

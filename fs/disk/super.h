@@ -3,7 +3,9 @@
 #ifndef FS_SUPER_H
 #define FS_SUPER_H
 
-#include "fs/state/fs.h"
+#include "core/block/bdev.h"
+#include "fs/disk/geom.h"
+#include "tallyfs/format.h"
 
 /* The superblock at device byte @off, whole and with a geometry that makes sense.  0, -EINVAL, -EUCLEAN,
  * -EPROTONOSUPPORT, -EIO, -ENOMEM; one line in @why. */
@@ -38,5 +40,19 @@ enum tfs_super_fault tfs_super_look(struct bdev *b, int which, const struct tfs_
 				    struct tfs_super *found, char *why, size_t why_len);
 /* Write @super there, alone, and flush.  0 or -errno. */
 int tfs_super_put(struct bdev *b, int which, const struct tfs_super *super, const struct tfs_geom *g);
+
+/*
+ * Superblock alone: read the one at @which (-1: first that is good; 0
+ * primary; 1 and 2 the copies), verify, fill *super and *geom.
+ */
+int tfs_super_read(struct bdev *b, int which, struct tfs_super *super, struct tfs_geom *geom, char *why,
+		   size_t why_len);
+
+/*
+ * Is this a superblock we can read: magic, checksum, version, features?  0; -EINVAL no tallyfs;
+ * -EUCLEAN damaged; -EPROTONOSUPPORT.  One line in @why.
+ */
+int tfs_super_check(const struct tfs_super *super, char *why, size_t why_len);
+void tfs_super_seal(struct tfs_super *super); /* compute csum */
 
 #endif

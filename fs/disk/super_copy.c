@@ -12,7 +12,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "core/block/bdev.h"
+#include "core/lib/util.h"
+#include "fs/disk/geom.h"
 #include "fs/disk/super.h"
+#include "tallyfs/format.h"
 
 struct candidate {
 	struct tfs_super super;

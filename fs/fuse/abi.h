@@ -7,6 +7,8 @@
 #ifndef FS_FUSE_ABI_H
 #define FS_FUSE_ABI_H
 
+#include <stdint.h>
+
 #include <linux/fuse.h>
 
 /* Opcodes; plain numbers, because enumerators cannot be tested for. */

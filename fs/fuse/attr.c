@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Attributes: getattr, setattr, statx, statfs. */
+#include "core/lib/util.h"
 #include "fs/fuse/front.h"
+#include "fs/vfs/vfs.h"
 
 #include <errno.h>
 #include <string.h>

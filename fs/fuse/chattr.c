@@ -6,7 +6,10 @@
  * written to or mapped.  So what is dirty comes here before a flag is set; while somebody still has an immutable file
  * open for writing, each write asks us first (attr.c); and what it has cached and we refuse, it is to forget (file.c).
  */
+#include "core/lib/util.h"
+#include "core/lib/workqueue.h"
 #include "fs/fuse/front.h"
+#include "fs/vfs/vfs.h"
 
 #include <errno.h>
 #include <linux/fs.h>

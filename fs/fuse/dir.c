@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Reading directories. */
+#include "core/lib/util.h"
 #include "fs/fuse/front.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 
 #include <errno.h>
 #include <string.h>

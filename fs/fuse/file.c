@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* File content: read, write, flush, fsync, fallocate, lseek. */
+#include "core/block/seg.h"
+#include "core/iomap/iomap.h"
+#include "core/lib/util.h"
+#include "core/lib/workqueue.h"
 #include "fs/fuse/front.h"
+#include "fs/vfs/vfs.h"
 
 #include <errno.h>
 #include <string.h>

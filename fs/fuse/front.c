@@ -7,6 +7,12 @@
 #include <unistd.h>
 #include <sys/eventfd.h>
 
+#include "core/block/bdev.h"
+#include "core/lib/util.h"
+#include "core/pagecache/pagecache.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
+
 #define MAX_BACKGROUND 64
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)

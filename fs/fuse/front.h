@@ -10,9 +10,12 @@
 #ifndef FS_FUSE_FRONT_H
 #define FS_FUSE_FRONT_H
 
-#include "core/lib/workqueue.h"
 #include "common/options.h"
+#include "core/block/bdev.h"
+#include "core/lib/list.h"
+#include "core/lib/workqueue.h"
 #include "fs/fuse/transport.h"
+#include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
 
 #define OPEN_BUCKETS 64

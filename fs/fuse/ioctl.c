@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What tallyctl and fstrim ask for. */
+#include "core/lib/util.h"
 #include "fs/fuse/front.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/ctl.h"
+#include "tallyfs/format.h"
 
 #include <errno.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-#include "tallyfs/ctl.h"
 
 struct text {
 	char *buf;

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Names: lookup and forget, and what makes, moves and removes entries. */
+#include "core/lib/util.h"
 #include "fs/fuse/front.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 
 #include <errno.h>
 #include <linux/fs.h>

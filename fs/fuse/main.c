@@ -7,7 +7,17 @@
  * io_uring would not survive it); then the threads; and when the first request
  * has been answered the parent exits 0.
  */
+#include "common/explain.h"
+#include "core/block/bdev.h"
+#include "core/lib/log.h"
+#include "core/lib/text.h"
+#include "core/lib/workqueue.h"
+#include "core/pagecache/pagecache.h"
+#include "fs/fuse/daemon.h"
 #include "fs/fuse/front.h"
+#include "fs/fuse/unmounter.h"
+#include "fs/fuse/utab.h"
+#include "fs/vfs/vfs.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -20,12 +30,6 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include "core/lib/text.h"
-#include "fs/fuse/daemon.h"
-#include "fs/fuse/unmounter.h"
-#include "fs/fuse/utab.h"
-#include "common/explain.h"
 
 #define SPIN_US 50
 #define EXIT_FAIL 1

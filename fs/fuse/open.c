@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Open files: open, create, tmpfile, release, and the table of what is open. */
+#include "core/lib/list.h"
+#include "core/lib/util.h"
 #include "fs/fuse/front.h"
+#include "fs/vfs/vfs.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -12,8 +12,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/block/seg.h"
 #include "core/lib/list.h"
 #include "core/lib/log.h"
+#include "core/lib/util.h"
 
 /* In front of a WRITE's payload. */
 #define WRITE_HEADERS (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))

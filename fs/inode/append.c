@@ -14,7 +14,14 @@
  */
 #include <errno.h>
 #include <string.h>
+#include "core/block/seg.h"
+#include "core/iomap/iomap.h"
+#include "core/lib/list.h"
+#include "core/lib/util.h"
+#include "core/pagecache/pagecache.h"
+#include "fs/inode/append.h"
 #include "fs/inode/inode.h"
+#include "fs/inode/iomap_ops.h"
 
 #define GAPS_MAX 1024	       /* more than the kernel has requests under way at once */
 #define COMPARE_MAX (64 << 10) /* bytes looked at in one go */

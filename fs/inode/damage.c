@@ -11,7 +11,21 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include "core/block/bdev.h"
+#include "core/lib/log.h"
+#include "core/lib/util.h"
+#include "core/lib/workqueue.h"
+#include "fs/btree/btree.h"
+#include "fs/btree/btree_insert.h"
+#include "fs/disk/btree_key.h"
+#include "fs/inode/damage.h"
 #include "fs/inode/inode.h"
+#include "fs/inode/inode_sync.h"
+#include "fs/journal/trans.h"
+#include "fs/names/path.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 
 #define QUEUE_LEN 256u
 

@@ -2,9 +2,19 @@
 /* Extents: finding, removing, inserting. */
 #include <errno.h>
 #include "fs/alloc/alloc.h"
+#include "fs/btree/btree.h"
+#include "fs/btree/btree_delete.h"
+#include "fs/btree/btree_insert.h"
+#include "fs/disk/btree_key.h"
+#include "fs/disk/geom.h"
 #include "fs/inode/extent.h"
-#include "fs/disk/group.h"
+#include "fs/inode/inode.h"
 #include "fs/inode/refs.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/trans.h"
+#include "fs/state/error.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 static int bad_extent(struct tfs_trans *t, uint64_t ino, uint64_t off, const char *what)
 {

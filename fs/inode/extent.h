@@ -6,7 +6,12 @@
 #ifndef FS_EXTENT_H
 #define FS_EXTENT_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "fs/inode/inode.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
 
 struct extent {
 	uint64_t off;	/* file block */

@@ -2,9 +2,23 @@
 /* The inode cache: finding, loading, evicting. */
 #include <errno.h>
 #include <sys/sysmacros.h>
+#include "core/block/bio.h"
 #include "core/block/integrity.h"
+#include "core/lib/list.h"
+#include "core/lib/util.h"
+#include "core/lib/workqueue.h"
+#include "core/pagecache/pagecache.h"
+#include "fs/inode/append.h"
 #include "fs/inode/inode.h"
+#include "fs/inode/inode_sync.h"
+#include "fs/inode/reap.h"
+#include "fs/inode/writeback.h"
 #include "fs/journal/journal.h"
+#include "fs/journal/trans.h"
+#include "fs/names/inode_item.h"
+#include "fs/state/error.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 #define ICACHE_MIN 1024u
 #define ICACHE_MAX 65536u

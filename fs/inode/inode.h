@@ -16,9 +16,19 @@
 #ifndef FS_INODE_H
 #define FS_INODE_H
 
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "core/iomap/iomap.h"
+#include "core/lib/list.h"
 #include "core/lib/workqueue.h"
-#include "fs/names/names.h"
-#include "fs/vfs/vfs.h"
+#include "core/pagecache/pagecache.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
 
 struct tfs_iattr {
 	uint32_t mode, uid, gid, nlink;
@@ -109,77 +119,58 @@ struct tfs_icache {
 	struct bio_set *wb_bios;	   /* writeback gets on without memory */
 	uint64_t evicted, reaped;
 };
-
 int icache_create(struct tfs_fs *fs);
+
 /* Every inode must be unused.  Cached pages go; nothing is written. */
 void icache_destroy(struct tfs_fs *fs);
 int icache_start(struct tfs_fs *fs); /* reaper thread */
 void icache_stop(struct tfs_fs *fs);
+
 /* The front end is gone, and its lookups with it. */
 void icache_forget_all(struct tfs_fs *fs);
+
 /* Evict unused inodes above the bound.  No lock held. */
 void icache_trim(struct tfs_fs *fs);
-/* Write the items of all dirty inodes.  First error. */
-int icache_flush(struct tfs_fs *fs);
-/* How many there are. */
-uint64_t icache_nr_dirty(struct tfs_fs *fs);
+
 /* The next inode to be removed for good: no longer to be found.  NULL: none. */
 struct tfs_inode *icache_take_dead(struct tfs_fs *fs);
 void icache_drop_dead(struct tfs_inode *i);
+
 /* Any inode, referenced, after @prev (which is put); NULL at the end.  For unmount: the set must not change. */
 struct tfs_inode *icache_next(struct tfs_fs *fs, struct tfs_inode *prev);
 
 /* Referenced.  Loads it when it is not in memory; no lock held.  -ESTALE: no such inode. */
 int inode_get(struct tfs_fs *fs, uint64_t ino, struct tfs_inode **out);
+
 /* One more reference on an inode that is surely alive. */
 void inode_hold(struct tfs_inode *i);
 bool inode_tryhold(struct tfs_inode *i); /* false if it is on its way out */
 void inode_put(struct tfs_inode *i);
+
 /* A new one, in no cache yet: for creation. */
 struct tfs_inode *inode_alloc(struct tfs_fs *fs);
 void inode_free(struct tfs_inode *i); /* never inserted */
+
 /* Give it its number and make it visible (inside the section that creates it). */
 void inode_insert(struct tfs_inode *i, uint64_t ino);
-
-/* ---- fs/inode/inode_lock.c ---- */
-/* inode->lock, exclusive. */
-void inode_lock(struct tfs_inode *i);
-void inode_unlock(struct tfs_inode *i);
-/* Shared; @io: what follows may wait for the device (or for anything but memory and processor).  The same for both. */
-void inode_lock_shared(struct tfs_inode *i, bool io);
-void inode_unlock_shared(struct tfs_inode *i, bool io);
 
 /* Lookup counts.  -ENOMEM. */
 int lookup_ref(struct tfs_fs *fs, uint64_t ino, uint64_t n);
 void lookup_unref(struct tfs_fs *fs, uint64_t ino, uint64_t n);
+
 /* Room for one more, so that lookup_ref can't fail next. */
 int lookup_prepare(struct tfs_fs *fs);
 
-/* ---- the item ---- */
-int inode_prefault(struct tfs_trans *t, uint64_t ino);
-/* Write the item as memory has it.  Write section. */
-int inode_write(struct tfs_trans *t, struct tfs_inode *i);
-void inode_item_of(struct tfs_inode *i, struct tfs_inode_item *it);
-/* The item on disk lags behind (times, size without data). */
-void inode_mark_dirty(struct tfs_inode *i);
-/*
- * Persist what mark_dirty spoke of, in a section of its own, if no transaction has since. @size_only: times may wait.
- * @written: bytes, of a regular file; all that was dirty below it, when the file was already so long, is in the tree.
- * So it may be that long there too, whatever has become dirty since: that is not there yet, as with any write.
- */
-int inode_flush(struct tfs_inode *i, bool size_only, uint64_t written);
-/* All that was written to the regular file @i so far comes into the tree, with the size that it gave the file. */
-int inode_settle(struct tfs_inode *i);
-void inode_attr(struct tfs_inode *i, struct vfs_attr *attr);
-struct timespec tfs_now(void);
 static inline bool inode_is_dir(const struct tfs_inode *i)
 {
 	return S_ISDIR(i->fmt);
 }
+
 static inline bool inode_is_reg(const struct tfs_inode *i)
 {
 	return S_ISREG(i->fmt);
 }
+
 /* The mapping of the inode has changed in the running transaction. */
 static inline void inode_mapping_changed(struct tfs_trans *t, struct tfs_inode *i)
 {
@@ -188,78 +179,10 @@ static inline void inode_mapping_changed(struct tfs_trans *t, struct tfs_inode *
 	atomic_store(&i->data_txid, t->txid);
 }
 
-/* ---- fs/inode/reap.c ---- */
-/* Remove what is waiting (unlinked and unused).  No lock held. */
-void reap_run(struct tfs_fs *fs);
-/* At mount: finish truncations and removals that a crash cut short. */
-int reap_mount(struct tfs_fs *fs);
 /* After an operation that may have left something: hands it to the reaper or does it.  No lock held. */
 void reap_kick(struct tfs_fs *fs);
+
 /* From a worker that may not wait for writeback: hands it to the reaper, or leaves it to the next operation. */
 void reap_kick_async(struct tfs_fs *fs);
-
-/* ---- fs/inode/truncate.c ---- */
-/* Change the size.  Inode lock held exclusively. */
-int inode_set_size(struct tfs_inode *i, uint64_t size);
-/* An earlier truncation failed half way: finish it.  Inode lock held exclusively. */
-int inode_finish_truncate(struct tfs_inode *i);
-/*
- * The part of a truncation that commits at once: size, inline data, and
- * the extents behind; an intent stands for those beyond @TRUNC_EXTENTS.  look before any
- * change, apply after.
- */
-#define TRUNC_EXTENTS 16u
-int truncate_look(struct tfs_trans *t, struct tfs_inode *i, uint64_t size);
-int truncate_apply(struct tfs_trans *t, struct tfs_inode *i, uint64_t size);
-uint64_t truncate_credits(struct tfs_fs *fs);
-/* Remove all extents from file block @from on, in as many sections as it takes. */
-int inode_remove_extents(struct tfs_inode *i, uint64_t from, uint64_t to);
-/* Finish and remove the intent of an inode. */
-int inode_finish_intent(struct tfs_inode *i, uint64_t from);
-
-/* ---- fs/vfs/file.c ---- */
-/* An open file, in memory the caller has (tl_alloc); takes a reference on @i. */
-void file_init(struct vfs_file *f, struct tfs_inode *i, int flags);
-
-/* ---- fs/vfs/attr.c ---- */
-/*
- * Clear set-id bits and file capabilities in memory and on disk, if there are any; *killed is set if there were, and
- * stays as it is if not.  No section.
- */
-int inode_kill_priv(struct tfs_inode *i, bool *killed);
-void attr_kill_suid(struct tfs_iattr *a);
-
-/* ---- fs/vfs/flags.c: the inode lock (content) held, or in a section (names, attributes) ---- */
-unsigned int inode_flags(struct tfs_inode *i); /* VFS_FLAG_*; any lock */
-/* Append to it (a directory: a name comes); change anything else of it; take a name of @i from @dir.  0 or -EPERM. */
-int inode_may_grow(struct tfs_inode *i);
-int inode_may_change(struct tfs_inode *i);
-int dir_may_remove(struct tfs_inode *dir, struct tfs_inode *i);
-
-/* ---- fs/inode/append.c: inode lock held exclusively ---- */
-/* A write from the kernel's cache to an append-only file.  Bytes; -EPERM: it would have changed what is there. */
-int64_t append_write(struct tfs_inode *i, uint64_t pos, const struct iomap_src *src);
-/* [from, to) becomes part of the file before anything has come for it. */
-int append_gap(struct tfs_inode *i, uint64_t from, uint64_t to);
-void append_forget(struct tfs_inode *i);
-
-/* ---- fs/inode/iomap_ops.c, fs/inode/writeback.c ---- */
-extern const struct iomap_ops tfs_iomap_ops;
-extern const struct address_space_ops tfs_aops;
-void writeback_init(struct tfs_fs *fs, struct iomap_writeback_ops *ops);
-
-/* ---- fs/inode/damage.c ---- */
-int damage_create(struct tfs_fs *fs);
-void damage_destroy(struct tfs_fs *fs);
-int damage_start(struct tfs_fs *fs);
-void damage_stop(struct tfs_fs *fs);
-/* Remember a mismatch; any lock may be held.  Logged and written by damage_run. */
-void damage_record(struct tfs_fs *fs, uint64_t ino, uint64_t pos, uint64_t block, uint64_t expected, uint64_t found);
-/* Work on what was recorded (no thread for it: callers of reads do). No lock held. */
-void damage_run(struct tfs_fs *fs);
-bool damage_pending(struct tfs_fs *fs);
-/* Dirty data of @i is about to be dropped for good: flag and damage item. */
-int damage_lost(struct tfs_inode *i);
-void damage_get_stats(struct tfs_fs *fs, uint64_t *recorded, uint64_t *dropped);
 
 #endif

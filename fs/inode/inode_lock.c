@@ -14,6 +14,7 @@
  * The rwlock below prefers readers; the order is made here.
  */
 #include "fs/inode/inode.h"
+#include "fs/inode/inode_lock.h"
 
 void inode_lock(struct tfs_inode *i)
 {

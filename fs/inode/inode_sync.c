@@ -3,7 +3,19 @@
 #include <errno.h>
 #include <sys/sysmacros.h>
 #include <time.h>
+#include "core/lib/list.h"
+#include "core/lib/util.h"
+#include "core/pagecache/pagecache.h"
+#include "fs/btree/btree.h"
+#include "fs/disk/btree_key.h"
 #include "fs/inode/inode.h"
+#include "fs/inode/inode_sync.h"
+#include "fs/journal/trans.h"
+#include "fs/names/inode_item.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/flags.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 
 static struct tfs_time time_put(struct timespec ts)
 {

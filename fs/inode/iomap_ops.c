@@ -13,9 +13,24 @@
  */
 #include <errno.h>
 #include <string.h>
-#include "fs/alloc/alloc.h"
+#include "core/block/bdev.h"
+#include "core/block/integrity.h"
+#include "core/iomap/iomap.h"
+#include "core/lib/util.h"
+#include "core/pagecache/pagecache.h"
+#include "fs/alloc/space.h"
+#include "fs/btree/btree.h"
+#include "fs/disk/btree_key.h"
+#include "fs/inode/damage.h"
 #include "fs/inode/extent.h"
+#include "fs/inode/inode.h"
+#include "fs/inode/iomap_ops.h"
 #include "fs/inode/refs.h"
+#include "fs/journal/trans.h"
+#include "fs/journal/tuple.h"
+#include "fs/state/error.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 /* Blocks in one mapping that carries tuples or a promise. */
 #define MAP_MAX_BLOCKS 256u

@@ -9,8 +9,21 @@
  * number, and in the last one the inode item together with the orphan.
  */
 #include <errno.h>
-#include "fs/alloc/alloc.h"
+#include "core/block/bdev.h"
+#include "core/lib/log.h"
+#include "core/pagecache/pagecache.h"
+#include "fs/btree/btree.h"
+#include "fs/btree/btree_delete.h"
+#include "fs/disk/btree_key.h"
 #include "fs/inode/inode.h"
+#include "fs/inode/inode_sync.h"
+#include "fs/inode/reap.h"
+#include "fs/inode/truncate.h"
+#include "fs/journal/trans.h"
+#include "fs/names/orphan.h"
+#include "fs/state/error.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 #define ITEMS_PER_STEP 16u
 

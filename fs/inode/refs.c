@@ -12,9 +12,18 @@
  * look, the items say what is so.
  */
 #include <errno.h>
+#include "core/lib/util.h"
 #include "fs/alloc/alloc.h"
-#include "fs/disk/group.h"
+#include "fs/btree/btree.h"
+#include "fs/btree/btree_delete.h"
+#include "fs/btree/btree_insert.h"
+#include "fs/disk/btree_key.h"
+#include "fs/disk/geom.h"
 #include "fs/inode/refs.h"
+#include "fs/journal/trans.h"
+#include "fs/state/error.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 /* Blocks with @count references: an item, or (count 1) a stretch without. */
 struct ref {

@@ -8,7 +8,11 @@
 #ifndef FS_REFS_H
 #define FS_REFS_H
 
-#include "fs/btree/btree.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
 
 /* References to block @start of a shared extent, and for how many of the @n blocks from there on that is so. */
 int refs_get(struct tfs_trans *t, uint64_t start, uint64_t n, uint32_t *count, uint64_t *run);

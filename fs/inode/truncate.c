@@ -24,8 +24,21 @@
  * intent, and further ones (or the next mount) remove the rest; the file's size hides it.
  */
 #include <errno.h>
-#include "fs/alloc/alloc.h"
+#include "core/iomap/iomap.h"
+#include "core/lib/util.h"
+#include "core/pagecache/pagecache.h"
+#include "fs/btree/btree.h"
+#include "fs/btree/btree_delete.h"
+#include "fs/disk/btree_key.h"
 #include "fs/inode/extent.h"
+#include "fs/inode/inode.h"
+#include "fs/inode/inode_sync.h"
+#include "fs/inode/iomap_ops.h"
+#include "fs/inode/truncate.h"
+#include "fs/journal/trans.h"
+#include "fs/names/orphan.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 static uint64_t first_gone(const struct tfs_inode *i, uint64_t size)
 {

@@ -21,10 +21,31 @@
  */
 #include <errno.h>
 #include <string.h>
+#include "core/block/bdev.h"
+#include "core/block/bio.h"
+#include "core/block/integrity.h"
+#include "core/iomap/iomap.h"
+#include "core/lib/list.h"
+#include "core/lib/util.h"
+#include "core/pagecache/pagecache.h"
 #include "fs/alloc/alloc.h"
-#include "fs/state/backing.h"
+#include "fs/alloc/alloc_data.h"
+#include "fs/alloc/space.h"
+#include "fs/btree/btree.h"
+#include "fs/btree/btree_delete.h"
+#include "fs/btree/btree_insert.h"
+#include "fs/disk/btree_key.h"
 #include "fs/inode/extent.h"
+#include "fs/inode/inode.h"
+#include "fs/inode/inode_sync.h"
+#include "fs/inode/truncate.h"
+#include "fs/inode/writeback.h"
 #include "fs/journal/journal.h"
+#include "fs/journal/trans.h"
+#include "fs/journal/tuple.h"
+#include "fs/state/backing.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 #define CLAIM_MAX_BYTES (4u << 20)
 

@@ -17,9 +17,18 @@
  */
 #include <errno.h>
 #include <string.h>
-#include "fs/alloc/alloc.h"
+#include "core/block/seg.h"
+#include "core/lib/list.h"
+#include "core/lib/util.h"
+#include "core/lib/workqueue.h"
+#include "fs/disk/geom.h"
+#include "fs/journal/buffer.h"
 #include "fs/journal/buffer_priv.h"
 #include "fs/journal/journal_priv.h"
+#include "fs/journal/trans.h"
+#include "fs/state/error.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 #define EVICT_SCAN 128 /* buffers looked at per insertion: bounds the time under the lock */
 #define RANGE_GAP 32   /* bytes: nearer ranges are cheaper as one record */

@@ -17,9 +17,12 @@
 #ifndef FS_BUFFER_H
 #define FS_BUFFER_H
 
-#include "core/lib/list.h"
 #include "core/block/seg.h"
+#include "core/lib/list.h"
+#include "fs/disk/geom.h"
+#include "fs/journal/buffer_priv.h"
 #include "fs/journal/trans.h"
+#include "fs/state/fs.h"
 
 struct tfs_image {
 	uint8_t *data; /* page aligned */

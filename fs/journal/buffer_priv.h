@@ -3,8 +3,12 @@
 #ifndef FS_BUFFER_PRIV_H
 #define FS_BUFFER_PRIV_H
 
+#include "core/lib/list.h"
 #include "core/lib/workqueue.h"
+#include "fs/disk/geom.h"
 #include "fs/journal/buffer.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
 
 struct tfs_bufcache {
 	pthread_mutex_t lock;

@@ -15,12 +15,23 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include "fs/alloc/alloc.h"
-#include "fs/state/backing.h"
-#include "fs/btree/btree.h"
-#include "fs/journal/buffer_priv.h"
+#include "core/block/bdev.h"
+#include "core/block/integrity.h"
+#include "core/lib/log.h"
+#include "core/lib/util.h"
+#include "fs/disk/btree_check.h"
+#include "fs/disk/geom.h"
 #include "fs/disk/group.h"
-#include "fs/journal/journal.h"
+#include "fs/disk/overlay.h"
+#include "fs/disk/super.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/buffer_priv.h"
+#include "fs/journal/trans.h"
+#include "fs/journal/tuple.h"
+#include "fs/state/backing.h"
+#include "fs/state/error.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 #define MAX_NODE_TUPLES (TFS_MAX_NODE / TFS_MIN_BLOCK)
 

@@ -14,7 +14,19 @@
  */
 #include <errno.h>
 #include <string.h>
+#include "core/block/bdev.h"
+#include "core/lib/list.h"
+#include "core/lib/log.h"
+#include "core/lib/util.h"
+#include "fs/disk/geom.h"
+#include "fs/disk/log_ring.h"
+#include "fs/disk/super.h"
+#include "fs/journal/buffer.h"
 #include "fs/journal/journal_priv.h"
+#include "fs/journal/trans.h"
+#include "fs/state/error.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 #define HOME_MAX_BYTES (1u << 20) /* per device write */
 

@@ -19,8 +19,21 @@
  */
 #include <errno.h>
 #include <string.h>
+#include "core/lib/list.h"
+#include "core/lib/util.h"
+#include "core/lib/workqueue.h"
 #include "fs/alloc/alloc.h"
+#include "fs/alloc/group_trans.h"
+#include "fs/disk/super.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/buffer_priv.h"
+#include "fs/journal/journal.h"
 #include "fs/journal/journal_priv.h"
+#include "fs/journal/trans.h"
+#include "fs/journal/tuple.h"
+#include "fs/state/error.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 #define BASE_BYTES REC_BYTES(TFS_SUPER_BYTES) /* every transaction has the superblock in it */
 

@@ -3,9 +3,16 @@
 #ifndef FS_JOURNAL_PRIV_H
 #define FS_JOURNAL_PRIV_H
 
-#include "fs/journal/buffer_priv.h"
-#include "fs/journal/journal.h"
+#include "core/block/bdev.h"
+#include "core/lib/list.h"
+#include "core/lib/util.h"
+#include "core/lib/workqueue.h"
+#include "fs/disk/geom.h"
 #include "fs/disk/log_ring.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/recover.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 struct tx_range {
 	uint64_t start, n; /* blocks */

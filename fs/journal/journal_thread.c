@@ -3,7 +3,17 @@
 #include <errno.h>
 #include <string.h>
 #include <time.h>
+#include "core/block/bdev.h"
+#include "core/lib/list.h"
+#include "core/lib/util.h"
+#include "fs/disk/log_ring.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/buffer_priv.h"
 #include "fs/journal/journal_priv.h"
+#include "fs/journal/recover.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 #define DEFAULT_INTERVAL 5 /* seconds */
 

@@ -15,7 +15,14 @@
 #include <string.h>
 #include <time.h>
 #include <xxhash.h>
+#include "core/block/bdev.h"
+#include "core/lib/list.h"
+#include "core/lib/util.h"
+#include "fs/disk/log_ring.h"
+#include "fs/journal/buffer.h"
 #include "fs/journal/journal_priv.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 struct log_writer {
 	struct tfs_journal *j;

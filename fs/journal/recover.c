@@ -20,11 +20,19 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include "fs/disk/group.h"
-#include "fs/journal/journal_priv.h"
+#include "core/block/bdev.h"
+#include "core/lib/util.h"
+#include "fs/disk/geom.h"
+#include "fs/disk/log_ring.h"
 #include "fs/disk/log_scan.h"
 #include "fs/disk/overlay.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/buffer_priv.h"
+#include "fs/journal/journal_priv.h"
+#include "fs/journal/recover.h"
 #include "fs/journal/recover_priv.h"
+#include "fs/journal/trans.h"
+#include "tallyfs/format.h"
 
 #define MAX_REVOKE (TFS_MAX_NODE / TFS_MIN_BLOCK) /* blocks: a node's */
 

@@ -3,7 +3,10 @@
 #ifndef FS_RECOVER_PRIV_H
 #define FS_RECOVER_PRIV_H
 
-#include "fs/journal/journal.h"
+#include "core/block/bdev.h"
+#include "fs/disk/geom.h"
+#include "fs/journal/recover.h"
+#include "tallyfs/format.h"
 
 /* The first corruption met counts: something of transaction @txid, which was durable, is gone or wrong. */
 void recovery_corrupt(struct tfs_recovery *r, uint64_t txid, const char *fmt, ...)

@@ -8,9 +8,14 @@
  * valid, but older: its trees would lead into blocks that have become something else.
  */
 #include <string.h>
-#include "fs/journal/journal_priv.h"
-#include "fs/journal/recover_priv.h"
+#include "core/block/bdev.h"
+#include "core/lib/log.h"
+#include "fs/disk/geom.h"
+#include "fs/disk/overlay.h"
 #include "fs/disk/super.h"
+#include "fs/journal/recover.h"
+#include "fs/journal/recover_priv.h"
+#include "tallyfs/format.h"
 
 static const struct tfs_super *logged_super(const struct tfs_geom *g, const struct tfs_recovery *r)
 {

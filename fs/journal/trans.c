@@ -10,7 +10,11 @@
 #include <errno.h>
 #include <string.h>
 #include "fs/journal/buffer_priv.h"
+#include "fs/journal/journal.h"
 #include "fs/journal/journal_priv.h"
+#include "fs/journal/trans.h"
+#include "fs/state/error.h"
+#include "fs/state/fs.h"
 
 #define MAX_TRIES 100 /* then blocks are read on the spot: something takes them away as fast as we read them */
 

@@ -2,7 +2,15 @@
 /* Tuples: reading and writing them in the groups' tuple blocks, and sealing tree nodes. */
 #include <errno.h>
 #include <string.h>
-#include "fs/alloc/alloc.h"
+#include "core/block/integrity.h"
+#include "core/lib/list.h"
+#include "core/lib/util.h"
+#include "fs/disk/geom.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/trans.h"
+#include "fs/journal/tuple.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 /* The part of [block, block + n) whose tuples lie in one tuple block. */
 struct piece {

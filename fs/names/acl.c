@@ -4,7 +4,10 @@
 #include <string.h>
 
 #include "core/lib/util.h"
+#include "fs/journal/trans.h"
 #include "fs/names/acl.h"
+#include "fs/names/xattr.h"
+#include "tallyfs/format.h"
 
 #define PERMS 7u
 

@@ -10,7 +10,8 @@
 #ifndef FS_ACL_H
 #define FS_ACL_H
 
-#include "fs/names/names.h"
+#include "fs/journal/trans.h"
+#include "tallyfs/format.h"
 
 #define ACL_NAME_ACCESS "system.posix_acl_access"
 #define ACL_NAME_DEFAULT "system.posix_acl_default"

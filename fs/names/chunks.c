@@ -4,8 +4,16 @@
 #include <string.h>
 
 #include "core/lib/util.h"
-#include "fs/alloc/alloc.h"
-#include "fs/names/names_priv.h"
+#include "fs/alloc/alloc_node.h"
+#include "fs/btree/btree.h"
+#include "fs/btree/btree_delete.h"
+#include "fs/btree/btree_insert.h"
+#include "fs/disk/btree_key.h"
+#include "fs/journal/trans.h"
+#include "fs/names/chunks.h"
+#include "fs/state/error.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 uint32_t chunk_size(const struct tfs_fs *fs)
 {

@@ -8,7 +8,18 @@
 #include <string.h>
 
 #include "core/lib/util.h"
-#include "fs/names/names_priv.h"
+#include "fs/btree/btree.h"
+#include "fs/btree/btree_delete.h"
+#include "fs/btree/btree_insert.h"
+#include "fs/disk/btree_key.h"
+#include "fs/disk/siphash.h"
+#include "fs/journal/trans.h"
+#include "fs/names/dir.h"
+#include "fs/names/link.h"
+#include "fs/names/names_prefault.h"
+#include "fs/state/error.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 #define PROBE_BITS 8
 #define NAME_AT ((uint32_t)offsetof(struct tfs_dirent_item, name))

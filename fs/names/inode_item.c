@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The inode item, by number. */
-#include "fs/names/names_priv.h"
+#include "fs/btree/btree.h"
+#include "fs/btree/btree_insert.h"
+#include "fs/disk/btree_key.h"
+#include "fs/journal/trans.h"
+#include "fs/names/inode_item.h"
+#include "fs/names/names_prefault.h"
+#include "tallyfs/format.h"
 
 int inode_item_read(struct tfs_trans *t, uint64_t ino, struct tfs_inode_item *it)
 {

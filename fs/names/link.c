@@ -7,7 +7,15 @@
 #include <string.h>
 
 #include "core/lib/util.h"
-#include "fs/names/names_priv.h"
+#include "fs/btree/btree.h"
+#include "fs/btree/btree_delete.h"
+#include "fs/btree/btree_insert.h"
+#include "fs/disk/btree_key.h"
+#include "fs/journal/trans.h"
+#include "fs/names/link.h"
+#include "fs/names/names_prefault.h"
+#include "fs/state/error.h"
+#include "tallyfs/format.h"
 
 static struct tkey link_key(uint64_t ino, uint64_t cookie)
 {

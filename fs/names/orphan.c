@@ -6,7 +6,15 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fs/names/names_priv.h"
+#include "fs/btree/btree.h"
+#include "fs/btree/btree_delete.h"
+#include "fs/btree/btree_insert.h"
+#include "fs/disk/btree_key.h"
+#include "fs/journal/trans.h"
+#include "fs/names/names_prefault.h"
+#include "fs/names/orphan.h"
+#include "fs/state/error.h"
+#include "tallyfs/format.h"
 
 static int meta_delete(struct tfs_trans *t, enum tfs_key_type type, uint64_t ino)
 {

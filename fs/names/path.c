@@ -3,7 +3,11 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fs/names/names_priv.h"
+#include "fs/journal/trans.h"
+#include "fs/names/dir.h"
+#include "fs/names/link.h"
+#include "fs/names/path.h"
+#include "tallyfs/format.h"
 
 /* A path that is built from its end. */
 struct backwards {

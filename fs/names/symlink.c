@@ -3,7 +3,13 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fs/names/names_priv.h"
+#include "fs/btree/btree.h"
+#include "fs/disk/btree_key.h"
+#include "fs/journal/trans.h"
+#include "fs/names/chunks.h"
+#include "fs/names/symlink.h"
+#include "fs/state/error.h"
+#include "tallyfs/format.h"
 
 int symlink_write(struct tfs_trans *t, uint64_t ino, const char *target, size_t len)
 {

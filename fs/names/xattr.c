@@ -9,7 +9,19 @@
 #include <sys/xattr.h>
 
 #include "core/lib/util.h"
-#include "fs/names/names_priv.h"
+#include "fs/btree/btree.h"
+#include "fs/btree/btree_delete.h"
+#include "fs/btree/btree_insert.h"
+#include "fs/btree/btree_node.h"
+#include "fs/disk/btree_key.h"
+#include "fs/journal/trans.h"
+#include "fs/names/chunks.h"
+#include "fs/names/dir.h"
+#include "fs/names/names_prefault.h"
+#include "fs/names/xattr.h"
+#include "fs/state/error.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 #define HEAD ((uint32_t)sizeof(struct tfs_xattr_item))
 #define PROBE_BITS 8

@@ -6,6 +6,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/block/bdev.h"
+#include "core/lib/log.h"
+#include "core/lib/util.h"
+#include "fs/disk/geom.h"
+#include "fs/state/fs.h"
+
 #define ZEROS (1u << 20)
 
 struct fixed {

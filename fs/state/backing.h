@@ -14,6 +14,8 @@
 #ifndef FS_BACKING_H
 #define FS_BACKING_H
 
+#include "core/block/bdev.h"
+#include "fs/disk/geom.h"
 #include "fs/state/fs.h"
 
 /*

@@ -22,6 +22,7 @@
 #include "core/block/integrity.h"
 #include "core/lib/log.h"
 #include "core/pagecache/pagecache.h"
+#include "fs/disk/geom.h"
 #include "tallyfs/format.h"
 
 struct tfs_bufcache;
@@ -30,7 +31,6 @@ struct tfs_alloc;
 struct tfs_icache;
 struct tfs_damage;
 struct tfs_overlay;
-
 enum tfs_errors { TFS_ERRORS_REMOUNT_RO, TFS_ERRORS_CONTINUE, TFS_ERRORS_ABORT };
 
 /* Rules broken on purpose, to show that the crash simulator notices.  No program sets them. */
@@ -54,20 +54,6 @@ struct tfs_mount_opts {
 	unsigned int break_rules; /* tests of the tests: TFS_BREAK_* */
 	unsigned int claim_maps;  /* tests: kept in memory; 0: AGROUP_MAX_LOADED */
 	bool no_threads;	  /* tests: no periodic commits, no flusher; the caller drives everything */
-};
-
-struct tfs_geom {
-	uint32_t block_size, node_size;
-	unsigned int blkbits;
-	uint32_t node_blocks; /* blocks per tree node */
-	uint32_t blocks_per_group;
-	uint32_t group_hdr_blocks; /* of a group header, a superblock */
-	uint32_t tuples_per_block;
-	uint64_t total_blocks, nr_groups;
-	uint64_t super_block;	  /* block of the superblock */
-	uint64_t super_copies[2]; /* blocks of the copies, 0: none */
-	uint64_t journal_start, journal_blocks;
-	uint32_t inline_max;
 };
 
 /* The changing numbers of the superblock, as of the running transaction.  Under meta_lock. */
@@ -113,75 +99,9 @@ struct tfs_fs {
 	struct tfs_damage *damage;
 };
 
-/*
- * ---- life cycle, fs/disk/super.c ----
- * tfs_open: read the superblock (a copy if the first is bad), check it, recover
- * the journal as opts say, set up caches.  No threads yet.  On success *out owns
- * nothing of @b but uses it until tfs_close.
- * Errors: -EINVAL not a tallyfs (said in the log line), -EPROTONOSUPPORT
- * unknown version or feature, -EUCLEAN damaged beyond use, -EROFS device is read
- * only and opts.ro not set, -EIO, -ENOMEM.
- * @why receives one line for people.
- */
-int tfs_open(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs **out, char *why, size_t why_len);
-/* Start the journal thread (after daemonising).  0 or -errno. */
-int tfs_start(struct tfs_fs *fs);
-/* Commit, checkpoint and free everything.  First error met, the structure is gone in any case. */
-int tfs_close(struct tfs_fs *fs);
-/* Free without writing anything more: what a crash leaves (tests), or after a fatal error. */
-void tfs_close_nosave(struct tfs_fs *fs);
-
-/*
- * Superblock alone: read the one at @which (-1: first that is good; 0
- * primary; 1 and 2 the copies), verify, fill *super and *geom.
- */
-int tfs_super_read(struct bdev *b, int which, struct tfs_super *super, struct tfs_geom *geom, char *why,
-		   size_t why_len);
-/*
- * Is this a superblock we can read: magic, checksum, version, features?  0; -EINVAL no tallyfs;
- * -EUCLEAN damaged; -EPROTONOSUPPORT.  One line in @why.
- */
-int tfs_super_check(const struct tfs_super *super, char *why, size_t why_len);
-/* Bytes: two of the largest ordinary operations, so that one can start while the other is committed. */
-uint64_t tfs_geom_min_journal(const struct tfs_geom *g);
-int tfs_super_geom(const struct tfs_super *super, struct tfs_geom *geom); /* -EUCLEAN if it makes no sense */
-void tfs_super_seal(struct tfs_super *super);				  /* compute csum */
-
-/*
- * Metadata turned out inconsistent: log what, mark the file system, apply errors=.  With remount-ro nothing may be
- * changed from now on, but what was acknowledged before is written and committed.  Any lock may be held.  Never returns
- * success: gives back @err (negative), so that callers can `return tfs_fs_error(...)`.
- */
-int tfs_fs_error(struct tfs_fs *fs, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-
-/*
- * Memory no longer agrees with the disk, or the log can't be written.  The same, but whatever errors= says, nothing
- * more is written.
- */
-void tfs_fs_shutdown(struct tfs_fs *fs, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-
 static inline uint64_t tfs_block_to_byte(const struct tfs_fs *fs, uint64_t block)
 {
 	return block << fs->geom.blkbits;
 }
-static inline uint64_t tfs_group_of(const struct tfs_geom *g, uint64_t block)
-{
-	return block / g->blocks_per_group;
-}
-static inline uint64_t tfs_group_start(const struct tfs_geom *g, uint64_t group)
-{
-	return group * g->blocks_per_group;
-}
-/* Blocks in @group (the last may be short). */
-uint32_t tfs_group_nr_blocks(const struct tfs_geom *g, uint64_t group);
-/* Where a group's own structures are (absolute block numbers). */
-uint64_t tfs_group_header_block(const struct tfs_geom *g, uint64_t group);
-uint64_t tfs_group_bitmap_block(const struct tfs_geom *g, uint64_t group);
-uint64_t tfs_group_tuple_block(const struct tfs_geom *g, uint64_t group, unsigned int i);
-uint32_t tfs_group_nr_tuple_blocks(const struct tfs_geom *g, uint64_t group);
-/* First block behind the fixed structures at the group's front. */
-uint64_t tfs_group_first_free(const struct tfs_geom *g, uint64_t group);
-/* The tuple block of @block and its slot in it. */
-uint64_t tfs_tuple_block_of(const struct tfs_geom *g, uint64_t block, unsigned int *slot);
 
 #endif

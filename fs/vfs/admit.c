@@ -6,6 +6,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "core/block/bdev.h"
+#include "fs/disk/geom.h"
+#include "fs/disk/overlay.h"
+#include "fs/disk/super.h"
+#include "fs/journal/recover.h"
+#include "tallyfs/format.h"
 #include "fs/vfs/admit.h"
 
 static int admit_device(const struct bdev *b, const struct tfs_super *s, const struct tfs_geom *g, bool write,

@@ -2,7 +2,10 @@
 #ifndef FS_ADMIT_H
 #define FS_ADMIT_H
 
-#include "fs/journal/journal.h"
+#include "core/block/bdev.h"
+#include "fs/disk/geom.h"
+#include "fs/journal/recover.h"
+#include "tallyfs/format.h"
 
 enum {
 	ADMIT_WRITE = 1 << 0,  /* something will be written: if only the journal's content, home */

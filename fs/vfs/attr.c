@@ -1,8 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Attributes: getattr, setattr, set-id bits. */
 #include <errno.h>
-#include "fs/names/acl.h"
 #include "fs/inode/inode.h"
+#include "fs/inode/inode_lock.h"
+#include "fs/inode/inode_sync.h"
+#include "fs/inode/truncate.h"
+#include "fs/journal/trans.h"
+#include "fs/names/acl.h"
+#include "fs/names/xattr.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/attr.h"
+#include "fs/vfs/flags.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 
 #define CAPS "security.capability"
 

@@ -1,9 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* New inodes: files, directories, symbolic links, special and temporary files. */
 #include <sys/sysmacros.h>
+#include "core/lib/util.h"
+#include "fs/alloc/space.h"
+#include "fs/btree/btree.h"
+#include "fs/disk/btree_key.h"
+#include "fs/inode/inode.h"
+#include "fs/inode/inode_sync.h"
+#include "fs/journal/trans.h"
 #include "fs/names/acl.h"
-#include "fs/alloc/alloc.h"
+#include "fs/names/dir.h"
+#include "fs/names/inode_item.h"
+#include "fs/names/orphan.h"
+#include "fs/names/symlink.h"
+#include "fs/names/xattr.h"
+#include "fs/state/error.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/file.h"
+#include "fs/vfs/flags.h"
 #include "fs/vfs/namei.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 
 struct new_inode {
 	struct name_ref r; /* name NULL: a temporary file, without one */

@@ -9,8 +9,27 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include "core/iomap/iomap.h"
+#include "core/lib/util.h"
+#include "core/pagecache/pagecache.h"
 #include "fs/alloc/alloc.h"
+#include "fs/alloc/alloc_data.h"
+#include "fs/alloc/space.h"
+#include "fs/btree/btree.h"
+#include "fs/btree/btree_delete.h"
+#include "fs/disk/btree_key.h"
+#include "fs/inode/append.h"
 #include "fs/inode/extent.h"
+#include "fs/inode/inode.h"
+#include "fs/inode/inode_lock.h"
+#include "fs/inode/inode_sync.h"
+#include "fs/inode/iomap_ops.h"
+#include "fs/inode/truncate.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/flags.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 
 /* ---- punching ---- */
 

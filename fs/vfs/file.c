@@ -4,9 +4,26 @@
 #include <fcntl.h>
 #include <unistd.h>
 #include <string.h>
-#include "fs/alloc/alloc.h"
+#include "core/block/seg.h"
+#include "core/iomap/iomap.h"
+#include "core/lib/util.h"
+#include "core/pagecache/pagecache.h"
+#include "fs/alloc/space.h"
+#include "fs/inode/append.h"
+#include "fs/inode/damage.h"
 #include "fs/inode/inode.h"
+#include "fs/inode/inode_lock.h"
+#include "fs/inode/inode_sync.h"
+#include "fs/inode/iomap_ops.h"
+#include "fs/inode/truncate.h"
 #include "fs/journal/journal.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/attr.h"
+#include "fs/vfs/file.h"
+#include "fs/vfs/flags.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 
 void file_init(struct vfs_file *f, struct tfs_inode *i, int flags)
 {

@@ -6,7 +6,15 @@
  * and attributes in their section.  A flag is set with both, so an operation is wholly before it or refused.
  */
 #include <errno.h>
+#include "fs/inode/append.h"
 #include "fs/inode/inode.h"
+#include "fs/inode/inode_lock.h"
+#include "fs/inode/inode_sync.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/flags.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 
 #define PROTECTIONS (TFS_INODE_IMMUTABLE | TFS_INODE_APPEND)
 

@@ -6,11 +6,28 @@
 #include <string.h>
 #include <time.h>
 #include <xxhash.h>
-#include "fs/vfs/admit.h"
+#include "core/block/bdev.h"
+#include "core/block/integrity.h"
+#include "core/lib/log.h"
+#include "core/lib/util.h"
+#include "core/pagecache/pagecache.h"
+#include "fs/alloc/alloc.h"
 #include "fs/alloc/alloc_int.h"
-#include "fs/state/backing.h"
+#include "fs/disk/geom.h"
 #include "fs/disk/group.h"
+#include "fs/disk/overlay.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/buffer_priv.h"
+#include "fs/journal/journal.h"
 #include "fs/journal/journal_priv.h"
+#include "fs/journal/recover.h"
+#include "fs/journal/trans.h"
+#include "fs/state/backing.h"
+#include "fs/state/error.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/admit.h"
+#include "fs/vfs/fs_open.h"
+#include "tallyfs/format.h"
 
 #define DEFAULT_CACHE (64ull << 20) /* bytes */
 #define MIN_META_CACHE (4ull << 20)

@@ -11,12 +11,17 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
-#include "fs/alloc/alloc.h"
-#include "fs/state/backing.h"
+#include "core/block/bdev.h"
+#include "core/block/integrity.h"
+#include "core/lib/util.h"
 #include "fs/disk/block_bitmap.h"
+#include "fs/disk/geom.h"
 #include "fs/disk/group.h"
-#include "fs/journal/journal.h"
 #include "fs/disk/super.h"
+#include "fs/journal/recover.h"
+#include "fs/state/backing.h"
+#include "fs/vfs/mkfs.h"
+#include "tallyfs/format.h"
 
 #define MIN_BYTES (2ull << 20)
 #define MIN_JOURNAL (1ull << 20)

@@ -4,9 +4,20 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "core/block/bdev.h"
+#include "core/block/bio.h"
 #include "core/block/integrity.h"
+#include "core/iomap/iomap.h"
 #include "core/lib/memlimit.h"
+#include "core/pagecache/pagecache.h"
+#include "fs/inode/damage.h"
 #include "fs/inode/inode.h"
+#include "fs/inode/inode_sync.h"
+#include "fs/inode/reap.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/fs_open.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 
 #define COMMIT_DEFAULT 5u /* seconds */
 

@@ -6,8 +6,21 @@
  * meta_lock held exclusively.  In-memory inodes are found before (loading one needs
  * sections of its own), and the section checks that the names still mean them.
  */
-#include "fs/alloc/alloc.h"
+#include "fs/alloc/space.h"
+#include "fs/btree/btree.h"
+#include "fs/disk/btree_key.h"
+#include "fs/inode/inode.h"
+#include "fs/inode/inode_sync.h"
+#include "fs/journal/trans.h"
+#include "fs/names/dir.h"
+#include "fs/names/link.h"
+#include "fs/names/orphan.h"
+#include "fs/state/error.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/flags.h"
 #include "fs/vfs/namei.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 
 int name_check(const char *name)
 {

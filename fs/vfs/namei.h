@@ -3,10 +3,18 @@
 #ifndef FS_NAMEI_H
 #define FS_NAMEI_H
 
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
 #include <dirent.h>
 #include <errno.h>
 #include <string.h>
 #include "fs/inode/inode.h"
+#include "fs/journal/trans.h"
+#include "fs/names/dir.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
 
 #define TFS_LINK_MAX 0x80000000u
 

@@ -6,7 +6,12 @@
 #include <errno.h>
 #include <dirent.h>
 #include <string.h>
+#include "core/lib/util.h"
 #include "fs/inode/inode.h"
+#include "fs/journal/trans.h"
+#include "fs/names/dir.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
 
 #define BATCH 64u
 #define COOKIE_DOT 1u

@@ -1,8 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* rename(2): moving, replacing, exchanging, leaving a whiteout; one section. */
 #include <linux/fs.h>
-#include "fs/alloc/alloc.h"
+#include "fs/alloc/space.h"
+#include "fs/inode/inode.h"
+#include "fs/inode/inode_sync.h"
+#include "fs/journal/trans.h"
+#include "fs/names/dir.h"
+#include "fs/names/link.h"
+#include "fs/state/error.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/flags.h"
 #include "fs/vfs/namei.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 
 /* Directories climbed over in one section: others have their turn in between. */
 #define CLIMB_STEPS 64u

@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Every number there is, for `tallyctl status`. */
+#include "core/block/bdev.h"
 #include "core/block/integrity.h"
-#include "fs/alloc/alloc.h"
+#include "core/pagecache/pagecache.h"
+#include "fs/alloc/space.h"
+#include "fs/inode/damage.h"
 #include "fs/inode/inode.h"
+#include "fs/journal/buffer.h"
 #include "fs/journal/journal.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
 
 struct out {
 	vfs_stat_fn *fn;

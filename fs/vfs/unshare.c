@@ -1,9 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Giving a file blocks of its own; and showing which it has. */
 #include <errno.h>
-#include "fs/alloc/alloc.h"
+#include "core/iomap/iomap.h"
+#include "core/lib/util.h"
+#include "core/pagecache/pagecache.h"
+#include "fs/btree/btree.h"
+#include "fs/disk/btree_key.h"
 #include "fs/inode/extent.h"
+#include "fs/inode/inode.h"
+#include "fs/inode/inode_lock.h"
+#include "fs/inode/iomap_ops.h"
 #include "fs/inode/refs.h"
+#include "fs/inode/truncate.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 
 /* What one call does at most, so that nobody can keep a thread of the front end busy for ever. */
 #define UNSHARE_BYTES (64ull << 20) /* of the file, from the first shared block on */

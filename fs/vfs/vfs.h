@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
+#include "core/block/bdev.h"
 #include "core/iomap/iomap.h"
 #include "fs/state/fs.h"
 

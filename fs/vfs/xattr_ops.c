@@ -3,9 +3,17 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/xattr.h>
-#include "fs/names/acl.h"
-#include "fs/alloc/alloc.h"
+#include "core/lib/util.h"
+#include "fs/alloc/space.h"
 #include "fs/inode/inode.h"
+#include "fs/inode/inode_sync.h"
+#include "fs/journal/trans.h"
+#include "fs/names/acl.h"
+#include "fs/names/xattr.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/flags.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 
 #define NAME_MAX_LEN 255u /* XATTR_NAME_MAX */
 

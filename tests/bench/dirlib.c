@@ -11,6 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include "core/block/bdev.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/fsfix.h"
 
 enum { CREATE, LIST, STAT, RENAME, REMOVE, PHASES };

@@ -4,9 +4,15 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include "core/block/bdev.h"
 #include "core/block/guard.h"
-#include "fs/alloc/alloc.h"
+#include "core/lib/util.h"
+#include "fs/disk/geom.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/mkfs.h"
+#include "fs/vfs/vfs.h"
 #include "fsck/check.h"
+#include "tallyfs/format.h"
 #include "tests/lib/crashsim_priv.h"
 
 #define SMALL_IMAGE (8u << 20)

@@ -3,7 +3,8 @@
 #ifndef TESTS_CRASHSIM_PRIV_H
 #define TESTS_CRASHSIM_PRIV_H
 
-#include "fs/inode/inode.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/crashsim.h"
 

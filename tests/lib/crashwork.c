@@ -6,8 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "fs/alloc/alloc.h"
+#include "fs/inode/inode.h"
+#include "core/lib/util.h"
+#include "core/pagecache/pagecache.h"
+#include "fs/alloc/alloc_trim.h"
 #include "fs/journal/journal.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/crashsim_priv.h"
 #include "tests/lib/fsfix.h"
 

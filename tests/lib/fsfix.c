@@ -2,10 +2,17 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "core/block/bdev.h"
+#include "core/block/bio.h"
+#include "core/iomap/iomap.h"
 #include "core/lib/log.h"
-#include "fs/alloc/alloc.h"
+#include "fs/disk/geom.h"
 #include "fs/inode/inode.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/mkfs.h"
+#include "fs/vfs/vfs.h"
 #include "fsck/check.h"
+#include "tallyfs/format.h"
 #include "tests/lib/fsfix.h"
 
 const struct vfs_cred fx_root = { .umask = 022 };

@@ -8,6 +8,8 @@
 #define TESTS_FSFIX_H
 
 #include <fcntl.h>
+#include "core/block/bdev.h"
+#include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
 
 #define FX_CHECK(cond)                                                   \

@@ -3,8 +3,11 @@
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
+#include "core/pagecache/pagecache.h"
 #include "fs/inode/inode.h"
 #include "fs/journal/journal.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
 #include "tests/lib/libexer.h"
 
 static struct libexer *exer(void *be)

@@ -6,6 +6,7 @@
 #ifndef TESTS_LIBEXER_H
 #define TESTS_LIBEXER_H
 
+#include "fs/vfs/vfs.h"
 #include "tests/lib/fsfix.h"
 #include "tests/lib/fsxer.h"
 #include "tests/lib/treexer.h"

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/lister.h"
 

@@ -7,6 +7,7 @@
 #ifndef TESTS_LISTER_H
 #define TESTS_LISTER_H
 
+#include "fs/state/fs.h"
 #include "tests/lib/fsfix.h"
 
 #define LISTER_STAY 300

@@ -1,10 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "core/block/bdev.h"
+#include "fs/btree/btree.h"
+#include "fs/btree/btree_delete.h"
+#include "fs/btree/btree_insert.h"
+#include "fs/disk/btree_key.h"
+#include "fs/disk/geom.h"
+#include "fs/journal/trans.h"
+#include "fs/vfs/fs_open.h"
+#include "fs/vfs/mkfs.h"
 #include "metafix.h"
+#include "tallyfs/format.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include "fs/alloc/alloc.h"
 
 #define DEV_BYTES (8u << 20)
 #define MAX_LEN 512

@@ -3,8 +3,8 @@
 #ifndef TESTS_LIB_METAFIX_H
 #define TESTS_LIB_METAFIX_H
 
-#include "fs/btree/btree.h"
-#include "fs/journal/journal_priv.h"
+#include "core/block/bdev.h"
+#include "fs/state/fs.h"
 
 struct metafix {
 	struct bdev *dev;

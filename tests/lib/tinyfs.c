@@ -4,6 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/block/bdev.h"
+#include "fs/alloc/alloc.h"
+#include "fs/disk/geom.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/fs_open.h"
+#include "fs/vfs/mkfs.h"
+#include "tallyfs/format.h"
+
 #include "tests/lib/tinyfs.h"
 
 static void must(int err, const char *what, const char *why)

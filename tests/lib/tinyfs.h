@@ -3,7 +3,10 @@
 #ifndef TESTS_LIB_TINYFS_H
 #define TESTS_LIB_TINYFS_H
 
-#include "fs/alloc/alloc.h"
+#include "core/block/bdev.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/mkfs.h"
 
 /* 1 MiB groups, deterministic.  To be changed as the test likes. */
 struct tfs_format_opts tinyfs_opts(void);

@@ -7,7 +7,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/block/bdev.h"
+#include "fs/alloc/alloc_data.h"
+#include "fs/alloc/space.h"
 #include "fs/journal/journal.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/fs_open.h"
+#include "fs/vfs/mkfs.h"
 #include "fs/vfs/vfs.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/hostdev.h"

@@ -13,8 +13,14 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include "fs/alloc/alloc.h"
-#include "fs/inode/inode.h"
+#include "core/block/bdev.h"
+#include "core/lib/util.h"
+#include "core/pagecache/pagecache.h"
+#include "fs/disk/geom.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/mkfs.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/faultdev.h"
 #include "tests/lib/libexer.h"

@@ -6,7 +6,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "fs/journal/journal_priv.h"
 #include "../lib/metafix.h"
+#include "fs/disk/geom.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/journal.h"
+#include "fs/journal/trans.h"
+#include "fs/vfs/fs_open.h"
 
 #define KEYS 120
 #define ROUNDS 3000

@@ -4,7 +4,10 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include "core/iomap/iomap.h"
 #include "fs/inode/inode.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/fsfix.h"
 
 #define ROUNDS 400

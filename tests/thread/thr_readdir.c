@@ -5,6 +5,10 @@
  */
 #include <pthread.h>
 #include <stdatomic.h>
+#include "core/block/bdev.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/lister.h"
 

@@ -11,7 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "core/block/bdev.h"
+#include "core/pagecache/pagecache.h"
 #include "fs/inode/inode.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fsfix.h"
 

@@ -9,8 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "core/block/bdev.h"
+#include "core/lib/util.h"
+#include "core/pagecache/pagecache.h"
 #include "fs/inode/inode.h"
 #include "fs/journal/journal.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/faultdev.h"
 #include "tests/lib/fsfix.h"

@@ -13,7 +13,12 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include "core/block/bdev.h"
+#include "core/pagecache/pagecache.h"
 #include "fs/inode/inode.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fsfix.h"
 

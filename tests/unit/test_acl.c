@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 #include "fs/names/acl.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/fsfix.h"
 
 static struct fsfix fx;

@@ -4,9 +4,23 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/block/bdev.h"
+#include "core/lib/log.h"
+#include "core/lib/util.h"
+#include "fs/alloc/alloc.h"
+#include "fs/alloc/alloc_data.h"
+#include "fs/alloc/alloc_node.h"
+#include "fs/alloc/space.h"
 #include "fs/disk/block_bitmap.h"
+#include "fs/disk/geom.h"
 #include "fs/disk/group.h"
+#include "fs/journal/buffer.h"
 #include "fs/journal/journal.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/fs_open.h"
+#include "fs/vfs/mkfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/tinyfs.h"
 

@@ -7,9 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "fs/alloc/alloc.h"
-#include "fs/inode/inode.h"
+#include "core/block/bdev.h"
+#include "core/iomap/iomap.h"
+#include "core/pagecache/pagecache.h"
+#include "fs/alloc/alloc_data.h"
+#include "fs/alloc/alloc_trim.h"
+#include "fs/alloc/space.h"
 #include "fs/journal/journal.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fsfix.h"
 

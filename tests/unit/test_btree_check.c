@@ -7,6 +7,10 @@
 
 #include "core/lib/util.h"
 #include "fs/btree/btree.h"
+#include "fs/disk/btree_check.h"
+#include "fs/disk/btree_key.h"
+#include "fs/disk/geom.h"
+#include "tallyfs/format.h"
 
 #define BLOCK 64u
 static const struct tfs_geom geom = { .block_size = 4096,

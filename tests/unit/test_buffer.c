@@ -5,9 +5,19 @@
 #include <string.h>
 
 #include "../lib/metafix.h"
+#include "core/block/bdev.h"
 #include "core/block/guard.h"
-#include "fs/alloc/alloc.h"
+#include "core/lib/util.h"
+#include "fs/disk/geom.h"
 #include "fs/disk/group.h"
+#include "fs/disk/super.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/buffer_priv.h"
+#include "fs/journal/journal.h"
+#include "fs/journal/journal_priv.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 
 static struct tfs_buf_stats stats(struct metafix *m)
 {

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "core/block/bdev.h"
+#include "fs/vfs/vfs.h"
 #include "fsck/check.h"
 #include "tests/lib/fsfix.h"
 

@@ -3,9 +3,16 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
+#include "core/block/bdev.h"
 #include "core/lib/log.h"
+#include "fs/btree/btree.h"
+#include "fs/disk/btree_key.h"
+#include "fs/inode/damage.h"
 #include "fs/inode/extent.h"
 #include "fs/inode/inode.h"
+#include "fs/journal/trans.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/fsfix.h"
 #include "tests/lib/section.h"
 

@@ -6,7 +6,17 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "fs/names/names.h"
+#include "core/block/bdev.h"
+#include "fs/btree/btree_delete.h"
+#include "fs/btree/btree_insert.h"
+#include "fs/disk/btree_key.h"
+#include "fs/names/dir.h"
+#include "fs/names/link.h"
+#include "fs/names/path.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/fs_open.h"
+#include "fs/vfs/mkfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/section.h"
 #include "tests/lib/tinyfs.h"

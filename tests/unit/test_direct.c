@@ -9,8 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "core/block/bdev.h"
 #include "core/lib/log.h"
+#include "core/lib/util.h"
+#include "core/pagecache/pagecache.h"
 #include "fs/inode/inode.h"
+#include "fs/vfs/vfs.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fsfix.h"
 

@@ -5,6 +5,8 @@
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include "fs/state/fs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/crashexer.h"
 #include "tests/lib/libexer.h"

@@ -4,6 +4,9 @@
 #include <errno.h>
 #include <linux/falloc.h>
 #include "fs/inode/extent.h"
+#include "fs/journal/trans.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/fsfix.h"
 
 static struct fsfix fx;

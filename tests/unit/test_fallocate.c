@@ -4,8 +4,10 @@
 #include <linux/falloc.h>
 #include <pthread.h>
 #include <unistd.h>
-#include "fs/inode/inode.h"
+#include "core/block/bdev.h"
+#include "core/pagecache/pagecache.h"
 #include "fs/journal/journal_priv.h"
+#include "fs/vfs/vfs.h"
 #include "tests/lib/faultdev.h"
 #include "tests/lib/fsfix.h"
 

@@ -5,7 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "core/iomap/iomap.h"
 #include "fs/inode/inode.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/fsfix.h"
 
 static struct fsfix fx;

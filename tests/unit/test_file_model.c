@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "fs/inode/inode.h"
+#include "core/lib/util.h"
+#include "core/pagecache/pagecache.h"
+#include "fs/vfs/vfs.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fsfix.h"
 

@@ -6,8 +6,13 @@
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
+#include "core/iomap/iomap.h"
 #include "fs/inode/inode.h"
+#include "fs/inode/inode_sync.h"
+#include "fs/journal/trans.h"
+#include "fs/vfs/vfs.h"
 #include "fsck/check.h"
+#include "tallyfs/format.h"
 #include "tests/lib/fsfix.h"
 #include "tests/lib/section.h"
 

@@ -4,8 +4,18 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/block/bdev.h"
+#include "core/lib/util.h"
 #include "fs/btree/btree.h"
+#include "fs/disk/btree_key.h"
+#include "fs/disk/geom.h"
 #include "fs/disk/group.h"
+#include "fs/disk/super.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/fs_open.h"
+#include "fs/vfs/mkfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/tinyfs.h"
 

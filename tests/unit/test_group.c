@@ -4,8 +4,11 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/lib/util.h"
 #include "fs/disk/block_bitmap.h"
+#include "fs/disk/geom.h"
 #include "fs/disk/group.h"
+#include "tallyfs/format.h"
 
 #define SEED 0x123456789abcdefull
 

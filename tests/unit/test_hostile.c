@@ -10,12 +10,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "fs/names/acl.h"
-#include "fs/alloc/alloc.h"
+#include "core/block/bdev.h"
+#include "core/lib/util.h"
+#include "core/pagecache/pagecache.h"
+#include "fs/alloc/alloc_node.h"
+#include "fs/btree/btree.h"
+#include "fs/btree/btree_delete.h"
+#include "fs/btree/btree_insert.h"
 #include "fs/btree/btree_node.h"
-#include "fs/disk/group.h"
+#include "fs/disk/btree_key.h"
+#include "fs/disk/geom.h"
+#include "fs/disk/super.h"
 #include "fs/inode/inode.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/trans.h"
+#include "fs/names/acl.h"
+#include "fs/names/dir.h"
+#include "fs/names/inode_item.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
 #include "fsck/check.h"
+#include "tallyfs/format.h"
 #include "tests/lib/fsfix.h"
 
 #define ROOT TFS_INO_ROOT

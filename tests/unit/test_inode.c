@@ -5,8 +5,13 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <unistd.h>
+#include "core/lib/list.h"
 #include "fs/inode/inode.h"
+#include "fs/inode/inode_sync.h"
 #include "fs/journal/journal.h"
+#include "fs/journal/trans.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/fsfix.h"
 
 static struct fsfix fx;

@@ -6,8 +6,17 @@
 #include <linux/fs.h>
 #include <pthread.h>
 #include <unistd.h>
+#include "core/block/bdev.h"
+#include "core/iomap/iomap.h"
+#include "core/lib/list.h"
+#include "core/pagecache/pagecache.h"
 #include "fs/inode/inode.h"
+#include "fs/inode/inode_sync.h"
+#include "fs/journal/journal.h"
 #include "fs/journal/journal_priv.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/faultdev.h"
 #include "tests/lib/fsfix.h"
 

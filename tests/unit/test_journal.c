@@ -4,10 +4,21 @@
 #include <errno.h>
 #include <string.h>
 
+#include "fs/journal/journal_priv.h"
 #include "../lib/crashdev.h"
 #include "../lib/faulty_dev.h"
 #include "../lib/metafix.h"
-#include "fs/alloc/alloc.h"
+#include "core/block/bdev.h"
+#include "core/lib/list.h"
+#include "core/lib/util.h"
+#include "fs/alloc/space.h"
+#include "fs/disk/geom.h"
+#include "fs/disk/super.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/journal.h"
+#include "fs/journal/trans.h"
+#include "fs/vfs/fs_open.h"
+#include "tallyfs/format.h"
 
 static struct tfs_journal_stats stats(struct metafix *m)
 {

@@ -4,7 +4,11 @@
 #include <errno.h>
 #include <linux/fs.h>
 #include <stdio.h>
+#include "fs/inode/inode.h"
+#include "fs/inode/inode_sync.h"
 #include "fs/vfs/namei.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/fsfix.h"
 
 #define ROOT TFS_INO_ROOT

@@ -18,9 +18,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "core/block/bdev.h"
+#include "core/iomap/iomap.h"
 #include "core/lib/log.h"
+#include "core/lib/util.h"
+#include "core/pagecache/pagecache.h"
+#include "fs/disk/geom.h"
 #include "fs/inode/inode.h"
 #include "fs/journal/journal.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fsfix.h"
 #include "tests/lib/lostdev.h"

@@ -6,8 +6,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
-#include "fs/inode/inode.h"
-#include "fs/names/names_priv.h"
+#include "core/lib/util.h"
+#include "fs/journal/trans.h"
+#include "fs/names/link.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/fsfix.h"
 #include "tests/lib/section.h"
 

@@ -5,9 +5,18 @@
 #include <linux/falloc.h>
 #include <stdio.h>
 #include <unistd.h>
+#include "core/block/bdev.h"
+#include "core/iomap/iomap.h"
 #include "fs/btree/btree.h"
+#include "fs/disk/btree_key.h"
+#include "fs/disk/geom.h"
+#include "fs/disk/super.h"
 #include "fs/inode/inode.h"
 #include "fs/journal/journal.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/faultdev.h"
 #include "tests/lib/fsfix.h"
 

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "common/options.h"
+#include "core/lib/util.h"
+#include "fs/state/fs.h"
 
 static struct options o;
 static char why[512];

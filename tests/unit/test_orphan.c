@@ -4,7 +4,16 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fs/names/names.h"
+#include "core/block/bdev.h"
+#include "fs/btree/btree_insert.h"
+#include "fs/disk/btree_key.h"
+#include "fs/names/inode_item.h"
+#include "fs/names/orphan.h"
+#include "fs/names/symlink.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/fs_open.h"
+#include "fs/vfs/mkfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/section.h"
 #include "tests/lib/tinyfs.h"
 

@@ -6,7 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "fs/inode/inode.h"
+#include "core/block/bdev.h"
+#include "core/lib/util.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fsfix.h"
 #include "tests/lib/lister.h"

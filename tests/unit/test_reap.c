@@ -3,7 +3,8 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
-#include "fs/inode/inode.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/fsfix.h"
 
 #define ROOT TFS_INO_ROOT

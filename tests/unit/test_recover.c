@@ -7,9 +7,17 @@
 #include "../lib/crashdev.h"
 #include "../lib/faultdev.h"
 #include "../lib/metafix.h"
+#include "core/block/bdev.h"
 #include "core/block/guard.h"
-#include "fs/alloc/alloc.h"
+#include "core/lib/util.h"
+#include "fs/disk/geom.h"
+#include "fs/disk/log_ring.h"
 #include "fs/disk/overlay.h"
+#include "fs/disk/super.h"
+#include "fs/journal/journal.h"
+#include "fs/journal/recover.h"
+#include "fs/vfs/mkfs.h"
+#include "tallyfs/format.h"
 
 /* A crashed file system with transactions 2 to 6: item 1 has the transaction's number. */
 static void crashed(struct metafix *m)

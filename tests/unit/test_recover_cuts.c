@@ -6,7 +6,12 @@
 #include "../lib/crashdev.h"
 #include "../lib/faultdev.h"
 #include "../lib/metafix.h"
+#include "core/block/bdev.h"
+#include "core/lib/util.h"
+#include "fs/disk/geom.h"
+#include "fs/journal/journal.h"
 #include "fsck/check.h"
+#include "tallyfs/format.h"
 
 enum damage {
 	PRIMARY_FLIPPED,

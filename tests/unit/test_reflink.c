@@ -5,9 +5,17 @@
 #include <linux/falloc.h>
 #include <stdlib.h>
 #include <string.h>
-#include "fs/inode/extent.h"
+#include "core/block/bdev.h"
+#include "fs/btree/btree.h"
+#include "fs/btree/btree_delete.h"
+#include "fs/btree/btree_insert.h"
+#include "fs/disk/btree_key.h"
 #include "fs/inode/refs.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
 #include "fsck/check.h"
+#include "tallyfs/format.h"
 #include "tests/lib/fsfix.h"
 
 #define KB 1024ull

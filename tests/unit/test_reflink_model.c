@@ -9,7 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "fs/inode/inode.h"
+#include "core/lib/util.h"
+#include "core/pagecache/pagecache.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fsfix.h"
 

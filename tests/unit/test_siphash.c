@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/lib/util.h"
-#include "fs/names/names.h"
+#include "fs/disk/siphash.h"
 
 static void first_bytes(uint8_t *p, size_t n)
 {

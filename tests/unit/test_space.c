@@ -3,7 +3,13 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 
+#include "fs/alloc/alloc_data.h"
+#include "fs/alloc/alloc_node.h"
+#include "fs/alloc/space.h"
 #include "fs/journal/journal.h"
+#include "fs/journal/trans.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/mkfs.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/tinyfs.h"
 

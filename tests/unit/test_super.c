@@ -6,8 +6,12 @@
 
 #include "../lib/faultdev.h"
 #include "../lib/metafix.h"
-#include "fs/alloc/alloc.h"
-#include "fs/disk/group.h"
+#include "core/block/bdev.h"
+#include "core/lib/util.h"
+#include "fs/disk/geom.h"
+#include "fs/disk/super.h"
+#include "fs/vfs/mkfs.h"
+#include "tallyfs/format.h"
 
 static struct tfs_super *super_at(struct metafix *m, int which)
 {

@@ -5,7 +5,12 @@
 #include <string.h>
 
 #include "../lib/metafix.h"
-#include "fs/alloc/alloc.h"
+#include "core/lib/util.h"
+#include "fs/disk/geom.h"
+#include "fs/journal/buffer.h"
+#include "fs/journal/journal.h"
+#include "fs/journal/trans.h"
+#include "tallyfs/format.h"
 
 Test(trans, changes_survive_commit_and_close)
 {

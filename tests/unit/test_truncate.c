@@ -4,7 +4,11 @@
 #include <errno.h>
 #include <linux/falloc.h>
 #include <string.h>
+#include "core/lib/util.h"
+#include "core/pagecache/pagecache.h"
 #include "fs/inode/inode.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/fsfix.h"
 
 static struct fsfix fx;

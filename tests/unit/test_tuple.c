@@ -4,7 +4,17 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/block/bdev.h"
+#include "core/block/integrity.h"
+#include "fs/alloc/group_trans.h"
+#include "fs/disk/geom.h"
 #include "fs/journal/journal.h"
+#include "fs/journal/trans.h"
+#include "fs/journal/tuple.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/fs_open.h"
+#include "fs/vfs/mkfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/tinyfs.h"
 
 #define N 1200

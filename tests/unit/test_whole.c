@@ -4,8 +4,13 @@
 #include <errno.h>
 #include <linux/falloc.h>
 #include <stdlib.h>
+#include "core/block/bdev.h"
+#include "core/iomap/iomap.h"
 #include "core/lib/log.h"
+#include "core/lib/util.h"
 #include "fs/inode/inode.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/faultdev.h"
 #include "tests/lib/fsfix.h"
 

@@ -6,10 +6,18 @@
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
+#include "core/block/bdev.h"
 #include "core/lib/log.h"
+#include "core/pagecache/pagecache.h"
 #include "fs/alloc/alloc_int.h"
+#include "fs/disk/geom.h"
 #include "fs/inode/inode.h"
 #include "fs/journal/journal.h"
+#include "fs/journal/trans.h"
+#include "fs/state/error.h"
+#include "fs/vfs/mkfs.h"
+#include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/faultdev.h"
 #include "tests/lib/fsfix.h"
 

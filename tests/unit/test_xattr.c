@@ -6,8 +6,19 @@
 #include <string.h>
 #include <sys/xattr.h>
 
+#include "core/block/bdev.h"
+#include "fs/btree/btree.h"
+#include "fs/btree/btree_delete.h"
+#include "fs/btree/btree_insert.h"
+#include "fs/disk/btree_key.h"
 #include "fs/journal/journal.h"
-#include "fs/names/names.h"
+#include "fs/journal/trans.h"
+#include "fs/names/dir.h"
+#include "fs/names/xattr.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/fs_open.h"
+#include "fs/vfs/mkfs.h"
+#include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/section.h"
 #include "tests/lib/tinyfs.h"

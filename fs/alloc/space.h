@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Promises of space (rule 6).  No meta_lock held; may wait for commits. */
+#ifndef FS_ALLOC_SPACE_H
+#define FS_ALLOC_SPACE_H
+
+#include <stdint.h>
+#include "fs/state/fs.h"
+
+enum space_use {
+	SPACE_NEW,	 /* blocks that the file has not got: the users' part */
+	SPACE_OVERWRITE, /* they replace mapped, unshared ones: all of the hidden pool, waits instead of failing */
+	SPACE_TRUNCATE,	 /* EOF block of a file that shrinks, edge of a hole, where none goes free: most of the pool */
+};
+struct tfs_space_stats {
+	uint64_t free_blocks, claimed, reserved, pending_free, hidden_pool, enospc_commits;
+};
+
+/*
+ * Promise space for @blocks blocks of file data, each to be given back
+ * (space_unreserve), or used up by the extent written (alloc_data's claim takes
+ * over).  From the pool many blocks at once may be refused where one would be
+ * waited for.  -ENOSPC only after a forced commit freed nothing.
+ */
+int space_reserve(struct tfs_fs *fs, uint64_t blocks, enum space_use use);
+void space_unreserve(struct tfs_fs *fs, uint64_t blocks);
+
+/*
+ * The same for blocks that are dirty already, because writing them has failed: never refused, never waits.
+ * Should there be no such space, everybody else waits until it is there.
+ */
+void space_reserve_again(struct tfs_fs *fs, uint64_t blocks);
+
+/*
+ * Before an operation that may grow trees: waits or -ENOSPC.  Deleting never asks.  SPACE_NEW for names and
+ * attributes; SPACE_TRUNCATE for what brings no content of its own (sharing): it may take most of the pool.
+ */
+int space_check_meta(struct tfs_fs *fs, enum space_use use);
+
+/* For statfs: blocks free for users, and all free ones. */
+void space_statfs(struct tfs_fs *fs, uint64_t *avail, uint64_t *free_blocks, uint64_t *total);
+void space_get_stats(struct tfs_fs *fs, struct tfs_space_stats *st);
+
+#endif
