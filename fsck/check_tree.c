@@ -3,7 +3,7 @@
 #include <errno.h>
 #include "core/lib/log.h"
 #include "core/lib/util.h"
-#include "fs/btree/btree.h"
+#include "fs/disk/btree_check.h"
 #include "fs/disk/btree_key.h"
 #include "fs/disk/geom.h"
 #include "fs/journal/buffer.h"

@@ -7,7 +7,7 @@
 #ifndef CORE_IOMAP_H
 #define CORE_IOMAP_H
 
-#include "core/pagecache/pagecache.h"
+#include "core/pagecache/folio_state.h"
 
 enum iomap_type { IOMAP_HOLE, IOMAP_DELALLOC, IOMAP_MAPPED, IOMAP_UNWRITTEN, IOMAP_INLINE };
 
@@ -103,14 +103,6 @@ static inline const struct iomap *iomap_iter_srcmap(const struct iomap_iter *it)
 {
 	return it->srcmap.type != IOMAP_HOLE ? &it->srcmap : &it->iomap;
 }
-
-/* ---- folio state (B2, B5, B6) ---- */
-bool iomap_is_partially_uptodate(struct folio *f, size_t from, size_t count); /* bytes within the folio */
-bool iomap_release_folio(struct folio *f);				      /* locked; false: dirty or writeback */
-void iomap_invalidate_folio(struct folio *f, size_t offset, size_t len); /* locked; whole blocks inside are dropped */
-int iomap_migrate_folio(struct folio *to, struct folio *from);		 /* both locked */
-bool iomap_block_uptodate(struct folio *f, unsigned int block);
-bool iomap_block_dirty(struct folio *f, unsigned int block);
 
 /* ---- reading (B3, B4, B8) ---- */
 /* Fill every block of the locked folio that is not uptodate and unlock it when the I/O is done.  0 or -errno. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* A mapping's folios: lookup, ranges to write, wait for, truncate and invalidate. */
 #include <errno.h>
-#include "core/iomap/iomap.h"
+#include "core/pagecache/folio_state.h"
 #include "core/pagecache/pagecache_internal.h"
 
 struct folio *filemap_get_folio(struct address_space *m, uint64_t index)

@@ -5,7 +5,8 @@
  */
 #include <errno.h>
 #include <string.h>
-#include "core/iomap/internal.h"
+#include "core/pagecache/folio_state.h"
+#include "core/pagecache/pagecache_internal.h"
 
 /*
  * What holes and zeroed blocks point to.  Never written, so the kernel backs it

@@ -15,6 +15,7 @@
 #include "fs/alloc/alloc_node.h"
 #include "fs/btree/btree.h"
 #include "fs/btree/btree_node.h"
+#include "fs/disk/btree_check.h"
 #include "fs/disk/btree_key.h"
 #include "fs/journal/buffer.h"
 #include "fs/journal/trans.h"

@@ -7,12 +7,11 @@
 #ifndef FS_BTREE_H
 #define FS_BTREE_H
 
+#include "fs/disk/btree_check.h"
 #include "fs/disk/btree_key.h"
 #include "fs/journal/buffer.h"
 #include "fs/journal/trans.h"
 #include "tallyfs/format.h"
-
-#define BTREE_MAX_DEPTH 12
 
 /* A position: the nodes from the root to a leaf, referenced.  Zero-initialise with BTREE_PATH_INIT. */
 struct btree_path {

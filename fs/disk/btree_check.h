@@ -8,6 +8,9 @@
 #include <stdint.h>
 #include "fs/disk/geom.h"
 
+/* Nodes from the root to a leaf, at most. */
+#define BTREE_MAX_DEPTH 12
+
 /*
  * Does the node at @data make sense on its own: magic, address, tree, level,
  * bounds, order, no overlap?  For the buffer cache, fsck and tallydump.

@@ -7,7 +7,7 @@
 #include "core/block/guard.h"
 #include "core/lib/log.h"
 #include "core/lib/util.h"
-#include "fs/btree/btree.h"
+#include "fs/disk/btree_check.h"
 #include "fs/disk/geom.h"
 #include "fs/disk/super.h"
 #include "tallyfs/format.h"

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "core/lib/util.h"
-#include "fs/btree/btree.h"
 #include "fs/disk/btree_check.h"
 #include "fs/disk/btree_key.h"
 #include "fs/disk/geom.h"
