@@ -12,9 +12,9 @@
 #include "core/block/bdev.h"
 #include "core/lib/log.h"
 #include "core/lib/text.h"
+#include "fs/inode/damage.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/fs_open.h"
-#include "fs/vfs/vfs.h"
 #include "tallyfs/ctl.h"
 
 #define FILES_SHOWN 10

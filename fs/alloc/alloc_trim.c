@@ -16,7 +16,6 @@
 #include "fs/alloc/alloc_trim.h"
 #include "fs/disk/block_bitmap.h"
 #include "fs/disk/geom.h"
-#include "fs/journal/journal.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
 
@@ -169,24 +168,21 @@ static bool known_full(struct tfs_alloc *a, uint64_t group)
 	return full;
 }
 
-int alloc_trim(struct tfs_fs *fs, uint64_t from, uint64_t to, uint64_t minlen, bool (*stop)(void *arg), void *arg,
-	       uint64_t *trimmed)
+/* Blocks [from, to), group by group. */
+static int trim_range(struct trim *tr, uint64_t from, uint64_t to)
 {
-	struct trim tr = { .fs = fs, .a = fs->alloc, .minlen = minlen, .stop = stop, .arg = arg };
-	const struct tfs_geom *g = &fs->geom;
+	const struct tfs_geom *g = &tr->fs->geom;
 	uint64_t group, first, last;
 	int err = 0;
 
-	*trimmed = 0;
 	for (group = tfs_group_of(g, from); !err && from < to; group++) {
 		first = tfs_group_start(g, group);
 		last = min_t(uint64_t, to, first + tfs_group_nr_blocks(g, group));
-		alloc_find(fs, group);
-		if (!known_full(fs->alloc, group))
-			err = trim_group(&tr, group, (uint32_t)(from - first), (uint32_t)(last - first));
+		alloc_find(tr->fs, group);
+		if (!known_full(tr->a, group))
+			err = trim_group(tr, group, (uint32_t)(from - first), (uint32_t)(last - first));
 		from = last;
 	}
-	*trimmed = tr.trimmed;
 	return err;
 }
 
@@ -209,28 +205,17 @@ static void end_turn(struct tfs_alloc *a)
 	pthread_mutex_unlock(&a->lock);
 }
 
-int vfs_trim(struct tfs_fs *fs, uint64_t start, uint64_t len, uint64_t minlen, bool (*stop)(void *arg), void *arg,
-	     uint64_t *trimmed)
+int alloc_trim(struct tfs_fs *fs, uint64_t from, uint64_t to, uint64_t minlen, bool (*stop)(void *arg), void *arg,
+	       uint64_t *trimmed)
 {
-	const struct tfs_geom *g = &fs->geom;
-	uint64_t size = tfs_block_to_byte(fs, g->total_blocks), end, blocks = 0;
-	int err = vfs_writable(fs);
+	struct trim tr = { .fs = fs, .a = fs->alloc, .minlen = minlen, .stop = stop, .arg = arg };
+	int err;
 
 	*trimmed = 0;
-	if (err)
-		return err;
-	if (start >= size || len < g->block_size || minlen > (uint64_t)g->blocks_per_group << g->blkbits)
-		return -EINVAL;
-	if (!fs->bdev->ops->discard)
-		return -EOPNOTSUPP;
-	end = len < size - start ? start + len : size;
 	if (!take_turn(fs->alloc))
 		return -EBUSY;
-	err = journal_commit_all(fs); /* what was freed so far counts too */
-	if (!err)
-		err = alloc_trim(fs, div_up(start, g->block_size), end >> g->blkbits, div_up(minlen, g->block_size),
-				 stop, arg, &blocks);
+	err = trim_range(&tr, from, to);
 	end_turn(fs->alloc);
-	*trimmed = blocks << g->blkbits;
+	*trimmed = tr.trimmed;
 	return err;
 }

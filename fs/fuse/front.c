@@ -85,22 +85,6 @@ bool front_raw_request(void *userdata, const struct raw_request *rq)
 	}
 }
 
-void reply_err(fuse_req_t req, int err)
-{
-	if (err == -ENOSYS)
-		err = -EOPNOTSUPP;
-	fuse_reply_err(req, err < 0 ? -err : 0);
-}
-
-void fill_cred(fuse_req_t req, struct vfs_cred *cred)
-{
-	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-
-	cred->uid = ctx->uid;
-	cred->gid = ctx->gid;
-	cred->umask = ctx->umask;
-}
-
 /*
  * On fuseblk the kernel sends DESTROY and umount(2) waits for the answer: so
  * everything is on the device when umount returns.

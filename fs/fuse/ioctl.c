@@ -2,7 +2,6 @@
 /* What tallyctl and fstrim ask for. */
 #include "core/lib/util.h"
 #include "fs/fuse/front.h"
-#include "fs/inode/extent.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/ctl.h"
 #include "tallyfs/format.h"

@@ -24,7 +24,6 @@
 #include "fs/journal/trans.h"
 #include "fs/names/path.h"
 #include "fs/state/fs.h"
-#include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 
 #define QUEUE_LEN 256u

@@ -25,4 +25,13 @@ bool damage_pending(struct tfs_fs *fs);
 int damage_lost(struct tfs_inode *i);
 void damage_get_stats(struct tfs_fs *fs, uint64_t *recorded, uint64_t *dropped);
 
+/* A file of which data could not be kept. */
+struct vfs_lost {
+	uint64_t ino, bytes;
+	time_t time; /* when that happened last */
+	char path[4096];
+};
+/* The next one with a higher inode number than @after.  -ENOENT: no more. */
+int vfs_lost_next(struct tfs_fs *fs, uint64_t after, struct vfs_lost *l);
+
 #endif

@@ -13,8 +13,6 @@
 #include "fs/journal/trans.h"
 #include "fs/names/inode_item.h"
 #include "fs/state/fs.h"
-#include "fs/vfs/flags.h"
-#include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 
 static struct tfs_time time_put(struct timespec ts)
@@ -228,48 +226,4 @@ int icache_flush(struct tfs_fs *fs)
 	}
 	pthread_mutex_unlock(&ic->flush_lock);
 	return err;
-}
-
-/* Blocks that wait for their first writeback are as good as used (else a fresh file looks sparse). */
-static uint64_t blocks_to_be(struct tfs_inode *i, uint64_t blocks, uint64_t size)
-{
-	uint64_t sum = blocks + atomic_load(&i->mapping.nr_dirty_blocks);
-	uint64_t most = div_up(size, i->fs->geom.block_size);
-
-	/* dirty blocks may have a place already: never more than the size explains */
-	if (sum > most)
-		sum = blocks > most ? blocks : most;
-	return sum;
-}
-
-void inode_attr(struct tfs_inode *i, struct vfs_attr *attr)
-{
-	struct tfs_iattr a;
-
-	pthread_mutex_lock(&i->attr_lock);
-	a = i->a;
-	pthread_mutex_unlock(&i->attr_lock);
-	*attr = (struct vfs_attr){
-		.ino = i->ino,
-		.generation = a.generation,
-		.blocks512 = a.blocks << (i->fs->geom.blkbits - 9),
-		.mode = a.mode,
-		.nlink = a.nlink,
-		.uid = a.uid,
-		.gid = a.gid,
-		.flags = inode_flags(i),
-		.rdev = a.rdev,
-		.atime = a.atime,
-		.mtime = a.mtime,
-		.ctime = a.ctime,
-		.btime = a.btime,
-	};
-	if (S_ISREG(a.mode)) {
-		attr->size = i_size_read(&i->mapping);
-		attr->blocks512 = blocks_to_be(i, a.blocks, attr->size) << (i->fs->geom.blkbits - 9);
-	} else if (S_ISDIR(a.mode)) {
-		attr->size = a.entries;
-	} else {
-		attr->size = i->d_size;
-	}
 }

@@ -6,7 +6,6 @@
 #include "fs/inode/inode.h"
 #include "fs/journal/trans.h"
 #include "fs/state/fs.h"
-#include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 
 /* Write the items of all dirty inodes.  First error. */
@@ -32,7 +31,6 @@ int inode_flush(struct tfs_inode *i, bool size_only, uint64_t written);
 
 /* All that was written to the regular file @i so far comes into the tree, with the size that it gave the file. */
 int inode_settle(struct tfs_inode *i);
-void inode_attr(struct tfs_inode *i, struct vfs_attr *attr);
 struct timespec tfs_now(void);
 
 #endif

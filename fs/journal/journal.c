@@ -22,8 +22,6 @@
 #include "core/lib/list.h"
 #include "core/lib/util.h"
 #include "core/lib/workqueue.h"
-#include "fs/alloc/alloc.h"
-#include "fs/alloc/group_trans.h"
 #include "fs/disk/super.h"
 #include "fs/journal/buffer.h"
 #include "fs/journal/buffer_priv.h"
@@ -179,7 +177,7 @@ static int seal(struct tfs_journal *j)
 
 	err = tuple_seal_nodes(&t, &j->run.bufs);
 	if (!err)
-		err = group_seal(&t, &j->run.bufs);
+		err = j->hooks.seal(&t, &j->run.bufs);
 	if (!err)
 		err = buf_modify(&t, j->super);
 	if (err)
@@ -305,7 +303,7 @@ static void became_durable(struct tfs_journal *j)
 		buf_put(b);
 	}
 	for (i = 0; i < j->cmt.nr_release; i++)
-		alloc_release(j->fs, j->cmt.release[i].start, j->cmt.release[i].n);
+		j->hooks.release(j->fs, j->cmt.release[i].start, j->cmt.release[i].n);
 	tl_free(j->cmt.release);
 	j->cmt.release = NULL;
 	j->cmt.nr_release = j->cmt.max_release = 0;

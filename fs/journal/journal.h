@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/lib/list.h"
 #include "fs/journal/recover.h"
 #include "fs/journal/trans.h"
 #include "fs/state/fs.h"
@@ -41,9 +42,21 @@ uint64_t journal_durable_txid(struct tfs_fs *fs);
 
 /*
  * Called with blocks [start, start+n) freed in the running transaction @t; after
- * it is durable the journal calls alloc_release() for them.
+ * it is durable the journal calls its hook for them.
  */
 int journal_defer_release(struct tfs_trans *t, uint64_t start, uint64_t n);
+
+/* What others do at a commit. */
+struct journal_hooks {
+	/*
+	 * Freezing, meta_lock exclusive: tuples of nodes are in their blocks; guards of all changed blocks in @tx_bufs
+	 * that something vouches for go there, and what joins the transaction by that goes to the end of the list.
+	 * 0 or -errno, which ends the file system.
+	 */
+	int (*seal)(struct tfs_trans *t, struct list_head *tx_bufs);
+	/* The transaction that freed these blocks is durable. */
+	void (*release)(struct tfs_fs *fs, uint64_t start, uint64_t n);
+};
 
 struct tfs_journal_stats {
 	uint64_t running_txid, durable_txid, commits, checkpoints, log_bytes, log_used, log_size, images, ranges,

@@ -10,6 +10,7 @@
 #include "fs/disk/geom.h"
 #include "fs/disk/log_ring.h"
 #include "fs/journal/buffer.h"
+#include "fs/journal/journal.h"
 #include "fs/journal/recover.h"
 #include "fs/state/fs.h"
 #include "tallyfs/format.h"
@@ -29,6 +30,7 @@ struct tfs_tx {
 
 struct tfs_journal {
 	struct tfs_fs *fs;
+	struct journal_hooks hooks;
 	struct log_ring ring;
 	uint64_t max_tx;     /* bytes of payload one transaction is let grow to: both log and memory bound it */
 	uint64_t max_pinned; /* bytes of committed images before a checkpoint is due */
@@ -72,7 +74,7 @@ struct tfs_journal {
  * A journal that goes on behind recovery @r, with the superblock @super in the buffer
  * cache.  0 or -ENOMEM.
  */
-int journal_create(struct tfs_fs *fs, const struct tfs_recovery *r);
+int journal_create(struct tfs_fs *fs, const struct tfs_recovery *r, const struct journal_hooks *hooks);
 int journal_start_thread(struct tfs_fs *fs);
 /* Finish what is under way; the thread ends. */
 void journal_stop_thread(struct tfs_fs *fs);

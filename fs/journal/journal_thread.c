@@ -9,6 +9,7 @@
 #include "fs/disk/log_ring.h"
 #include "fs/journal/buffer.h"
 #include "fs/journal/buffer_priv.h"
+#include "fs/journal/journal.h"
 #include "fs/journal/journal_priv.h"
 #include "fs/journal/recover.h"
 #include "fs/journal/trans.h"
@@ -120,7 +121,16 @@ void journal_stop_thread(struct tfs_fs *fs)
 	j->stop = false;
 }
 
-int journal_create(struct tfs_fs *fs, const struct tfs_recovery *r)
+/* What was acknowledged before goes to the device soon; if nothing can any more, nobody waits for it. */
+static void on_broken(struct tfs_fs *fs)
+{
+	if (atomic_load(&fs->shutdown))
+		journal_wake(fs->journal);
+	else
+		journal_kick(fs);
+}
+
+int journal_create(struct tfs_fs *fs, const struct tfs_recovery *r, const struct journal_hooks *hooks)
 {
 	struct tfs_journal *j = tl_zalloc(sizeof(*j));
 	pthread_condattr_t attr;
@@ -129,6 +139,7 @@ int journal_create(struct tfs_fs *fs, const struct tfs_recovery *r)
 	if (!j)
 		return -ENOMEM;
 	j->fs = fs;
+	j->hooks = *hooks;
 	ring_init(&j->ring, fs->bdev, &fs->super, &fs->geom);
 	j->chunk = tl_alloc_aligned(TFS_LOG_BLOCK, LOG_CHUNK + LOG_CHUNK_MORE * TFS_LOG_BLOCK);
 	err = j->chunk ? bufcache_enter(fs, fs->geom.super_block, BUF_SUPER, &fs->super, &j->super) : -ENOMEM;
@@ -156,6 +167,7 @@ int journal_create(struct tfs_fs *fs, const struct tfs_recovery *r)
 	pthread_cond_init(&j->work, &attr);
 	pthread_condattr_destroy(&attr);
 	fs->journal = j;
+	fs->broken = on_broken;
 	return 0;
 }
 
@@ -201,5 +213,6 @@ void journal_destroy(struct tfs_fs *fs)
 	pthread_cond_destroy(&j->changed);
 	pthread_cond_destroy(&j->work);
 	tl_free(j);
+	fs->broken = NULL;
 	fs->journal = NULL;
 }

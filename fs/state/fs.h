@@ -85,11 +85,13 @@ struct tfs_fs {
 	struct tfs_overlay *overlay; /* ro: what the log says, over what the device says; or NULL */
 	atomic_bool read_only;	     /* nobody may change anything: mounted ro, or damage was found */
 	atomic_int shutdown;	     /* nothing is written any more: first fatal error (negative errno), 0: none */
-	atomic_bool host_full;	     /* the host has refused space for the image (fs/state/backing.h) */
-	atomic_bool inconsistent;    /* seen damage: TFS_STATE_ERRORS goes to disk with the next superblock */
-	atomic_bool refs_used;	     /* blocks are shared, or were once: reference counts may have to change */
-	struct log_recent told;	     /* errors */
-	atomic_ullong mismatches;    /* blocks found not to match, ever (starts from the superblock) */
+	void (*broken)(
+		struct tfs_fs *fs); /* the journal is to look: read-only from now on, or shut down.  NULL: no journal */
+	atomic_bool host_full;	    /* the host has refused space for the image (fs/state/backing.h) */
+	atomic_bool inconsistent;   /* seen damage: TFS_STATE_ERRORS goes to disk with the next superblock */
+	atomic_bool refs_used;	    /* blocks are shared, or were once: reference counts may have to change */
+	struct log_recent told;	    /* errors */
+	atomic_ullong mismatches;   /* blocks found not to match, ever (starts from the superblock) */
 
 	struct tfs_bufcache *bufs;
 	struct tfs_journal *journal;

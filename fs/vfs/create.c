@@ -16,6 +16,7 @@
 #include "fs/names/xattr.h"
 #include "fs/state/error.h"
 #include "fs/state/fs.h"
+#include "fs/vfs/attr.h"
 #include "fs/vfs/file.h"
 #include "fs/vfs/flags.h"
 #include "fs/vfs/namei.h"

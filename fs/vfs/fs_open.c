@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Opening and closing a file system, and what happens when it is found to be broken. */
+/* Opening and closing a file system: superblock, log, caches of metadata; files come on top (mount.c). */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,6 +13,7 @@
 #include "core/pagecache/pagecache.h"
 #include "fs/alloc/alloc.h"
 #include "fs/alloc/alloc_int.h"
+#include "fs/alloc/group_trans.h"
 #include "fs/disk/geom.h"
 #include "fs/disk/group.h"
 #include "fs/disk/overlay.h"
@@ -23,7 +24,6 @@
 #include "fs/journal/recover.h"
 #include "fs/journal/trans.h"
 #include "fs/state/backing.h"
-#include "fs/state/error.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/admit.h"
 #include "fs/vfs/fs_open.h"
@@ -31,64 +31,6 @@
 
 #define DEFAULT_CACHE (64ull << 20) /* bytes */
 #define MIN_META_CACHE (4ull << 20)
-
-/* ---- errors ---- */
-
-static void note_error(struct tfs_fs *fs, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
-static void note_error(struct tfs_fs *fs, const char *fmt, va_list ap)
-{
-	char what[256];
-
-	vsnprintf(what, sizeof(what), fmt, ap);
-	/* whoever needs a damaged block comes upon it again and again */
-	if (log_is_news(&fs->told, XXH3_64bits(what, strlen(what)), 0))
-		log_err("%s: %s", fs->bdev->name, what);
-	atomic_store(&fs->inconsistent, true);
-	if (fs->opts.errors == TFS_ERRORS_ABORT)
-		abort();
-}
-
-/*
- * What was acknowledged so far is as good as it was, for whoever came upon the error has changed nothing (else
- * trans_again() shuts down): it goes to the device, and soon.
- */
-static void go_read_only(struct tfs_fs *fs)
-{
-	if (atomic_exchange(&fs->read_only, true))
-		return;
-	log_err("%s: now read-only; what was written before still goes to the device", fs->bdev->name);
-	journal_kick(fs);
-	if (fs->pagecache)
-		pagecache_kick(fs->pagecache);
-}
-
-int tfs_fs_error(struct tfs_fs *fs, int err, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	note_error(fs, fmt, ap);
-	va_end(ap);
-	if (fs->opts.errors == TFS_ERRORS_REMOUNT_RO)
-		go_read_only(fs);
-	return err;
-}
-
-void tfs_fs_shutdown(struct tfs_fs *fs, int err, const char *fmt, ...)
-{
-	int none = 0;
-	va_list ap;
-
-	va_start(ap, fmt);
-	note_error(fs, fmt, ap);
-	va_end(ap);
-	if (!atomic_compare_exchange_strong(&fs->shutdown, &none, err))
-		return;
-	atomic_store(&fs->read_only, true);
-	log_err("%s: now read-only, changes not yet committed are lost", fs->bdev->name);
-	if (fs->journal)
-		journal_wake(fs->journal);
-}
 
 /* ---- opening ---- */
 
@@ -217,6 +159,7 @@ static void set_state(struct tfs_fs *fs)
 
 static int setup(struct tfs_fs *fs, const struct tfs_recovery *r)
 {
+	static const struct journal_hooks hooks = { .seal = group_seal, .release = alloc_release };
 	uint64_t cache = fs->opts.cache_size ? fs->opts.cache_size : DEFAULT_CACHE;
 	int err;
 
@@ -225,7 +168,7 @@ static int setup(struct tfs_fs *fs, const struct tfs_recovery *r)
 		/* Of no weight by themselves: they go along with the first change. */
 		fs->super.mount_time = le64_of((uint64_t)time(NULL));
 		fs->super.mount_count = le64_of(le64_get(fs->super.mount_count) + 1);
-		err = journal_create(fs, r);
+		err = journal_create(fs, r, &hooks);
 	}
 	if (!err)
 		err = alloc_init(fs);

@@ -17,6 +17,7 @@
 #include "fs/names/orphan.h"
 #include "fs/state/error.h"
 #include "fs/state/fs.h"
+#include "fs/vfs/attr.h"
 #include "fs/vfs/flags.h"
 #include "fs/vfs/namei.h"
 #include "fs/vfs/vfs.h"

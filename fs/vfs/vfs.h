@@ -190,14 +190,6 @@ struct vfs_extent {
  * What is dirty is written first.  Holes are what lies between.
  */
 int vfs_extents(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, struct vfs_extent *x, unsigned int max);
-/* A file of which data could not be kept. */
-struct vfs_lost {
-	uint64_t ino, bytes;
-	time_t time; /* when that happened last */
-	char path[4096];
-};
-/* The next one with a higher inode number than @after.  -ENOENT: no more. */
-int vfs_lost_next(struct tfs_fs *fs, uint64_t after, struct vfs_lost *l);
 /* FALLOC_FL_KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE; others -EOPNOTSUPP */
 int vfs_fallocate(struct tfs_fs *fs, struct vfs_file *f, int mode, uint64_t pos, uint64_t len);
 int64_t vfs_lseek(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, int whence); /* SEEK_DATA, SEEK_HOLE */
