@@ -89,14 +89,7 @@ void *check_vec_add(struct check *c, struct check_vec *v, size_t elem)
 
 int check_buf(struct check *c, uint64_t block, enum tfs_buf_kind kind, struct tfs_buf **out)
 {
-	struct tfs_trans t;
-	int err;
-
-	do {
-		trans_read_begin(&t, c->fs);
-		err = buf_get(&t, block, kind, out);
-	} while (trans_again(&t, &err));
-	return err;
+	return TRANS_READ(t, c->fs, buf_get(t, block, kind, out));
 }
 
 bool check_block_ok(const struct check *c, uint64_t block, uint64_t n)
@@ -131,13 +124,9 @@ void check_mark(struct check *c, uint64_t block, uint64_t n, const char *what, u
 
 void check_name(struct check *c, uint64_t ino, char *buf, size_t size)
 {
-	struct tfs_trans t;
 	int err;
 
-	do {
-		trans_read_begin(&t, c->fs);
-		err = inode_path(&t, ino, c->path, sizeof(c->path));
-	} while (trans_again(&t, &err));
+	err = TRANS_READ(t, c->fs, inode_path(t, ino, c->path, sizeof(c->path)));
 	c->path_ino = err < 0 ? 0 : ino;
 	if (err < 0)
 		snprintf(buf, size, "inode %llu", (unsigned long long)ino);

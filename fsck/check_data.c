@@ -48,14 +48,7 @@ static int by_start(const void *a, const void *b)
 
 static int read_tuples(struct check *c, uint64_t block, uint32_t n, struct tuple16 *out)
 {
-	struct tfs_trans t;
-	int err;
-
-	do {
-		trans_read_begin(&t, c->fs);
-		err = tuple_read(&t, block, n, out);
-	} while (trans_again(&t, &err));
-	return err;
+	return TRANS_READ(t, c->fs, tuple_read(t, block, n, out));
 }
 
 static uint64_t ref_of(const struct tuple16 *t)

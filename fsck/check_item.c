@@ -116,14 +116,10 @@ static void check_acl(struct check *c, unsigned int which)
 	struct check_inode *in = &c->cur;
 	uint32_t mode = le32_get(in->item.mode), says = mode;
 	const char *what = NULL;
-	struct tfs_trans t;
 	struct tfs_acl acl;
 	int err;
 
-	do {
-		trans_read_begin(&t, c->fs);
-		err = acl_read(&t, in->ino, acl_names[which], &acl);
-	} while (trans_again(&t, &err));
+	err = TRANS_READ(t, c->fs, acl_read(t, in->ino, acl_names[which], &acl));
 	if (err == -ENOMEM)
 		c->err = err;
 	else if (err || S_ISLNK(mode) || (which && !S_ISDIR(mode)))

@@ -98,7 +98,7 @@ static void find_mismatches(struct check *c)
 
 	do {
 		char text[300];
-		struct tfs_trans t;
+		struct tfs_trans t = { 0 };
 
 		if (!check_step(c, "names", n, max_t(uint64_t, n, c->names + c->links)))
 			return;
@@ -196,7 +196,6 @@ static void check_orphans(struct check *c)
 {
 	const uint64_t *u = c->unlinked.v, *o = c->orphans.v, *n = c->intents.v;
 	struct tfs_inode_item item;
-	struct tfs_trans t;
 	int err;
 
 	for (size_t i = 0; i < c->unlinked.nr && check_step(c, "orphans", i, c->unlinked.nr); i++)
@@ -209,10 +208,7 @@ static void check_orphans(struct check *c)
 				     "inode %llu is on the orphan list but %s", (unsigned long long)o[i],
 				     "does not exist without a name");
 	for (size_t i = 0; i < c->intents.nr && check_step(c, "orphans", i, c->intents.nr); i++) {
-		do {
-			trans_read_begin(&t, c->fs);
-			err = inode_item_read(&t, n[i], &item);
-		} while (trans_again(&t, &err));
+		err = TRANS_READ(t, c->fs, inode_item_read(t, n[i], &item));
 		if (err)
 			check_report(c, CHECK_ERROR, "intent-stale", n[i], UINT64_MAX,
 				     "an intent names inode %llu, which does not exist", (unsigned long long)n[i]);

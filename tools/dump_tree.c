@@ -262,7 +262,7 @@ static int get_inode(struct tfs_trans *t, struct dump *d, void *arg)
 	if (err)
 		return err;
 	err = inode_path(t, d->n, n->path, sizeof(n->path));
-	if (err && err != -EAGAIN) /* unlinked, or damaged: the inode itself can be shown */
+	if (err && err != -TRANS_RESTART) /* unlinked, or damaged: the inode itself can be shown */
 		n->path[0] = err = 0;
 	return err;
 }

@@ -148,14 +148,7 @@ struct json_object *dump_row(struct json_object *array)
 
 int dump_section(struct dump *d, int (*fn)(struct tfs_trans *t, struct dump *d, void *arg), void *arg)
 {
-	struct tfs_trans t;
-	int err;
-
-	do {
-		trans_read_begin(&t, d->fs);
-		err = fn(&t, d, arg);
-	} while (trans_again(&t, &err));
-	return err;
+	return TRANS_READ(t, d->fs, fn(t, d, arg));
 }
 
 /* ---- text ---- */

@@ -195,7 +195,7 @@ struct agroup *alloc_lock_group(struct tfs_trans *t, uint64_t group, int *err)
 struct agroup *alloc_lock_group_sleep(struct tfs_fs *fs, uint64_t group, int *err)
 {
 	struct tfs_alloc *a = fs->alloc;
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 
 	for (;;) {
 		pthread_mutex_lock(&a->lock);

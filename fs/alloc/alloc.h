@@ -18,7 +18,7 @@
 /*
  * See that alloc_commit or alloc_free, and tuple_write, of [start, start + n)
  * will find all they need in memory: call it before the first change of a section.
- * 0, -EAGAIN, -EUCLEAN, -EIO, -ENOMEM.
+ * 0, -TRANS_RESTART, -EUCLEAN, -EIO, -ENOMEM.
  */
 int alloc_prefault(struct tfs_trans *t, uint64_t start, uint64_t n);
 

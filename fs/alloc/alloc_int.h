@@ -78,7 +78,7 @@ void alloc_node_area(const struct tfs_geom *g, uint64_t group, uint32_t *from, u
 
 /*
  * The group with its claim map, alloc->lock held; NULL and *err: the section must
- * read first (-EAGAIN), no memory, or the bitmap is bad (the group is then marked).
+ * read first (-TRANS_RESTART), no memory, or the bitmap is bad (the group is then marked).
  */
 struct agroup *alloc_lock_group(struct tfs_trans *t, uint64_t group, int *err);
 /* Same, in read sections of its own; no meta_lock held. */

@@ -9,12 +9,12 @@
 
 /*
  * The next @n (at most 32) calls of alloc_node in this section will find bitmaps,
- * headers and tuple blocks in memory.  0, -EAGAIN, -ENOSPC, ...
+ * headers and tuple blocks in memory.  0, -TRANS_RESTART, -ENOSPC, ...
  */
 int alloc_prefault_nodes(struct tfs_trans *t, uint64_t goal, unsigned int n);
 
 /* Aligned blocks of a node near @goal (a block, 0: anywhere).  The tree takes them over with buf_new.  -ENOSPC,
- * -EAGAIN, ... */
+ * -TRANS_RESTART, ... */
 int alloc_node(struct tfs_trans *t, uint64_t goal, uint64_t *block);
 int alloc_free_node(struct tfs_trans *t, uint64_t block);
 

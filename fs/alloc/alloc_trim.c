@@ -17,7 +17,6 @@
 #include "fs/disk/block_bitmap.h"
 #include "fs/disk/geom.h"
 #include "fs/state/fs.h"
-#include "fs/vfs/vfs.h"
 
 #define TRIM_STEP (32u << 20) /* bytes held at once */
 

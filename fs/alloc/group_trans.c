@@ -66,7 +66,7 @@ static int open_some(struct tfs_trans *t, uint64_t group)
 
 int group_open(struct tfs_fs *fs, uint64_t group)
 {
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	int err = 0;
 
 	while (!err && atomic_load(&fs->alloc->init_groups) <= group) {

@@ -2,7 +2,7 @@
 /*
  * The B+tree: one implementation for all trees.  Nodes of geom.node_size bytes,
  * changed in place under the journal.  All functions run inside a section
- * (fs/journal/trans.h) and return -EAGAIN up when a node must be read first.
+ * (fs/journal/trans.h) and return -TRANS_RESTART up when a node must be read first.
  */
 #ifndef FS_BTREE_H
 #define FS_BTREE_H
@@ -38,7 +38,7 @@ enum btree_seek { BTREE_EQ, BTREE_GE, BTREE_LE };
 
 /*
  * Stand on the item equal to / first at or after / last at or before @key.
- * 0, -ENOENT (none such; the path is released), -EAGAIN, -EUCLEAN, -EIO.
+ * 0, -ENOENT (none such; the path is released), -TRANS_RESTART, -EUCLEAN, -EIO.
  */
 int btree_seek(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, enum btree_seek how,
 	       struct btree_path *p);
@@ -58,7 +58,7 @@ int btree_lookup(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *
 /*
  * Make sure a later insert, update or delete at @key finds every node it may
  * touch in memory (path, and for splits the bitmaps of a node allocation).  Call
- * for each key before the first change of a section.  0 or -EAGAIN, ...
+ * for each key before the first change of a section.  0 or -TRANS_RESTART, ...
  */
 int btree_prefault(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key);
 

@@ -75,7 +75,7 @@ static bool path_is_lone(const struct btree_path *p)
 
 /*
  * The node at @block if it is in memory, else NULL.  A section that has changed
- * something reads what is missing on the spot; one that has not is told -EAGAIN
+ * something reads what is missing on the spot; one that has not is told -TRANS_RESTART
  * without further ado, so ask as such a one.
  */
 static struct tfs_buf *node_peek(struct tfs_trans *t, uint64_t block)

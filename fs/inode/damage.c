@@ -149,13 +149,9 @@ static bool take(struct tfs_damage *d, struct damage *out)
 /* Where @ino is, or its number. */
 static void find_path(struct tfs_fs *fs, uint64_t ino, char *path, size_t size)
 {
-	struct tfs_trans t;
 	int err;
 
-	do {
-		trans_read_begin(&t, fs);
-		err = inode_path(&t, ino, path, size);
-	} while (trans_again(&t, &err));
+	err = TRANS_READ(t, fs, inode_path(t, ino, path, size));
 	if (err < 0)
 		snprintf(path, size, "(inode %llu)", (unsigned long long)ino);
 }
@@ -205,7 +201,7 @@ static void store(struct tfs_fs *fs, const struct damage *x)
 		.found = le64_of(x->found),
 		.kind = le32_of(TFS_APP_DATA),
 	};
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	int err;
 
 	do {
@@ -259,7 +255,7 @@ int damage_lost(struct tfs_inode *i)
 {
 	uint64_t bytes = atomic_load(&i->mapping.nr_dirty_blocks) << i->fs->geom.blkbits;
 	char path[4096];
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	int err;
 
 	find_path(i->fs, i->ino, path, sizeof(path));
@@ -297,13 +293,9 @@ static int lost_in_tree(struct tfs_trans *t, uint64_t after, struct vfs_lost *l)
 
 int vfs_lost_next(struct tfs_fs *fs, uint64_t after, struct vfs_lost *l)
 {
-	struct tfs_trans t;
 	int err;
 
-	do {
-		trans_read_begin(&t, fs);
-		err = lost_in_tree(&t, after, l);
-	} while (trans_again(&t, &err));
+	err = TRANS_READ(t, fs, lost_in_tree(t, after, l));
 	if (!err)
 		find_path(fs, l->ino, l->path, sizeof(l->path));
 	return err;

@@ -270,16 +270,12 @@ static int load_in_section(struct tfs_trans *t, struct tfs_inode *i)
 static int inode_load(struct tfs_fs *fs, uint64_t ino, struct tfs_inode **out)
 {
 	struct tfs_inode *i = inode_alloc(fs);
-	struct tfs_trans t;
 	int err;
 
 	if (!i)
 		return -ENOMEM;
 	i->ino = ino;
-	do {
-		trans_read_begin(&t, fs);
-		err = load_in_section(&t, i);
-	} while (trans_again(&t, &err));
+	err = TRANS_READ(t, fs, load_in_section(t, i));
 	if (err) {
 		inode_free(i);
 		return err == -ENOENT ? -ESTALE : err;

@@ -130,7 +130,7 @@ static void unlist(struct tfs_inode *i)
 
 int inode_flush(struct tfs_inode *i, bool size_only, uint64_t written)
 {
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	int err = 0;
 
 	if (item_lags(i, size_only, written)) {

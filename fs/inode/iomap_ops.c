@@ -143,7 +143,6 @@ static int map_look(struct tfs_trans *t, struct map_request *r)
 static int map_request(struct map_request *r)
 {
 	struct tfs_fs *fs = r->i->fs;
-	struct tfs_trans t;
 	int err = -ENOMEM;
 
 	r->tuple_buf = NULL;
@@ -160,10 +159,7 @@ static int map_request(struct map_request *r)
 		if (!r->inline_buf)
 			goto out;
 	}
-	do {
-		trans_read_begin(&t, fs);
-		err = map_look(&t, r);
-	} while (trans_again(&t, &err));
+	err = TRANS_READ(t, fs, map_look(t, r));
 out:
 	if (!err && r->iomap->type == IOMAP_INLINE) {
 		r->iomap->inline_data = r->inline_buf;

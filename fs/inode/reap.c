@@ -75,21 +75,13 @@ static int remove_step(struct tfs_trans *t, uint64_t ino, bool *more)
 /* Before anything of it goes: is it one that may go?  An image can say that a file with a name has no links. */
 static int check_listed(struct tfs_fs *fs, uint64_t ino)
 {
-	struct tfs_trans t;
-	int err;
-
-	do {
-		trans_read_begin(&t, fs);
-		err = orphan_check(&t, ino, true);
-	} while (trans_again(&t, &err));
-	return err;
+	return TRANS_READ(t, fs, orphan_check(t, ino, true));
 }
 
 /* Nobody else can reach the inode. */
 static int reap_inode(struct tfs_inode *i)
 {
 	struct tfs_fs *fs = i->fs;
-	struct tfs_trans t;
 	bool more = true;
 	int err = check_listed(fs, i->ino);
 
@@ -97,13 +89,8 @@ static int reap_inode(struct tfs_inode *i)
 		truncate_inode_pages(&i->mapping, 0);
 		err = inode_remove_extents(i, 0, UINT64_MAX);
 	}
-	while (!err && more) {
-		do {
-			err = trans_begin(&t, fs, TRANS_CREDITS(fs));
-			if (!err)
-				err = remove_step(&t, i->ino, &more);
-		} while (trans_again(&t, &err));
-	}
+	while (!err && more)
+		err = TRANS_WRITE(t, fs, TRANS_CREDITS(fs), remove_step(t, i->ino, &more));
 	return err;
 }
 
@@ -126,26 +113,12 @@ void reap_run(struct tfs_fs *fs)
 
 static int next_intent(struct tfs_fs *fs, uint64_t after, uint64_t *ino, struct tfs_intent_item *it)
 {
-	struct tfs_trans t;
-	int err;
-
-	do {
-		trans_read_begin(&t, fs);
-		err = intent_next(&t, after, ino, it);
-	} while (trans_again(&t, &err));
-	return err;
+	return TRANS_READ(t, fs, intent_next(t, after, ino, it));
 }
 
 static int next_orphan(struct tfs_fs *fs, uint64_t after, uint64_t *ino)
 {
-	struct tfs_trans t;
-	int err;
-
-	do {
-		trans_read_begin(&t, fs);
-		err = orphan_next(&t, after, ino);
-	} while (trans_again(&t, &err));
-	return err;
+	return TRANS_READ(t, fs, orphan_next(t, after, ino));
 }
 
 static int finish_intents(struct tfs_fs *fs)

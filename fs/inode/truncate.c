@@ -112,7 +112,7 @@ static int remove_some(struct tfs_trans *t, struct tfs_inode *i, uint64_t *from,
 
 int inode_remove_extents(struct tfs_inode *i, uint64_t from, uint64_t to)
 {
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	int err = 0;
 
 	while (!err && from < to) {
@@ -141,16 +141,11 @@ static int drop_intent(struct tfs_trans *t, struct tfs_inode *i)
 
 int inode_finish_intent(struct tfs_inode *i, uint64_t from)
 {
-	struct tfs_trans t;
 	int err = inode_remove_extents(i, from, UINT64_MAX);
 
 	if (err)
 		return err;
-	do {
-		err = trans_begin(&t, i->fs, TRANS_CREDITS(i->fs));
-		if (!err)
-			err = drop_intent(&t, i);
-	} while (trans_again(&t, &err));
+	err = TRANS_WRITE(t, i->fs, TRANS_CREDITS(i->fs), drop_intent(t, i));
 	if (!err)
 		atomic_store(&i->intent, false);
 	return err;
@@ -159,7 +154,7 @@ int inode_finish_intent(struct tfs_inode *i, uint64_t from)
 /* The truncation as a section of its own: no block needs rewriting. */
 static int truncate_section(struct tfs_inode *i, uint64_t size)
 {
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	int err;
 
 	do {
@@ -279,14 +274,9 @@ static int grow_in_section(struct tfs_trans *t, struct tfs_inode *i, uint64_t si
 
 static int grow(struct tfs_inode *i, uint64_t size)
 {
-	struct tfs_trans t;
 	int err;
 
-	do {
-		err = trans_begin(&t, i->fs, TRANS_CREDITS(i->fs));
-		if (!err)
-			err = grow_in_section(&t, i, size);
-	} while (trans_again(&t, &err));
+	err = TRANS_WRITE(t, i->fs, TRANS_CREDITS(i->fs), grow_in_section(t, i, size));
 	if (!err)
 		i_size_write(&i->mapping, size);
 	return err;
@@ -299,14 +289,10 @@ static int grow(struct tfs_inode *i, uint64_t size)
 static int drop_preallocated(struct tfs_inode *i, uint64_t size)
 {
 	uint64_t from = first_gone(i, size);
-	struct tfs_trans t;
 	struct extent e;
 	int err;
 
-	do {
-		trans_read_begin(&t, i->fs);
-		err = extent_seek(&t, i->ino, from, &e);
-	} while (trans_again(&t, &err));
+	err = TRANS_READ(t, i->fs, extent_seek(t, i->ino, from, &e));
 	if (err)
 		return err == -ENOENT ? 0 : err;
 	return inode_remove_extents(i, from, UINT64_MAX);

@@ -213,7 +213,6 @@ static int tfs_map_blocks(struct iomap_writepage_ctx *wpc, struct address_space 
 	/* a direct write's blocks lie whole inside the size that they will give the file */
 	bool tail = isize & (fs->geom.block_size - 1) && !wpc->direct;
 	struct wb_target w = { .n = div_up(len, fs->geom.block_size) };
-	struct tfs_trans t;
 	int err;
 
 	last_claim.i = NULL;
@@ -224,10 +223,7 @@ static int tfs_map_blocks(struct iomap_writepage_ctx *wpc, struct address_space 
 		w.n = 1;
 	else if (tail && fblk < eof && eof - fblk < w.n)
 		w.n = eof - fblk;
-	do {
-		trans_read_begin(&t, fs);
-		err = find_target(&t, i, fblk, fblk == 0 && isize <= fs->geom.inline_max && !wpc->direct, &w);
-	} while (trans_again(&t, &err));
+	err = TRANS_READ(t, fs, find_target(t, i, fblk, fblk == 0 && isize <= fs->geom.inline_max && !wpc->direct, &w));
 	if (err)
 		return err;
 	got = w.n;
@@ -428,7 +424,7 @@ static bool part_over(const struct wb_part *p)
 /* The steps of @n parts in one section.  0, or the error, after which nothing of it is in the tree. */
 static int run_section(struct tfs_fs *fs, struct wb_part **parts, unsigned int n, uint64_t credits)
 {
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	int err;
 
 	do {

@@ -303,7 +303,7 @@ int buf_get(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind, struct 
 	t->missed = true;
 	t->miss_block = block;
 	t->miss_kind = kind;
-	return -EAGAIN;
+	return -TRANS_RESTART;
 }
 
 /*

@@ -81,7 +81,7 @@ static inline void *buf_data(const struct tfs_buf *b)
 uint32_t buf_kind_bytes(const struct tfs_geom *g, enum tfs_buf_kind kind);
 
 /*
- * Cached buffer, referenced.  -EAGAIN: not cached (noted in @t, return it up to
+ * Cached buffer, referenced.  -TRANS_RESTART: not cached (noted in @t, return it up to
  * trans_again).  -EUCLEAN: does not verify (already logged).  -EIO, -ENOMEM.
  */
 int buf_get(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind, struct tfs_buf **out);

@@ -238,7 +238,7 @@ static int fill(struct tfs_fs *fs, struct tfs_buf *b, const struct proof *p, boo
 int buf_load(struct tfs_fs *fs, uint64_t block, enum tfs_buf_kind kind)
 {
 	struct tfs_buf *b = NULL;
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	char why[160] = "";
 	struct proof p;
 	int err;

@@ -1,12 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Sections: begin, start over, end.
- *
- * What a loop has learnt (how often it has tried, whether reading without the
- * lock helps) must survive from trans_again() to the next begin, which starts from
- * an uninitialised struct the first time.  Since the thread's next section is always
- * the same loop's, it is kept per thread.
- */
+/* Sections: begin, start over, end. */
 #include <errno.h>
 #include <string.h>
 #include "fs/journal/buffer_priv.h"
@@ -18,29 +11,20 @@
 
 #define MAX_TRIES 100 /* then blocks are read on the spot: something takes them away as fast as we read them */
 
-static __thread struct {
-	unsigned int tries;
-	bool sync;
-	bool inside; /* a section is open: they do not nest */
-} loop;
+/* Sections do not nest: asserted. */
+static __thread bool inside;
 
 static void begin(struct tfs_trans *t, struct tfs_fs *fs, bool write)
 {
-	memset(t, 0, sizeof(*t));
-	t->fs = fs;
-	t->write = write;
-	t->tries = loop.tries;
-	t->sync = loop.sync;
-	loop.tries = 0;
-	loop.sync = false;
+	*t = (struct tfs_trans){ .fs = fs, .write = write, .tries = t->tries, .sync = t->sync };
 }
 
 void trans_read_begin(struct tfs_trans *t, struct tfs_fs *fs)
 {
-	assert(!loop.inside);
+	assert(!inside);
 	begin(t, fs, false);
 	pthread_rwlock_rdlock(&fs->meta_lock);
-	loop.inside = true;
+	inside = true;
 	t->active = true;
 }
 
@@ -57,7 +41,7 @@ static int begin_write(struct tfs_trans *t, struct tfs_fs *fs, uint64_t credits,
 {
 	int err;
 
-	assert(!loop.inside);
+	assert(!inside);
 	begin(t, fs, true);
 	for (;;) {
 		err = may_write(fs, settle);
@@ -74,7 +58,7 @@ static int begin_write(struct tfs_trans *t, struct tfs_fs *fs, uint64_t credits,
 		pthread_rwlock_unlock(&fs->meta_lock);
 		return err;
 	}
-	loop.inside = true;
+	inside = true;
 	t->active = true;
 	t->txid = journal_running_txid(fs);
 	return 0;
@@ -130,17 +114,20 @@ bool trans_again(struct tfs_trans *t, int *err)
 	if (t->modified && *err < 0)
 		*err = half_changed(t, *err);
 	t->active = false;
-	loop.inside = false;
+	inside = false;
 	pthread_rwlock_unlock(&fs->meta_lock);
-	if (*err != -EAGAIN || t->modified || !t->missed)
+	if (*err != -TRANS_RESTART || t->modified || !t->missed) {
+		*t = (struct tfs_trans){ 0 };
 		return false;
+	}
 	load = buf_load(fs, t->miss_block, t->miss_kind);
 	if (load == -ENOMEM) {
+		*t = (struct tfs_trans){ 0 };
 		*err = load;
 		return false;
 	}
-	loop.tries = t->tries + 1;
+	t->tries++;
 	/* A failure may mean that the block is not the one we want any more: the section itself finds out. */
-	loop.sync = load || loop.tries > MAX_TRIES;
+	t->sync = load || t->tries > MAX_TRIES;
 	return true;
 }

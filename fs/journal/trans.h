@@ -2,27 +2,27 @@
 /*
  * Sections of code that look at or change metadata.
  *
- *	struct tfs_trans t;
- *	int err;
+ *	err = TRANS_WRITE(t, fs, CREDITS, do_something(t, ...));
+ *	err = TRANS_READ(t, fs, look_at_something(t, ...));
+ *
+ * do_something() asks for blocks with buf_get(); one that is not cached makes it
+ * return -TRANS_RESTART *before it has changed anything*; the section ends, the block is
+ * read, and it starts over.  So the body first looks at everything it will need
+ * (btree_prefault), checks everything that can fail, and only then changes.  Once
+ * something was changed (t->modified), a missing block is read on the spot (correct,
+ * but holds the lock: counted), and an error can't be undone: the file system then
+ * goes read-only without committing (half_changed in trans.c).
+ *
+ * Sections do not nest.  Whose body is no expression writes the loop by hand:
+ *
+ *	struct tfs_trans t = { 0 };
  *
  *	do {
  *		err = trans_begin(&t, fs, CREDITS);	// or trans_read_begin(&t, fs)
- *		if (!err)
- *			err = do_something(&t, ...);
+ *		...
  *	} while (trans_again(&t, &err));
  *
- * do_something() asks for blocks with buf_get(); one that is not cached makes it
- * return -EAGAIN *before it has changed anything*; trans_again() ends the section,
- * reads the block, and says true: start over.  So the body first looks at
- * everything it will need (tree_prefault), checks everything that can fail, and only
- * then changes.  Once something was changed (t->modified), a missing block is
- * read on the spot (correct, but holds the lock: counted), and an error can't be
- * undone: trans_again() then takes the file system read-only without
- * committing (tfs_fs_shutdown).
- *
- * Sections do not nest.  Every section that was begun ends in trans_again(), also when it
- * succeeded.  After trans_again() has said true, the thread's next call here is the
- * begin of the same loop.
+ * Every section that was begun ends in trans_again(), also when it succeeded.
  */
 #ifndef FS_TRANS_H
 #define FS_TRANS_H
@@ -31,6 +31,13 @@
 
 enum tfs_buf_kind { BUF_SUPER, BUF_GROUP, BUF_BITMAP, BUF_TUPLE, BUF_NODE };
 
+/*
+ * What a section returns to be started over: a block that it needs is not in memory.  No errno, so that nobody
+ * else's -EAGAIN can be taken for it.
+ */
+#define TRANS_RESTART 4095
+
+/* A handle; all zero before its first section.  What a loop has learnt is in it from one try to the next. */
 struct tfs_trans {
 	struct tfs_fs *fs;
 	bool active, write;
@@ -63,5 +70,28 @@ bool trans_again(struct tfs_trans *t, int *err);
 #define TRANS_CREDITS(fs) ((uint64_t)16 * (fs)->geom.node_size + 16 * (fs)->geom.block_size + 8 * 4096)
 /* The most one section may ask for. */
 uint64_t trans_max_credits(struct tfs_fs *fs);
+
+/* @expr, which uses the handle named @t, in a section of its own that starts over as often as it takes: its value. */
+#define TRANS_WRITE(t, fs, credits, expr)                           \
+	({                                                          \
+		struct tfs_trans section_ = { 0 }, *t = &section_;  \
+		int section_err_;                                   \
+		do {                                                \
+			section_err_ = trans_begin(t, fs, credits); \
+			if (!section_err_)                          \
+				section_err_ = (expr);              \
+		} while (trans_again(t, &section_err_));            \
+		section_err_;                                       \
+	})
+#define TRANS_READ(t, fs, expr)                                    \
+	({                                                         \
+		struct tfs_trans section_ = { 0 }, *t = &section_; \
+		int section_err_;                                  \
+		do {                                               \
+			trans_read_begin(t, fs);                   \
+			section_err_ = (expr);                     \
+		} while (trans_again(t, &section_err_));           \
+		section_err_;                                      \
+	})
 
 #endif

@@ -11,7 +11,6 @@
 #include "core/lib/log.h"
 #include "core/pagecache/pagecache.h"
 #include "fs/state/fs.h"
-#include "fs/vfs/vfs.h"
 #include "fs/state/error.h"
 
 int vfs_writable(struct tfs_fs *fs)

@@ -11,7 +11,7 @@
  * lock: whoever holds it is the only one who changes metadata, and a commit
  * freezes the running transaction by taking it for a moment.  Nobody does
  * device I/O under it: code that needs a block that is not cached returns
- * -EAGAIN up to its loop (see fs/journal/trans.h), which lets go, reads, and starts over.
+ * -TRANS_RESTART up to its loop (see fs/journal/trans.h), which lets go, reads, and starts over.
  */
 #ifndef FS_FS_H
 #define FS_FS_H

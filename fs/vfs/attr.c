@@ -183,7 +183,7 @@ static int set_in_section(struct tfs_trans *t, struct tfs_inode *i, unsigned int
 
 static int set_attrs(struct tfs_inode *i, unsigned int what, const struct vfs_attr *set)
 {
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	int err;
 
 	do {
@@ -199,7 +199,7 @@ static int set_attrs(struct tfs_inode *i, unsigned int what, const struct vfs_at
 int inode_kill_priv(struct tfs_inode *i, bool *killed)
 {
 	struct tfs_iattr a;
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	uint32_t mode;
 	int err;
 

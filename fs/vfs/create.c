@@ -229,7 +229,6 @@ static int create(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode
 	struct vfs_file *file = NULL;
 	struct new_inode n = { .target = target, .target_len = target ? strlen(target) : 0, .acls = &acls };
 	bool inserted = false;
-	struct tfs_trans t;
 	int err = name_init(fs, &n.r, dir, name ? name : "-");
 
 	if (!name)
@@ -251,11 +250,7 @@ static int create(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode
 		goto out;
 	}
 	init_attrs(&n, mode, rdev, cred);
-	do {
-		err = trans_begin(&t, fs, create_credits(fs));
-		if (!err)
-			err = create_in_section(&t, &n);
-	} while (trans_again(&t, &err));
+	err = TRANS_WRITE(t, fs, create_credits(fs), create_in_section(t, &n));
 	if (err)
 		goto out;
 	inserted = true;
@@ -366,7 +361,6 @@ int whiteout_put(struct tfs_trans *t, const struct name_ref *r, struct tfs_inode
 int vfs_readlink(struct tfs_fs *fs, uint64_t ino, char *buf, size_t size)
 {
 	struct tfs_inode *i;
-	struct tfs_trans t;
 	int ret = inode_get(fs, ino, &i);
 
 	if (ret)
@@ -375,9 +369,6 @@ int vfs_readlink(struct tfs_fs *fs, uint64_t ino, char *buf, size_t size)
 	inode_put(i);
 	if (ret)
 		return ret;
-	do {
-		trans_read_begin(&t, fs);
-		ret = symlink_read(&t, ino, buf, size);
-	} while (trans_again(&t, &ret));
+	ret = TRANS_READ(t, fs, symlink_read(t, ino, buf, size));
 	return ret;
 }

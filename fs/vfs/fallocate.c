@@ -68,7 +68,6 @@ static int punch(struct tfs_inode *i, uint64_t pos, uint64_t len)
 	struct address_space *m = &i->mapping;
 	uint64_t bs = i->fs->geom.block_size, end = pos + len, mid, mid_end;
 	uint64_t eof = round_up_to(i_size_read(m), bs);
-	struct tfs_trans t;
 	int err;
 
 	/* behind EOF only preallocated blocks can be: whole ones are enough */
@@ -83,11 +82,7 @@ static int punch(struct tfs_inode *i, uint64_t pos, uint64_t len)
 	/* blocks may go that never were on disk, and with them the size they would have brought there */
 	inode_mark_dirty(i);
 	if (mid == 0) {
-		do {
-			err = trans_begin(&t, i->fs, TRANS_CREDITS(i->fs));
-			if (!err)
-				err = remove_inline(&t, i);
-		} while (trans_again(&t, &err));
+		err = TRANS_WRITE(t, i->fs, TRANS_CREDITS(i->fs), remove_inline(t, i));
 		if (err)
 			return err;
 	}
@@ -172,7 +167,6 @@ static int fill_hole(struct tfs_inode *i, uint64_t fblk, uint64_t n, uint64_t go
 {
 	struct tfs_fs *fs = i->fs;
 	uint64_t start;
-	struct tfs_trans t;
 	int err;
 
 	if (n > fs->geom.blocks_per_group)
@@ -186,11 +180,7 @@ static int fill_hole(struct tfs_inode *i, uint64_t fblk, uint64_t n, uint64_t go
 		return err;
 	}
 	space_unreserve(fs, n - *got);
-	do {
-		err = trans_begin(&t, fs, TRANS_CREDITS(fs));
-		if (!err)
-			err = insert_unwritten(&t, i, fblk, start, *got);
-	} while (trans_again(&t, &err));
+	err = TRANS_WRITE(t, fs, TRANS_CREDITS(fs), insert_unwritten(t, i, fblk, start, *got));
 	if (err && !atomic_load(&fs->shutdown))
 		alloc_cancel(fs, start, *got, false);
 	if (err == -EEXIST) {
@@ -204,14 +194,10 @@ static int preallocate(struct tfs_inode *i, uint64_t pos, uint64_t end)
 {
 	unsigned int bits = i->fs->geom.blkbits;
 	uint64_t fblk = pos >> bits, last = div_up(end, i->fs->geom.block_size), n, goal, got;
-	struct tfs_trans t;
 	int err;
 
 	for (;;) {
-		do {
-			trans_read_begin(&t, i->fs);
-			err = find_hole(&t, i, &fblk, last, &n, &goal);
-		} while (trans_again(&t, &err));
+		err = TRANS_READ(t, i->fs, find_hole(t, i, &fblk, last, &n, &goal));
 		if (err || !n)
 			return err;
 		err = fill_hole(i, fblk, n, goal, &got);

@@ -265,7 +265,7 @@ static void touch(struct tfs_inode *i)
  */
 static void size_after_failure(struct tfs_inode *i)
 {
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	uint64_t size;
 	int err = 0;
 
@@ -488,7 +488,7 @@ int64_t vfs_lseek(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, int whenc
 int vfs_statfs(struct tfs_fs *fs, struct statvfs *st)
 {
 	uint64_t avail, free_blocks, total, inodes;
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	int err = 0;
 
 	space_statfs(fs, &avail, &free_blocks, &total);

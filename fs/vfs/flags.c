@@ -86,7 +86,6 @@ unsigned int vfs_flags(const struct vfs_file *f)
 int vfs_set_flags(struct tfs_fs *fs, uint64_t ino, unsigned int flags)
 {
 	struct tfs_inode *i;
-	struct tfs_trans t;
 	int err = vfs_writable(fs);
 
 	if (flags & ~(unsigned int)(VFS_FLAG_IMMUTABLE | VFS_FLAG_APPEND))
@@ -100,11 +99,7 @@ int vfs_set_flags(struct tfs_fs *fs, uint64_t ino, unsigned int flags)
 		return -EOPNOTSUPP;
 	}
 	inode_lock(i);
-	do {
-		err = trans_begin(&t, fs, TRANS_CREDITS(fs));
-		if (!err)
-			err = set_in_section(&t, i, flags);
-	} while (trans_again(&t, &err));
+	err = TRANS_WRITE(t, fs, TRANS_CREDITS(fs), set_in_section(t, i, flags));
 	if (!err && !(flags & VFS_FLAG_APPEND))
 		append_forget(i);
 	inode_unlock(i);

@@ -67,17 +67,13 @@ static int name_type(struct tfs_inode *i, uint64_t dir, uint8_t type)
 int name_find(struct tfs_fs *fs, struct name_ref *r)
 {
 	uint64_t gone = TFS_INO_META;
-	struct tfs_trans t;
 	int err;
 
 	if (r->inode)
 		inode_put(r->inode);
 	r->inode = NULL;
 	for (;;) {
-		do {
-			trans_read_begin(&t, fs);
-			err = dir_lookup(&t, r->dir->ino, r->name, r->len, &r->de);
-		} while (trans_again(&t, &err));
+		err = TRANS_READ(t, fs, dir_lookup(t, r->dir->ino, r->name, r->len, &r->de));
 		if (err)
 			return err;
 		err = inode_get(fs, r->de.ino, &r->inode);
@@ -191,16 +187,12 @@ int vfs_lookup(struct tfs_fs *fs, uint64_t dir, const char *name, struct vfs_att
 {
 	int len = name_check(name), err;
 	struct tfs_inode *i;
-	struct tfs_trans t;
 	uint64_t ino;
 	uint8_t type;
 
 	if (len < 0)
 		return len;
-	do {
-		trans_read_begin(&t, fs);
-		err = lookup_in_section(&t, dir, name, (size_t)len, &ino, &type);
-	} while (trans_again(&t, &err));
+	err = TRANS_READ(t, fs, lookup_in_section(t, dir, name, (size_t)len, &ino, &type));
 	if (!err) {
 		err = inode_get(fs, ino, &i);
 		if (!err) {
@@ -232,7 +224,6 @@ void vfs_forget(struct tfs_fs *fs, uint64_t ino, uint64_t n)
 
 int vfs_parent(struct tfs_fs *fs, uint64_t ino, uint64_t *dir)
 {
-	struct tfs_trans t;
 	uint64_t cookie;
 	int err;
 
@@ -240,10 +231,7 @@ int vfs_parent(struct tfs_fs *fs, uint64_t ino, uint64_t *dir)
 		*dir = ino;
 		return 0;
 	}
-	do {
-		trans_read_begin(&t, fs);
-		err = link_first(&t, ino, dir, &cookie);
-	} while (trans_again(&t, &err));
+	err = TRANS_READ(t, fs, link_first(t, ino, dir, &cookie));
 	return err == -ENOENT ? -ESTALE : err;
 }
 
@@ -291,7 +279,6 @@ int vfs_link(struct tfs_fs *fs, uint64_t ino, uint64_t dir, const char *name, st
 {
 	struct tfs_inode *i = NULL;
 	struct name_ref r;
-	struct tfs_trans t;
 	int err = name_init(fs, &r, dir, name);
 
 	if (!err)
@@ -306,11 +293,7 @@ int vfs_link(struct tfs_fs *fs, uint64_t ino, uint64_t dir, const char *name, st
 		err = space_check_meta(fs, SPACE_NEW);
 	if (err)
 		goto out;
-	do {
-		err = trans_begin(&t, fs, TRANS_CREDITS(fs));
-		if (!err)
-			err = link_in_section(&t, &r, i);
-	} while (trans_again(&t, &err));
+	err = TRANS_WRITE(t, fs, TRANS_CREDITS(fs), link_in_section(t, &r, i));
 	if (!err)
 		err = lookup_ref(fs, ino, 1);
 	if (!err)
@@ -367,18 +350,13 @@ static int unlink_in_section(struct tfs_trans *t, struct name_ref *r, bool rmdir
 static int remove_name(struct tfs_fs *fs, uint64_t dir, const char *name, bool rmdir)
 {
 	struct name_ref r;
-	struct tfs_trans t;
 	int err = name_init(fs, &r, dir, name);
 
 	while (!err) {
 		err = name_find(fs, &r);
 		if (err)
 			break;
-		do {
-			err = trans_begin(&t, fs, TRANS_CREDITS(fs));
-			if (!err)
-				err = unlink_in_section(&t, &r, rmdir);
-		} while (trans_again(&t, &err));
+		err = TRANS_WRITE(t, fs, TRANS_CREDITS(fs), unlink_in_section(t, &r, rmdir));
 		if (err != -ESTALE)
 			break;
 		err = 0; /* the name means another inode by now */

@@ -41,14 +41,10 @@ static bool give(vfs_fill_fn *fill, void *arg, uint64_t ino, uint64_t cookie, ui
 static int list(struct tfs_fs *fs, uint64_t dir, uint64_t after, vfs_fill_fn *fill, void *arg, struct tfs_dirent *batch)
 {
 	for (;;) {
-		struct tfs_trans t;
 		unsigned int n;
 		int err;
 
-		do {
-			trans_read_begin(&t, fs);
-			err = collect(&t, dir, after, batch, &n);
-		} while (trans_again(&t, &err));
+		err = TRANS_READ(t, fs, collect(t, dir, after, batch, &n));
 		if (err)
 			return err;
 		for (unsigned int k = 0; k < n; k++) {

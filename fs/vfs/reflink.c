@@ -202,7 +202,7 @@ static int64_t share_some(struct copy *c)
 	uint64_t credits =
 			 TRANS_CREDITS(fs) + extent_remove_credits(fs, SHARE_EXTENTS) + refs_credits(fs, SHARE_EXTENTS),
 		 bytes;
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	int err = space_check_meta(fs, SPACE_TRUNCATE);
 
 	if (err)

@@ -63,16 +63,11 @@ static int climb_some(struct tfs_trans *t, struct climb *c, uint64_t dir, uint64
 
 static int climb(struct tfs_fs *fs, struct climb *c, uint64_t dir, uint64_t from)
 {
-	struct tfs_trans t;
 	int err = 0;
 
 	*c = (struct climb){ 0 };
-	while (!err && !c->top) {
-		do {
-			trans_read_begin(&t, fs);
-			err = climb_some(&t, c, dir, from);
-		} while (trans_again(&t, &err));
-	}
+	while (!err && !c->top)
+		err = TRANS_READ(t, fs, climb_some(t, c, dir, from));
 	return err;
 }
 
@@ -288,7 +283,6 @@ static int do_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t
 	struct tfs_inode *white = NULL;
 	uint64_t credits = (cred ? 3 : 2) * TRANS_CREDITS(fs), max = trans_max_credits(fs);
 	struct climbs c;
-	struct tfs_trans t;
 	int err = name_init(fs, &src, dir, name);
 
 	if (!err)
@@ -310,11 +304,8 @@ static int do_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t
 			err = climb_both(fs, &c, &src, &dst, flags);
 		if (err)
 			break;
-		do {
-			err = trans_begin(&t, fs, credits < max ? credits : max);
-			if (!err)
-				err = rename_in_section(&t, &src, &dst, &c, flags, white);
-		} while (trans_again(&t, &err));
+		err = TRANS_WRITE(t, fs, credits < max ? credits : max,
+				  rename_in_section(t, &src, &dst, &c, flags, white));
 		if (err != -ESTALE)
 			break;
 		err = 0; /* the names mean other inodes by now */

@@ -129,7 +129,7 @@ static void device_stats(struct tfs_fs *fs, struct out *o)
 static void tree_stats(struct tfs_fs *fs, struct out *o)
 {
 	struct tfs_counters c;
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	int err = 0;
 
 	do {

@@ -50,7 +50,7 @@ static int look_on(struct tfs_trans *t, uint64_t ino, uint64_t *fblk, uint64_t e
 static int next_shared(struct tfs_inode *i, uint64_t *fblk, uint64_t end, bool (*stop)(void *arg), void *arg,
 		       bool *found)
 {
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	uint64_t at;
 	int err = 0;
 
@@ -174,7 +174,6 @@ static int list_extents(struct tfs_trans *t, struct listing *l, uint64_t from)
 int vfs_extents(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, struct vfs_extent *x, unsigned int max)
 {
 	struct listing l = { .i = f->inode, .x = x, .max = max };
-	struct tfs_trans t;
 	int err;
 
 	if (!inode_is_reg(l.i))
@@ -182,10 +181,7 @@ int vfs_extents(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, struct vfs_
 	inode_lock_shared(l.i, true);
 	err = filemap_write_and_wait_range(&l.i->mapping, pos, UINT64_MAX);
 	if (!err) {
-		do {
-			trans_read_begin(&t, fs);
-			err = list_extents(&t, &l, pos >> fs->geom.blkbits);
-		} while (trans_again(&t, &err));
+		err = TRANS_READ(t, fs, list_extents(t, &l, pos >> fs->geom.blkbits));
 	}
 	inode_unlock_shared(l.i, true);
 	return err ? err : (int)l.nr;

@@ -89,15 +89,7 @@ static int set_in_section(struct tfs_trans *t, const struct setxattr *s)
 static int set_value(struct setxattr *s)
 {
 	struct tfs_fs *fs = s->i->fs;
-	struct tfs_trans t;
-	int err;
-
-	do {
-		err = trans_begin(&t, fs, xattr_credits(fs, s->len));
-		if (!err)
-			err = set_in_section(&t, s);
-	} while (trans_again(&t, &err));
-	return err;
+	return TRANS_WRITE(t, fs, xattr_credits(fs, s->len), set_in_section(t, s));
 }
 
 /* ---- POSIX ACLs ---- */
@@ -141,7 +133,6 @@ static int set_acl(struct setxattr *s)
 {
 	struct tfs_inode *i = s->i;
 	struct tfs_fs *fs = i->fs;
-	struct tfs_trans t;
 	struct tfs_acl acl;
 	int err = 0;
 
@@ -154,11 +145,7 @@ static int set_acl(struct setxattr *s)
 		err = -EACCES;
 	if (err)
 		return err;
-	do {
-		err = trans_begin(&t, fs, xattr_credits(fs, ACL_SIZE_MAX));
-		if (!err)
-			err = acl_in_section(&t, i, s, &acl);
-	} while (trans_again(&t, &err));
+	err = TRANS_WRITE(t, fs, xattr_credits(fs, ACL_SIZE_MAX), acl_in_section(t, i, s, &acl));
 	return err;
 }
 
@@ -205,7 +192,6 @@ static int remove_in_section(struct tfs_trans *t, struct tfs_inode *i, const cha
 int vfs_removexattr(struct tfs_fs *fs, uint64_t ino, const char *name, const struct vfs_cred *cred)
 {
 	struct setxattr none = { .name = name };
-	struct tfs_trans t;
 	int err = check_name(name);
 
 	if (!err)
@@ -216,11 +202,7 @@ int vfs_removexattr(struct tfs_fs *fs, uint64_t ino, const char *name, const str
 		err = set_acl(&none);
 		goto out;
 	}
-	do {
-		err = trans_begin(&t, fs, xattr_credits(fs, 0));
-		if (!err)
-			err = remove_in_section(&t, none.i, name);
-	} while (trans_again(&t, &err));
+	err = TRANS_WRITE(t, fs, xattr_credits(fs, 0), remove_in_section(t, none.i, name));
 out:
 	inode_put(none.i);
 	return err;
@@ -228,26 +210,18 @@ out:
 
 int vfs_getxattr(struct tfs_fs *fs, uint64_t ino, const char *name, void *buf, size_t size)
 {
-	struct tfs_trans t;
 	int ret = check_name(name);
 
 	if (ret)
 		return ret;
-	do {
-		trans_read_begin(&t, fs);
-		ret = xattr_get(&t, ino, name, buf, size);
-	} while (trans_again(&t, &ret));
+	ret = TRANS_READ(t, fs, xattr_get(t, ino, name, buf, size));
 	return ret;
 }
 
 int vfs_listxattr(struct tfs_fs *fs, uint64_t ino, char *buf, size_t size)
 {
-	struct tfs_trans t;
 	int ret;
 
-	do {
-		trans_read_begin(&t, fs);
-		ret = xattr_list(&t, ino, buf, size);
-	} while (trans_again(&t, &ret));
+	ret = TRANS_READ(t, fs, xattr_list(t, ino, buf, size));
 	return ret;
 }

@@ -98,15 +98,7 @@ static int set(struct tfs_trans *t, uint64_t n, uint8_t fill, uint32_t len)
 
 int metafix_set(struct metafix *m, uint64_t n, uint8_t fill, uint32_t len)
 {
-	struct tfs_trans t;
-	int err;
-
-	do {
-		err = trans_begin(&t, m->fs, TRANS_CREDITS(m->fs));
-		if (!err)
-			err = set(&t, n, fill, len);
-	} while (trans_again(&t, &err));
-	return err;
+	return TRANS_WRITE(t, m->fs, TRANS_CREDITS(m->fs), set(t, n, fill, len));
 }
 
 static int del(struct tfs_trans *t, uint64_t n)
@@ -119,15 +111,7 @@ static int del(struct tfs_trans *t, uint64_t n)
 
 int metafix_delete(struct metafix *m, uint64_t n)
 {
-	struct tfs_trans t;
-	int err;
-
-	do {
-		err = trans_begin(&t, m->fs, TRANS_CREDITS(m->fs));
-		if (!err)
-			err = del(&t, n);
-	} while (trans_again(&t, &err));
-	return err;
+	return TRANS_WRITE(t, m->fs, TRANS_CREDITS(m->fs), del(t, n));
 }
 
 static int get(struct tfs_trans *t, uint64_t n)
@@ -151,12 +135,5 @@ static int get(struct tfs_trans *t, uint64_t n)
 
 int metafix_get(struct metafix *m, uint64_t n)
 {
-	struct tfs_trans t;
-	int err;
-
-	do {
-		trans_read_begin(&t, m->fs);
-		err = get(&t, n);
-	} while (trans_again(&t, &err));
-	return err;
+	return TRANS_READ(t, m->fs, get(t, n));
 }

@@ -75,27 +75,12 @@ void tinyfs_drop(struct tfs_fs *fs)
 
 int tinyfs_write(struct tfs_fs *fs, int (*fn)(struct tfs_trans *t, void *arg), void *arg)
 {
-	struct tfs_trans t;
-	int err;
-
-	do {
-		err = trans_begin(&t, fs, TRANS_CREDITS(fs));
-		if (!err)
-			err = fn(&t, arg);
-	} while (trans_again(&t, &err));
-	return err;
+	return TRANS_WRITE(t, fs, TRANS_CREDITS(fs), fn(t, arg));
 }
 
 int tinyfs_read(struct tfs_fs *fs, int (*fn)(struct tfs_trans *t, void *arg), void *arg)
 {
-	struct tfs_trans t;
-	int err;
-
-	do {
-		trans_read_begin(&t, fs);
-		err = fn(&t, arg);
-	} while (trans_again(&t, &err));
-	return err;
+	return TRANS_READ(t, fs, fn(t, arg));
 }
 
 int tinyfs_do_change(struct tfs_trans *t, void *change)

@@ -81,7 +81,7 @@ static int do_node(struct tfs_trans *t, void *arg)
 	cr_assert(!t->modified);
 	if (!err)
 		err = alloc_node(t, r->n, &r->start);
-	cr_assert_neq(err, -EAGAIN * t->modified);
+	cr_assert_neq(err, -TRANS_RESTART * t->modified);
 	if (!err)
 		err = buf_new(t, r->start, BUF_NODE, &b);
 	if (err)

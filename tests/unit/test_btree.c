@@ -150,7 +150,7 @@ static int do_seek(struct tfs_trans *t, void *arg)
 	err = btree_seek(t, TREE, &o->key, o->how, &p);
 	if (!err)
 		same_item(&p, &o->m->rec[want]);
-	cr_assert(err == -EAGAIN || err == (want < 0 ? -ENOENT : 0));
+	cr_assert(err == -TRANS_RESTART || err == (want < 0 ? -ENOENT : 0));
 	btree_release(&p);
 	return err;
 }
@@ -165,7 +165,7 @@ static int do_scan(struct tfs_trans *t, void *arg)
 	for (err = btree_seek(t, TREE, &TKEY(0, 0, 0), BTREE_GE, &p); !err; err = btree_next(t, &p))
 		same_item(&p, &m->rec[i++]);
 	cr_assert_eq(p.depth, 0);
-	if (err == -EAGAIN)
+	if (err == -TRANS_RESTART)
 		return err;
 	cr_assert_eq(err, -ENOENT);
 	cr_assert_eq(i, m->n);

@@ -30,7 +30,7 @@ static struct tfs_buf_stats stats(struct metafix *m)
 /* Load a block in a section of its own.  0 or -errno. */
 static int fetch(struct metafix *m, uint64_t block, enum tfs_buf_kind kind)
 {
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	struct tfs_buf *b;
 	int err;
 
@@ -57,7 +57,7 @@ static void reopen(struct metafix *m)
 Test(buffer, miss_then_hit)
 {
 	struct tfs_buf *b = NULL;
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	struct metafix m;
 	uint64_t root;
 	int err;
@@ -66,7 +66,7 @@ Test(buffer, miss_then_hit)
 	root = m.fs->roots[TFS_TREE_FS].addr;
 	trans_read_begin(&t, m.fs);
 	err = buf_get(&t, root, BUF_NODE, &b);
-	cr_assert_eq(err, -EAGAIN);
+	cr_assert_eq(err, -TRANS_RESTART);
 	cr_assert(trans_again(&t, &err));
 	trans_read_begin(&t, m.fs);
 	err = buf_get(&t, root, BUF_NODE, &b);
@@ -151,7 +151,7 @@ Test(buffer, pointers_to_nowhere)
 Test(buffer, never_written)
 {
 	uint8_t bitmap[4096];
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	struct tfs_buf *b;
 	struct metafix m;
 	int err;
@@ -197,7 +197,7 @@ Test(buffer, bitmap_that_gives_structures_away)
 /* Change bytes of the root in a section. */
 static int touch(struct metafix *m, const struct tfs_buf_range *r, unsigned int n, struct tfs_buf **out)
 {
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	struct tfs_buf *b;
 	unsigned int i;
 	int err;
@@ -274,7 +274,7 @@ Test(buffer, committed_images_do_not_change)
 Test(buffer, allocation_over_what_is_in_use)
 {
 	struct tfs_buf *b, *c = NULL;
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	struct metafix m;
 	int err;
 

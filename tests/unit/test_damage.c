@@ -37,14 +37,10 @@ TestSuite(damage, .init = setup, .timeout = 120);
 
 static uint64_t block_of(uint64_t ino, uint64_t fblk)
 {
-	struct tfs_trans t;
 	struct extent e;
 	int err;
 
-	do {
-		trans_read_begin(&t, fx.fs);
-		err = extent_seek(&t, ino, fblk, &e);
-	} while (trans_again(&t, &err));
+	err = TRANS_READ(t, fx.fs, extent_seek(t, ino, fblk, &e));
 	FX_OK(err);
 	FX_CHECK(e.off <= fblk);
 	return e.start + (fblk - e.off);
@@ -53,14 +49,7 @@ static uint64_t block_of(uint64_t ino, uint64_t fblk)
 static int damage_item(uint64_t block, struct tfs_damage_item *it)
 {
 	struct tkey key = TKEY(TFS_INO_META, TFS_KEY_DAMAGE, block);
-	struct tfs_trans t;
-	int err;
-
-	do {
-		trans_read_begin(&t, fx.fs);
-		err = btree_lookup(&t, TFS_TREE_FS, &key, it, sizeof(*it));
-	} while (trans_again(&t, &err));
-	return err;
+	return TRANS_READ(t, fx.fs, btree_lookup(t, TFS_TREE_FS, &key, it, sizeof(*it)));
 }
 
 Test(damage, flipped_bit)

@@ -31,14 +31,7 @@ TestSuite(extent, .init = setup, .fini = teardown, .timeout = 120);
 
 static int find(uint64_t fblk, struct extent *e)
 {
-	struct tfs_trans t;
-	int err;
-
-	do {
-		trans_read_begin(&t, fx.fs);
-		err = extent_seek(&t, ino, fblk, e);
-	} while (trans_again(&t, &err));
-	return err;
+	return TRANS_READ(t, fx.fs, extent_seek(t, ino, fblk, e));
 }
 
 static void sync_file(void)

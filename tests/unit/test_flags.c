@@ -321,7 +321,7 @@ Test(flags, gaps_have_a_bound)
 static void set_raw(uint64_t ino, uint32_t flags)
 {
 	struct tfs_inode *i;
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	int err;
 
 	FX_OK(inode_get(fx.fs, ino, &i));

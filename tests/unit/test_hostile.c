@@ -88,27 +88,18 @@ static int tell(struct tfs_trans *t, const struct lie *l)
 static void lie(uint64_t ino, enum tfs_key_type type, uint64_t off, const void *data, uint32_t len)
 {
 	struct lie l = { TFS_TREE_FS, TKEY(ino, type, off), data, len };
-	struct tfs_trans t;
 	int err;
 
-	do {
-		err = trans_begin(&t, fx.fs, TRANS_CREDITS(fx.fs));
-		if (!err)
-			err = tell(&t, &l);
-	} while (trans_again(&t, &err));
+	err = TRANS_WRITE(t, fx.fs, TRANS_CREDITS(fx.fs), tell(t, &l));
 	FX_OK(err);
 }
 
 static struct tfs_inode_item item_of(uint64_t ino)
 {
 	struct tfs_inode_item it;
-	struct tfs_trans t;
 	int err;
 
-	do {
-		trans_read_begin(&t, fx.fs);
-		err = inode_item_read(&t, ino, &it);
-	} while (trans_again(&t, &err));
+	err = TRANS_READ(t, fx.fs, inode_item_read(t, ino, &it));
 	FX_OK(err);
 	return it;
 }
@@ -469,7 +460,7 @@ static int grow_dag(struct tfs_trans *t, unsigned int levels, unsigned int width
 
 Test(hostile, a_tree_that_names_a_child_again_and_again)
 {
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	unsigned int hits;
 	int err;
 

@@ -132,7 +132,7 @@ static void *flush_thread(void *arg)
 Test(inode, fsync_beside_a_flush)
 {
 	pthread_t flusher, syncer;
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	struct vfs_file *f;
 	int err = 0;
 
@@ -164,7 +164,7 @@ static void *second_flush_thread(void *arg)
 Test(inode, sync_beside_a_flush)
 {
 	pthread_t first, second;
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	struct vfs_file *f;
 	int err = 0;
 

@@ -298,7 +298,7 @@ Test(journal, failed_flush)
 
 Test(journal, sections_larger_than_asked_for)
 {
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	struct metafix m;
 	uint64_t i;
 	int err;
@@ -325,7 +325,7 @@ Test(journal, an_error_after_a_change_stops_everything)
 	struct tfs_super s;
 	struct tfs_geom g;
 	struct metafix m;
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	struct tfs_buf *b = NULL;
 	int err;
 

@@ -45,7 +45,7 @@ static uint64_t leaf_of(uint64_t ino)
 {
 	struct tkey key = TKEY(ino, TFS_KEY_INODE, 0);
 	struct btree_path p = BTREE_PATH_INIT;
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	uint64_t block = 0;
 	int err;
 

@@ -76,13 +76,9 @@ static uint32_t count_at(uint64_t block)
 {
 	uint32_t count = 0;
 	uint64_t run;
-	struct tfs_trans t;
 	int err;
 
-	do {
-		trans_read_begin(&t, fx.fs);
-		err = refs_get(&t, block, 1, &count, &run);
-	} while (trans_again(&t, &err));
+	err = TRANS_READ(t, fx.fs, refs_get(t, block, 1, &count, &run));
 	FX_OK(err);
 	return count;
 }
@@ -521,7 +517,7 @@ static void expect_report(uint64_t block, const struct tfs_refs_item *item)
 	struct tfs_mount_opts mo = { .no_threads = true };
 	struct check_opts o = { 0 };
 	struct check_result r;
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	char why[300];
 	int err;
 
@@ -567,18 +563,13 @@ Test(reflink, hostile_counts)
 {
 	struct tfs_refs_item bad = { .len = le32_of(40), .count = le32_of(1) };
 	struct tkey key;
-	struct tfs_trans t;
 	int64_t n;
 	int err;
 
 	fx_write(&fx, a, 0, 40 * bs, 1);
 	FX_IS(copy(a, 0, b, 0, 40 * bs), 40 * bs);
 	key = TKEY(TFS_INO_META, TFS_KEY_REFS, block_of(a, 0));
-	do {
-		err = trans_begin(&t, fx.fs, TRANS_CREDITS(fx.fs));
-		if (!err)
-			err = btree_update(&t, TFS_TREE_REFS, &key, &bad, sizeof(bad));
-	} while (trans_again(&t, &err));
+	err = TRANS_WRITE(t, fx.fs, TRANS_CREDITS(fx.fs), btree_update(t, TFS_TREE_REFS, &key, &bad, sizeof(bad)));
 	FX_OK(err);
 	n = vfs_pwrite(fx.fs, b, "x", 1, 0);
 	cr_assert_eq(n, -EUCLEAN);

@@ -48,7 +48,7 @@ Test(trans, committed_survives_a_crash_and_the_rest_does_not)
 Test(trans, read_only_mount)
 {
 	struct metafix m;
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	int err = 0;
 
 	metafix_make(&m);
@@ -67,12 +67,12 @@ Test(trans, read_only_mount)
 	metafix_free(&m);
 }
 
-/* Each missing block costs one more try, read without the lock; the count goes with the loop, not with the struct. */
+/* Each missing block costs one more try, read without the lock; the handle counts, until its loop has ended. */
 Test(trans, tries)
 {
 	struct tfs_buf_stats st;
 	struct metafix m;
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	struct tfs_buf *b;
 	unsigned int i, tries = 0;
 	uint64_t group;
@@ -80,7 +80,6 @@ Test(trans, tries)
 
 	metafix_make(&m);
 	do {
-		memset(&t, 0xee, sizeof(t));
 		trans_read_begin(&t, m.fs);
 		cr_assert_eq(t.tries, tries++);
 		for (group = 0, err = 0; group < 8 && !err; group++) {
@@ -93,7 +92,7 @@ Test(trans, tries)
 	buf_get_stats(m.fs, &st);
 	cr_assert_eq(st.sync_reads, 0);
 	cr_assert_leq(tries, 9);
-	/* and with the loop they are forgotten */
+	/* then it is forgotten */
 	for (i = 0; i < 2; i++) {
 		trans_read_begin(&t, m.fs);
 		cr_assert_eq(t.tries, 0);
@@ -107,7 +106,7 @@ Test(trans, missing_after_a_change)
 {
 	struct tfs_buf_stats st;
 	struct metafix m;
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	struct tfs_buf *b;
 	int err;
 

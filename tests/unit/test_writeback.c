@@ -298,7 +298,7 @@ Test(writeback_many, what_one_file_meets_is_its_own)
 	uint64_t group = file_far_away("bad", 40), writes, built;
 	struct vfs_file *bad, *other[NR_OTHERS];
 	char name[] = "a";
-	struct tfs_trans t;
+	struct tfs_trans t = { 0 };
 	pthread_t syncer;
 	int err = 0;
 

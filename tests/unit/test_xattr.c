@@ -86,7 +86,7 @@ static int count_items(struct tfs_trans *t, uint8_t type)
 		n++;
 	}
 	btree_release(&p);
-	return err == -EAGAIN ? err : n;
+	return err == -TRANS_RESTART ? err : n;
 }
 
 Test(xattr, every_length_replaces_every_other)
