@@ -13,6 +13,7 @@ set -euo pipefail
 BUILD_PACKAGES=(
 	gcc libc6-dev cmake ninja-build pkg-config
 	libfuse3-dev fuse3 zlib1g-dev libxxhash-dev liburing-dev libblkid-dev uuid-dev libjson-c-dev libisal-dev
+	systemtap-sdt-dev
 )
 TEST_PACKAGES=(
 	clang clang-format libcriterion-dev mandoc python3 git

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/block/blk_priv.h"
+#include "core/lib/trace.h"
 
 /* False: there is no memory, and @wait is not. */
 static bool bio_get_vecs(struct bio *bio, unsigned int nr_vecs, bool wait)
@@ -297,6 +298,7 @@ void bio_endio(struct bio *bio)
 {
 	if (!bio_remaining_done(bio))
 		return;
+	trace4(block_bio_complete, bio, bio->bi_op, bio->bi_iter.bi_sector << SECTOR_SHIFT, bio->bi_status);
 	if (integrity_wants_completion(bio))
 		bio_integrity_endio(bio);
 	else

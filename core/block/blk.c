@@ -9,6 +9,7 @@
 
 #include "core/block/blk_priv.h"
 #include "core/lib/log.h"
+#include "core/lib/trace.h"
 
 #define SPLIT_POOL_SIZE 64
 #define IO_THREADS 8
@@ -367,6 +368,7 @@ void submit_bio(struct bio *bio)
 {
 	int err = prepare(bio);
 
+	trace4(block_bio_queue, bio, bio->bi_op, bio->bi_iter.bi_sector << SECTOR_SHIFT, bio->bi_iter.bi_size);
 	if (err) {
 		fail_later(bio, err);
 		return;

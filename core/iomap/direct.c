@@ -17,6 +17,7 @@
 #include <string.h>
 #include "core/block/integrity.h"
 #include "core/iomap/internal.h"
+#include "core/lib/trace.h"
 
 /* One bio: whole blocks, contiguous in the file, on the device and in memory. */
 struct dio_io {
@@ -274,6 +275,7 @@ int64_t iomap_dio_read(struct address_space *m, uint64_t pos, void *buf, size_t 
 	if (pos >= isize || !len)
 		return 0;
 	want = min_t(uint64_t, len, isize - pos);
+	trace3(iomap_dio_read_begin, m->ino, pos, want);
 	ret = filemap_write_and_wait_range(m, round_down_to(pos, bs), round_up_to(pos + want, bs));
 	while (!ret && done < want) {
 		ret = read_piece(m, pos + done, (char *)buf + done, want - done, len - done, ops);

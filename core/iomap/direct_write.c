@@ -14,6 +14,7 @@
 #include <string.h>
 #include "core/block/integrity.h"
 #include "core/iomap/internal.h"
+#include "core/lib/trace.h"
 
 /* One run of whole blocks; lives until its ioends have ended. */
 struct iomap_dio {
@@ -193,6 +194,7 @@ int64_t iomap_dio_write(struct address_space *m, uint64_t pos, const struct ioma
 
 	if (!src->len)
 		return 0;
+	trace3(iomap_dio_write_begin, m->ino, pos, src->len);
 	if (ws >= we || !iomap_dio_aligned(m, (const char *)src->buf + (ws - pos)))
 		return write_cached(m, pos, src, ops);
 	while (at < end) {

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include "core/iomap/internal.h"
 #include "core/lib/log.h"
+#include "core/lib/trace.h"
 #include "core/lib/workqueue.h"
 
 static pthread_mutex_t ioend_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -124,6 +125,7 @@ void iomap_ioend_submit(struct iomap_ioend *ioend, int error)
 {
 	unsigned int i, n = ioend->io_nr_bios;
 
+	trace4(iomap_ioend_submit, ioend->io_mapping->ino, ioend->io_offset, ioend->io_size, ioend->io_addr);
 	atomic_fetch_add(&ioend->io_mapping->cache->ioends_built, 1);
 	if (ioend->io_ops.prepare_ioend)
 		error = ioend->io_ops.prepare_ioend(ioend, error);
@@ -360,6 +362,7 @@ void iomap_finish_ioends(struct iomap_ioend *ioend, int error)
 	struct iomap_ioend *next, *n;
 	LIST_HEAD(merged);
 
+	trace4(iomap_ioend_finish, ioend->io_mapping->ino, ioend->io_offset, ioend->io_size, error);
 	list_splice_tail_init(&ioend->io_merged, &merged);
 	finish_ioend(ioend, error);
 	list_for_each_entry_safe(next, n, &merged, io_list)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include "core/iomap/internal.h"
+#include "core/lib/trace.h"
 
 uint64_t iomap_length(const struct iomap_iter *it)
 {
@@ -51,6 +52,7 @@ int iomap_iter(struct iomap_iter *it, const struct iomap_ops *ops)
 	it->processed = 0;
 	it->dirtied = 0;
 	it->iomap.addr = IOMAP_NULL_ADDR;
+	trace4(iomap_iter, it->mapping->ino, it->pos, it->len, it->flags);
 	ret = ops->iomap_begin(it->mapping, it->pos, it->len, it->flags, &it->iomap, &it->srcmap);
 	if (!ret &&
 	    (!map_covers(&it->iomap, it->pos) || (it->srcmap.type != IOMAP_HOLE && !map_covers(&it->srcmap, it->pos))))

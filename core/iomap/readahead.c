@@ -5,6 +5,7 @@
  * of faulting in, filling and reclaiming the whole cache.
  */
 #include "core/iomap/internal.h"
+#include "core/lib/trace.h"
 
 /* The window grows from the one to the other. */
 #define RA_MIN (128u << 10)
@@ -47,6 +48,7 @@ void iomap_readahead(struct address_space *m, uint64_t pos, uint64_t len, const 
 	struct read_op op;
 	unsigned int n;
 
+	trace3(iomap_readahead, m->ino, pos, len);
 	end = pos + len < pos ? isize : min_t(uint64_t, pos + len, isize);
 	pos = round_down_to(pos, bs);
 	end = round_up_to(end, bs);

@@ -11,6 +11,7 @@
 #include "core/block/integrity.h"
 #include "core/iomap/internal.h"
 #include "core/lib/log.h"
+#include "core/lib/trace.h"
 
 /* Fresh mappings tried for a block that fails, before it counts as bad. */
 #define SECOND_LOOKS 16
@@ -114,6 +115,7 @@ static void report_bad(struct iomap_suspect *s, const struct iomap_ops *ops, int
 	unsigned int held;
 
 	if (err == -EILSEQ && ops->read_mismatch) {
+		trace3(iomap_mismatch, s->m->ino, s->pos, s->dev);
 		ops->read_mismatch(s->m, s->pos, s->dev, s->expected, s->found);
 		return;
 	}

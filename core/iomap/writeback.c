@@ -10,6 +10,7 @@
 #include <string.h>
 #include "core/block/integrity.h"
 #include "core/iomap/internal.h"
+#include "core/lib/trace.h"
 
 /* Bios that one run of blocks inside a folio may add to an ioend: prepare() has that many. */
 #define WB_RUN_BIOS 1
@@ -267,6 +268,7 @@ int iomap_writepages(struct address_space *m, struct writeback_control *wbc, str
 
 	if (wbc->start >= wbc->end)
 		return 0;
+	trace3(iomap_writepages, m->ino, wbc->start, wbc->end);
 	wpc->ops = ops;
 	last = (wbc->end - 1) >> m->folio_shift;
 	for (; (f = filemap_next_folio(m, &index, last, true)); index++) {

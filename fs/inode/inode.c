@@ -5,6 +5,7 @@
 #include "core/block/bio.h"
 #include "core/block/integrity.h"
 #include "core/lib/list.h"
+#include "core/lib/trace.h"
 #include "core/lib/util.h"
 #include "core/lib/workqueue.h"
 #include "core/pagecache/pagecache.h"
@@ -521,6 +522,7 @@ static bool try_evict(struct tfs_icache *ic, struct tfs_inode *i)
 	assert(i->refs == 1);
 	unhash_locked(ic, i);
 	ic->evicted++;
+	trace1(inode_evict, i->ino);
 	pthread_mutex_unlock(&ic->lock);
 	inode_free(i);
 	return true;

@@ -17,6 +17,7 @@
 #include "core/block/bdev.h"
 #include "core/lib/list.h"
 #include "core/lib/log.h"
+#include "core/lib/trace.h"
 #include "core/lib/util.h"
 #include "fs/disk/geom.h"
 #include "fs/disk/log_ring.h"
@@ -148,15 +149,17 @@ static int empty_log(struct tfs_journal *j)
 int journal_checkpoint_once(struct tfs_journal *j)
 {
 	struct tfs_fs *fs = j->fs;
+	uint64_t used = atomic_load(&j->used);
 	int err = atomic_load(&fs->shutdown);
 
-	if (err || !atomic_load(&j->used))
+	if (err || !used)
 		return err;
 	err = empty_log(j);
 	if (err) {
 		tfs_fs_shutdown(fs, err, "the checkpoint could not be written: %s", strerror(-err));
 		return err;
 	}
+	trace3(journal_checkpoint, atomic_load(&j->durable), used, err);
 	journal_wake(j);
 	return 0;
 }

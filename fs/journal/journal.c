@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <string.h>
 #include "core/lib/list.h"
+#include "core/lib/trace.h"
 #include "core/lib/util.h"
 #include "core/lib/workqueue.h"
 #include "fs/disk/super.h"
@@ -316,8 +317,11 @@ int journal_commit_once(struct tfs_journal *j)
 	int err = lock_and_freeze(j);
 
 	if (err == 1) {
+		uint64_t payload = journal_payload_bytes(j);
+
 		journal_wake(j); /* room for new sections while we write */
-		err = journal_write_tx(j, journal_payload_bytes(j));
+		err = journal_write_tx(j, payload);
+		trace3(journal_commit, j->cmt.txid, payload, err);
 		if (!err)
 			became_durable(j);
 	}

@@ -2,6 +2,7 @@
 /* Sections: begin, start over, end. */
 #include <errno.h>
 #include <string.h>
+#include "core/lib/trace.h"
 #include "fs/journal/buffer_priv.h"
 #include "fs/journal/journal.h"
 #include "fs/journal/journal_priv.h"
@@ -127,6 +128,7 @@ bool trans_again(struct tfs_trans *t, int *err)
 		return false;
 	}
 	t->tries++;
+	trace3(trans_restart, t->miss_block, t->miss_kind, t->tries);
 	/* A failure may mean that the block is not the one we want any more: the section itself finds out. */
 	t->sync = load || t->tries > MAX_TRIES;
 	return true;
