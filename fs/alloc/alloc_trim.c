@@ -16,6 +16,7 @@
 #include "fs/alloc/alloc_trim.h"
 #include "fs/disk/block_bitmap.h"
 #include "fs/disk/geom.h"
+#include "fs/state/error.h"
 #include "fs/state/fs.h"
 
 #define TRIM_STEP (32u << 20) /* bytes held at once */

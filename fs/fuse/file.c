@@ -5,6 +5,7 @@
 #include "core/lib/util.h"
 #include "core/lib/workqueue.h"
 #include "fs/fuse/front.h"
+#include "fs/state/error.h"
 #include "fs/vfs/vfs.h"
 
 #include <errno.h>

@@ -5,6 +5,9 @@
 
 #include "fs/state/fs.h"
 
+/* 0, -EROFS, or what shut the file system down. */
+int vfs_writable(struct tfs_fs *fs);
+
 /*
  * Metadata turned out inconsistent: log what, mark the file system, apply errors=.  With remount-ro nothing may be
  * changed from now on, but what was acknowledged before is written and committed.  Any lock may be held.  Never returns

@@ -10,6 +10,7 @@
 #include "fs/journal/trans.h"
 #include "fs/names/acl.h"
 #include "fs/names/xattr.h"
+#include "fs/state/error.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/attr.h"
 #include "fs/vfs/flags.h"

@@ -18,6 +18,7 @@
 #include "fs/inode/truncate.h"
 #include "fs/journal/journal.h"
 #include "fs/journal/trans.h"
+#include "fs/state/error.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/attr.h"
 #include "fs/vfs/file.h"

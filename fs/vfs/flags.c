@@ -11,6 +11,7 @@
 #include "fs/inode/inode_lock.h"
 #include "fs/inode/inode_sync.h"
 #include "fs/journal/trans.h"
+#include "fs/state/error.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/flags.h"
 #include "fs/vfs/vfs.h"

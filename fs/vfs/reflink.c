@@ -30,6 +30,7 @@
 #include "fs/inode/refs.h"
 #include "fs/inode/truncate.h"
 #include "fs/journal/trans.h"
+#include "fs/state/error.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/flags.h"
 #include "fs/vfs/vfs.h"

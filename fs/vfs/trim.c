@@ -6,6 +6,7 @@
 #include "fs/alloc/alloc_trim.h"
 #include "fs/disk/geom.h"
 #include "fs/journal/journal.h"
+#include "fs/state/error.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
 

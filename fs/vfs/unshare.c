@@ -13,6 +13,7 @@
 #include "fs/inode/refs.h"
 #include "fs/inode/truncate.h"
 #include "fs/journal/trans.h"
+#include "fs/state/error.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"

@@ -58,8 +58,6 @@ int vfs_start_threads(struct tfs_fs *fs);
 int vfs_unmount(struct tfs_fs *fs);
 /* Tests: as if the power had gone: nothing more is written. */
 void vfs_crash(struct tfs_fs *fs);
-/* 0, -EROFS (what was acknowledged before is still written), or what shut the file system down. */
-int vfs_writable(struct tfs_fs *fs);
 
 int vfs_lookup(struct tfs_fs *fs, uint64_t dir, const char *name, struct vfs_attr *attr);
 int vfs_ref(struct tfs_fs *fs, uint64_t ino, uint64_t n);

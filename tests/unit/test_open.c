@@ -14,6 +14,7 @@
 #include "fs/inode/inode.h"
 #include "fs/journal/journal.h"
 #include "fs/journal/trans.h"
+#include "fs/state/error.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"

@@ -7,6 +7,7 @@
 #include "core/lib/util.h"
 #include "core/pagecache/pagecache.h"
 #include "fs/inode/inode.h"
+#include "fs/state/error.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/fsfix.h"
