@@ -5,7 +5,7 @@
 #
 #   ./test.sh [STEP...]
 #
-# Steps: format man scripts release clang asan tsan integration integration-asan (default: all of them, in this order).
+# Steps: format imports man scripts release clang asan tsan integration integration-asan (default: all of them, in this order).
 # Installs what is missing.  LONG=1 runs the integration tests at full size, those marked "by hand" included.
 # Closes with "N passed, N failed"; exit 0 when nothing failed.
 set -uo pipefail
@@ -31,7 +31,7 @@ case "${1:-}" in
 	;;
 esac
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(format man scripts release clang asan tsan integration integration-asan)
+[ ${#steps[@]} -gt 0 ] || steps=(format imports man scripts release clang asan tsan integration integration-asan)
 
 # build PRESET: one result for "builds without a warning"
 build() {
@@ -78,6 +78,16 @@ for step in "${steps[@]}"; do
 		77) ;; # another clang-format: it has said so
 		*) bad "format (./scripts/format.sh puts it right)" ;;
 		esac
+		;;
+	imports)
+		say "checking that imports point down"
+		if ./scripts/imports.py; then ok; else bad "imports"; fi
+		# and that the check would notice
+		scratch=$(mktemp -d)
+		mkdir -p "$scratch/core/lib"
+		echo '#include "fs/vfs/vfs.h"' >"$scratch/core/lib/planted.c"
+		if ./scripts/imports.py "$scratch" >/dev/null; then bad "imports: a planted upward include was not noticed"; else ok; fi
+		rm -rf "$scratch"
 		;;
 	man)
 		say "checking the man pages"
