@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Data blocks: every mapped block has a tuple that is for it and for data;
  * on request every block is read, in device order, and compared with its tuple.

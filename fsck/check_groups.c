@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Group headers, bitmaps, tuple blocks: each verifies, and the counts agree. */
 #include <errno.h>
 #include "core/lib/log.h"

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Items: each makes sense by itself, and those of one inode make sense together. */
 #include <dirent.h>
 #include <errno.h>

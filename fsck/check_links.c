@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Names against back-references; directories hang together; orphans and intents belong to somebody. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Bitmaps against what the trees refer to; shared extents against their counts; the superblock's counters. */
 #include "core/lib/util.h"
 #include "fs/disk/geom.h"

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Superblocks and journal. */
 #include "core/block/bdev.h"
 #include "fs/disk/geom.h"

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Walk of the trees: nodes verify, levels fall by one, keys lie within the parent's bounds and rise. */
 #include <errno.h>
 #include "core/lib/log.h"

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * fsck.tallyfs.  This version checks; it does not repair.  What -p and -y may do
  * safely is what every mount does: replay the journal, and write anew what it and the superblocks have in copies.

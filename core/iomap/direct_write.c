@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Direct writes.  Whole blocks go from the caller's memory to new blocks, as ioends
  * of the same kind that writeback makes, with tuples generated for their bios and completed by the

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Walking a file range one mapping at a time (SEEDS B1). */
 #include <errno.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Buffered reads: what is cached is described without a copy and without a
  * question to the file system; what is missing is read in bios that run

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Sequential reads: what comes next is fetched before it is asked for (SEEDS B4), and what
  * lies behind is let go, so that a long read turns over a few MiB of warm memory instead

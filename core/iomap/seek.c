@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * SEEK_HOLE and SEEK_DATA.  The mapping knows what has been written back, the
  * cache what has not: over a hole or an unwritten extent a block counts as data

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Writeback (SEEDS B13 to B15, B17, B18): dirty blocks, in the order of the file,
  * are given a place by the file system and become ioends.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Zeroing through the cache (SEEDS B11).  Whole blocks cost no memory: they point
  * to static zeros and are dirty.  Holes and unwritten extents are zero

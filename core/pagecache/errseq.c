@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Errors of writeback, seen once by each open file (the idea is errseq_t of
  * Linux).  The value is a counter with, in its low bits, the last errno and

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A mapping's folios: lookup, ranges to write, wait for, truncate and invalidate. */
 #include <errno.h>
 #include "core/pagecache/folio_state.h"

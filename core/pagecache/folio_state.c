@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Per-block state of folios (SEEDS B2, B5, B6): which blocks are present and
  * uptodate, dirty, under writeback, and whose memory they are in.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The cache as a whole: limits, counters, set-up of mappings, sync of everything. */
 #include <errno.h>
 #include <time.h>

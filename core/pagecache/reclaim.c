@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Keeping the cache under its bound: one list of folios, coldest first, and a
  * second chance for those used again since they were last looked at.  Whoever

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The layout of one tree node: searching it, and changing it with exact log ranges. */
 #include <errno.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Does a tree node make sense on its own?  Everything in the B+tree code relies on
  * this having been asked of each node read from the device: the bytes may be

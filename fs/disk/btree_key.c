@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Keys: order, and to and from their form on disk. */
 #include "fs/disk/btree_key.h"
 #include "tallyfs/format.h"

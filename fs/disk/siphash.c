@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * SipHash-2-4 (Aumasson and Bernstein, 2012): a keyed hash short enough for names.
  * Whoever makes up the names can't make them collide without knowing the key.

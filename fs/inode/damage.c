@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The damage list: blocks that were read well but did not match their tuple, and
  * data that could not be kept, as items in the tree that survive remounts.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The inode cache: finding, loading, evicting. */
 #include <errno.h>
 #include <sys/sysmacros.h>

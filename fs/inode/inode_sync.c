@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* An inode's attributes: to the item in the tree, and to those who ask. */
 #include <errno.h>
 #include <sys/sysmacros.h>

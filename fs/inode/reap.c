@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The reaper: inodes without a name whose last user has gone, and at mount what a
  * crash left behind.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Values that do not fit into one item: symbolic link targets and large attributes. */
 #include <errno.h>
 #include <string.h>

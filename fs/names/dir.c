@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Directories: one DIRENT item per name, under a cookie made of the name's keyed
  * hash and a probe number.  The cookie is also the readdir position, so it never

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The inode item, by number. */
 #include "fs/btree/btree.h"
 #include "fs/btree/btree_insert.h"

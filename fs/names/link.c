@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Back-references: each name of an inode is noted with the inode, so that any
  * inode can be named by path without searching.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Work left for the next mount, should this one end in a crash: inodes without a
  * name that were still in use, and truncations that take several transactions.

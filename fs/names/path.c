@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* From an inode number to a path, for people: upwards through the back-references. */
 #include <errno.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Extended attributes: one XATTR item per name, found by a cookie like a directory
  * entry's.  A short value follows the name in the item; a long one lies in chunks

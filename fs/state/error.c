@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What becomes of a file system that turns out to be broken. */
 #include <errno.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Attributes: getattr, setattr, set-id bits. */
 #include <errno.h>
 #include "core/lib/util.h"

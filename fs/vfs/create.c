@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* New inodes: files, directories, symbolic links, special and temporary files. */
 #include <sys/sysmacros.h>
 #include "core/lib/util.h"

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Open files: read, write, fsync, seek. */
 #include <errno.h>
 #include <fcntl.h>

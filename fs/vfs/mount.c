@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Mounting and unmounting: fs/disk/super.c with caches, threads and the reaper on top. */
 #include <errno.h>
 #include <stdio.h>

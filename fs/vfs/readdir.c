@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Listing directories: entries are collected in one section by the dozen, so that a
  * batch is one consistent moment, and handed out with no lock held.

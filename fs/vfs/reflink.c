@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * copy_file_range: what lies alike in both files is shared, block by block, the rest is copied.
  *

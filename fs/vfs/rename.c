@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* rename(2): moving, replacing, exchanging, leaving a whiteout; one section. */
 #include <linux/fs.h>
 #include "fs/alloc/space.h"

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Every number there is, for `tallyctl status`. */
 #include "core/block/bdev.h"
 #include "core/block/integrity.h"

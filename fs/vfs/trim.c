@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* FITRIM, in bytes as it comes from the front end. */
 #include <errno.h>
 #include "core/block/bdev.h"

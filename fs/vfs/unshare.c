@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Giving a file blocks of its own; and showing which it has. */
 #include <errno.h>
 #include "core/iomap/iomap.h"

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * One thing done to every entry of a directory:  dirops create|list|stat|rename|remove DIRECTORY N
  *

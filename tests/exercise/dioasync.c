@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Asynchronous direct writes (Linux aio or io_uring) beside buffered readers of one file on a mount: what a write that
  * is complete has written is what everybody reads, and what ends up on disk.  And the same at a full file system.

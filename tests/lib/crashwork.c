@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the crash simulator does to the file system before the power goes. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <stdlib.h>
 #include "core/block/guard.h"
 #include "core/lib/util.h"

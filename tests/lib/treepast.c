@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What a power cut may leave of the tree exerciser's names. */
 #include <dirent.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The exercisers on one file system with all its threads running, many at once, each in a directory of its own, while
  * another thread syncs and drops caches:

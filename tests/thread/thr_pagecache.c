@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Readers, writers, truncation, sync, reclaim and the flusher on one file at
  * once, under an inode lock as the file system has it, compared with a byte

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Pairs of operations that could undo what each other has just established, over and over. */
 #include <errno.h>
 #include <pthread.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Readers of one directory, each with listings of its own, while other threads make, remove and rename names around
  * those that stay; the names collide in their hashes, too.  TALLYFS_SEED, TALLYFS_OPS.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Many threads share, overwrite, unshare, cut and read blocks of the same few files, with all of the file system's
  * threads running.  A block's content is a function of a tag in its first 8 bytes and does not

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * No lock is held over device I/O that a cached read needs: while something is stuck in the device, what is cached is
  * read all the same: content of the same file, its attributes, names of its directory, and a listing.

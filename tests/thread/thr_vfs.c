@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Many threads on one file system with all its threads running: writers, readers,
  * truncation, names, and syncs at once.  What is checked is that readers

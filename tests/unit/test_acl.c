@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* fs/names/acl.c, and what fs/vfs/create.c, fs/vfs/attr.c and fs/vfs/xattr_ops.c do with POSIX ACLs. */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* fs/alloc/alloc_trim.c: what is discarded, what never, and who waits for it. */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * fs/state/backing.c, fs/alloc/alloc_grow.c: an image with holes on a host that is full.  Its file system refuses what
  * it has no space for before it has promised anything, so the device never refuses a write, and what was there goes on

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A check that is stopped finds nothing more: what it has not seen yet is not missing. */
 #include <criterion/criterion.h>
 #include <errno.h>

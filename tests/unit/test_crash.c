@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The crash simulator's seeded slice.  A long run: TALLYFS_SEED=n TALLYFS_OPS=images
  * test_crash --filter crash/mixed

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* fs/inode/damage.c: a flipped bit is an error for who reads it, a log line, and an item that stays. */
 #include <criterion/criterion.h>
 #include <errno.h>

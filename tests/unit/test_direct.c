@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Files opened with O_DIRECT, next to cached descriptors of the same file: against a byte array, over
  * remounts and crashes.  TALLYFS_SEED replays, TALLYFS_OPS lengthens.

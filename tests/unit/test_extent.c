@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* fs/inode/extent.c: joining, cutting, counting. */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * One scenario that touches every row of docs/IO.md, again and again: each
  * time the N-th allocation fails, or the N-th I/O of the device fails, comes

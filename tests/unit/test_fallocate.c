@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* fs/vfs/fallocate.c: what comes into the tree between the look for a hole and its filling. */
 #include <criterion/criterion.h>
 #include <linux/falloc.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * One file against a byte array: random writes, reads, truncation, punching, preallocation, syncs, dropped
  * caches, evictions and remounts.  TALLYFS_SEED replays, TALLYFS_OPS lengthens.

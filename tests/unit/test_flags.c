@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* fs/vfs/flags.c, fs/inode/append.c, and those who ask them. */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Per-folio state: B2, B5, B6, and errseq (B17). */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* fs/inode/inode.c: the cache is bounded, lookup counts are exact, nothing is lost by eviction. */
 #include <criterion/criterion.h>
 #include <errno.h>

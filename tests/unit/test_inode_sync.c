@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* fs/inode/inode_sync.c, fs/inode/inode.c: what others do to a file while its inode is written out, or leaves memory.
  */
 #include <criterion/criterion.h>

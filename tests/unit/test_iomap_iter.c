@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* B1: the walk over a range, one mapping at a time, against a file system that answers as told. */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Random operations on a toy file, compared with a plain byte array.  The
  * seed is fixed, so that every run is alike: TALLYFS_SEED takes another one,

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* fs/inode/iomap_ops.c, fs/inode/writeback.c: promises kept and given back, errors of the device, stale mappings. */
 #include <criterion/criterion.h>
 #include <errno.h>

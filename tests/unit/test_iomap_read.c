@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* B3, B4: what is read, in how many requests, and whom an error hits. */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* B4: sequential readers: what is fetched before them, and what is let go behind them. */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* B1, B7 to B12: iterating, writing, zeroing, unsharing. */
 #include <criterion/criterion.h>
 #include <errno.h>

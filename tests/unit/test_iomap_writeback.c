@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* B13 to B18: how ioends are built, what becomes of errors, sorting and merging; and seeking. */
 #include <criterion/criterion.h>
 #include <errno.h>

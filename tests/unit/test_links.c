@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Link counts: 2^31 at most, of files and of directories; tens of thousands for real. */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Disks that confirm a write and forget it, and go on living: the failure that a checksum beside its block cannot see.
  *

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* fs/vfs/fs_open.c: what becomes of everybody's work when one reader comes upon a damaged block. */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The cache as a whole: bounds, throttling, reclaim, truncation, sync. */
 #include <criterion/criterion.h>
 #include <errno.h>

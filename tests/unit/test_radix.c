@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The index of a mapping against a plain table. */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* fs/vfs/readdir.c: every name that is there throughout exactly once. */
 #include <criterion/criterion.h>
 #include <dirent.h>

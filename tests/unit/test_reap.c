@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* fs/inode/reap.c: unlinked files live until their last use, and no longer. */
 #include <criterion/criterion.h>
 #include <errno.h>

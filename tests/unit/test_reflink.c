@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* fs/vfs/reflink.c, fs/inode/refs.c, fs/vfs/unshare.c: what is shared, counted, copied on write and given back. */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The power goes in the middle of copying a file by sharing its blocks, of writing to a shared block (cached or
  * direct), of unsharing, of removing one of the two: at every write and flush, in every way that the simulator knows.

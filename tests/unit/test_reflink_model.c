@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Files that share blocks against byte arrays: copies, overwriting, truncation, holes, unsharing, unlinking,
  * syncs, crashes and remounts, the checker after each few.  TALLYFS_SEED replays, TALLYFS_OPS lengthens.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* fs/inode/truncate.c, fs/vfs/fallocate.c */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What fails has not happened: each allocation of an operation, and each access to the device, fails once. */
 #include <criterion/criterion.h>
 #include <errno.h>
