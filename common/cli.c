@@ -74,7 +74,8 @@ void cli_progress_init(struct cli_progress *p, enum cli_progress_mode mode, bool
 {
 	memset(p, 0, sizeof(*p));
 	p->json = json && mode != CLI_PROGRESS_NEVER;
-	p->bar = !json && (mode == CLI_PROGRESS_ALWAYS || (mode == CLI_PROGRESS_AUTO && isatty(STDERR_FILENO)));
+	p->bar = !json && (mode == CLI_PROGRESS_ALWAYS ||
+			   (mode == CLI_PROGRESS_AUTO && isatty(STDERR_FILENO)));
 }
 
 static void draw_bar(struct cli_progress *p, double frac, uint64_t left, double rate, bool bytes)
@@ -87,14 +88,14 @@ static void draw_bar(struct cli_progress *p, double frac, uint64_t left, double 
 	bar[30] = '\0';
 	if (bytes)
 		snprintf(tail, sizeof(tail), "%s/s", cli_size((uint64_t)rate, size, sizeof(size)));
-	fprintf(stderr, "\r\033[K%-8s [%s] %3.0f%% %s  %llu:%02llu left", p->phase, bar, frac * 100, tail,
-		(unsigned long long)left / 60, (unsigned long long)left % 60);
+	fprintf(stderr, "\r\033[K%-8s [%s] %3.0f%% %s  %llu:%02llu left", p->phase, bar, frac * 100,
+		tail, (unsigned long long)left / 60, (unsigned long long)left % 60);
 	fflush(stderr);
 	p->drawn = true;
 }
 
-static void json_status(const struct cli_progress *p, double frac, uint64_t done, uint64_t total, uint64_t left,
-			bool bytes)
+static void json_status(const struct cli_progress *p, double frac, uint64_t done, uint64_t total,
+			uint64_t left, bool bytes)
 {
 	struct json_object *o = json_object_new_object();
 
@@ -109,7 +110,8 @@ static void json_status(const struct cli_progress *p, double frac, uint64_t done
 	cli_json_end(o);
 }
 
-void cli_progress_update(struct cli_progress *p, const char *phase, uint64_t done, uint64_t total, bool bytes)
+void cli_progress_update(struct cli_progress *p, const char *phase, uint64_t done, uint64_t total,
+			 bool bytes)
 {
 	uint64_t now, left;
 	double frac, seconds, rate;
@@ -152,7 +154,8 @@ struct json_object *cli_json_begin(const char *command)
 	return o;
 }
 
-/* JSON has an escape of its own for every character; what is no text cannot be in it (see cli_json_path). */
+/* JSON has an escape of its own for every character; what is no text cannot be in it (see
+ * cli_json_path). */
 static void print_json_char(const char *s, size_t n, uint32_t c)
 {
 	if (n && text_is_plain(c)) {
@@ -169,7 +172,8 @@ static void print_json_char(const char *s, size_t n, uint32_t c)
 
 void cli_json_print(struct json_object *o)
 {
-	const char *s = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+	const char *s = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN |
+								  JSON_C_TO_STRING_NOSLASHESCAPE);
 	size_t left = strlen(s), n, step;
 	uint32_t c = 0;
 
@@ -190,14 +194,16 @@ void cli_json_end(struct json_object *o)
 
 static void add_b64(struct json_object *o, const char *key, const unsigned char *s, size_t len)
 {
-	static const char abc[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char abc[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	char *out = malloc((len + 2) / 3 * 4 + 1), *p = out;
 	char name[64];
 
 	if (!out)
 		return;
 	for (size_t i = 0; i < len; i += 3) {
-		uint32_t v = (uint32_t)s[i] << 16 | (i + 1 < len ? s[i + 1] << 8 : 0) | (i + 2 < len ? s[i + 2] : 0);
+		uint32_t v = (uint32_t)s[i] << 16 | (i + 1 < len ? s[i + 1] << 8 : 0) |
+			     (i + 2 < len ? s[i + 2] : 0);
 
 		*p++ = abc[v >> 18];
 		*p++ = abc[v >> 12 & 63];
@@ -246,7 +252,8 @@ void cli_json_hex(struct json_object *o, const char *key, uint64_t v)
 
 int cli_option_error(const char *program, int c, char **argv)
 {
-	/* getopt_long tells a letter, or the value that stands for a long option, or 0 for one that it does not know */
+	/* getopt_long tells a letter, or the value that stands for a long option, or 0 for one that
+	 * it does not know */
 	bool is_long = !optopt || optopt > 0xff, known = c == ':' || (is_long && optopt);
 	char letter[] = { '-', (char)optopt, '\0' };
 

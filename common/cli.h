@@ -12,14 +12,16 @@ bool cli_parse_size(const char *s, uint64_t *bytes);
 /* "12.3 GiB" into @buf. */
 const char *cli_size(uint64_t bytes, char *buf, size_t size);
 
-/* What getopt_long() means by ':' or '?', for people; with opterr 0 and an option string that begins with ':'.  -1. */
+/* What getopt_long() means by ':' or '?', for people; with opterr 0 and an option string that
+ * begins with ':'.  -1. */
 int cli_option_error(const char *program, int c, char **argv);
 
 enum cli_progress_mode { CLI_PROGRESS_AUTO, CLI_PROGRESS_ALWAYS, CLI_PROGRESS_NEVER };
 /* "auto", "always", "never"; false: none of them. */
 bool cli_parse_progress(const char *s, enum cli_progress_mode *mode);
 
-/* A bar on stderr with percent, rate and time left; or JSON status lines on stdout.  At most ten updates a second. */
+/* A bar on stderr with percent, rate and time left; or JSON status lines on stdout.  At most ten
+ * updates a second. */
 struct cli_progress {
 	bool bar;  /* draw it */
 	bool json; /* "message_type":"status" lines instead */
@@ -29,7 +31,8 @@ struct cli_progress {
 };
 void cli_progress_init(struct cli_progress *p, enum cli_progress_mode mode, bool json);
 /* @bytes: the figures are bytes (shown with a rate), else plain counts. */
-void cli_progress_update(struct cli_progress *p, const char *phase, uint64_t done, uint64_t total, bool bytes);
+void cli_progress_update(struct cli_progress *p, const char *phase, uint64_t done, uint64_t total,
+			 bool bytes);
 /* Remove the bar before other output. */
 void cli_progress_clear(struct cli_progress *p);
 

@@ -42,7 +42,8 @@ void explain_open(char *why, size_t size, const char *path, int err, const char 
 	else if (explain_gone(err))
 		snprintf(why, size, "%s", explain_path(err));
 	else if (err == -EACCES)
-		snprintf(why, size, "%s: it, or a directory on the way to it, is closed to you", bdev_open_error(err));
+		snprintf(why, size, "%s: it, or a directory on the way to it, is closed to you",
+			 bdev_open_error(err));
 	else
 		snprintf(why, size, "%s", bdev_open_error(err));
 	free(m);
@@ -69,7 +70,8 @@ static bool is_inside(const struct holders *h, const char *proc, const char *lin
 	if (n < 0)
 		return false;
 	target[n] = '\0';
-	return !strncmp(target, h->mountpoint, h->len) && (!target[h->len] || target[h->len] == '/');
+	return !strncmp(target, h->mountpoint, h->len) &&
+	       (!target[h->len] || target[h->len] == '/');
 }
 
 static bool has_open(const struct holders *h, const char *proc)
@@ -95,7 +97,8 @@ static void look_at(struct holders *h, const char *pid)
 	FILE *f;
 
 	snprintf(proc, sizeof(proc), "/proc/%.20s", pid);
-	works = is_inside(h, proc, "cwd") || is_inside(h, proc, "root") || is_inside(h, proc, "exe");
+	works = is_inside(h, proc, "cwd") || is_inside(h, proc, "root") ||
+		is_inside(h, proc, "exe");
 	if (!works && !has_open(h, proc))
 		return;
 	snprintf(path, sizeof(path), "%s/comm", proc);
@@ -105,15 +108,18 @@ static void look_at(struct holders *h, const char *pid)
 	if (f)
 		fclose(f);
 	if (h->nr++ < NAMED_MAX && h->used < h->size)
-		h->used +=
-			(size_t)snprintf(h->text + h->used, h->size - h->used, "%s%s (process %.20s) %s",
-					 h->nr > 1 ? ", " : "", name, pid, works ? "works in it" : "has a file open");
+		h->used += (size_t)snprintf(h->text + h->used, h->size - h->used,
+					    "%s%s (process %.20s) %s", h->nr > 1 ? ", " : "", name,
+					    pid, works ? "works in it" : "has a file open");
 }
 
 void explain_busy(char *why, size_t size, const char *mountpoint)
 {
 	char text[512] = "";
-	struct holders h = { .mountpoint = mountpoint, .len = strlen(mountpoint), .text = text, .size = sizeof(text) };
+	struct holders h = { .mountpoint = mountpoint,
+			     .len = strlen(mountpoint),
+			     .text = text,
+			     .size = sizeof(text) };
 	struct dirent *de;
 	DIR *d = opendir("/proc");
 
@@ -123,11 +129,14 @@ void explain_busy(char *why, size_t size, const char *mountpoint)
 	if (d)
 		closedir(d);
 	if (h.nr > NAMED_MAX)
-		snprintf(why, size, "in use: %s and %u others; end them first", text, h.nr - NAMED_MAX);
+		snprintf(why, size, "in use: %s and %u others; end them first", text,
+			 h.nr - NAMED_MAX);
 	else if (h.nr)
 		snprintf(why, size, "in use: %s; end %s first", text, h.nr > 1 ? "them" : "it");
 	else
-		snprintf(why, size, "in use: a program works in it or has a file open, or something is mounted in it%s",
+		snprintf(why, size,
+			 "in use: a program works in it or has a file open, or something is "
+			 "mounted in it%s",
 			 geteuid() ? " (root can see which)" : "");
 }
 
@@ -175,7 +184,8 @@ static void join(char *out, size_t size, const char *said)
 				n -= (int)strlen(who[i]);
 			}
 		if (n > 0)
-			used += (size_t)snprintf(out + used, size - used, "%s%.*s", used ? "; " : "", n, said);
+			used += (size_t)snprintf(out + used, size - used, "%s%.*s",
+						 used ? "; " : "", n, said);
 		said += strcspn(said, "\n");
 		said += *said == '\n';
 	}
@@ -186,22 +196,27 @@ void explain_fusermount(char *why, size_t size, const char *said, const char *mo
 	static const struct {
 		const char *said, *means;
 	} known[] = {
-		{ "no write access to mountpoint", "you may not write to that directory; mount at one of your own" },
-		{ "mounting over filesystem type", "fusermount3 does not let users mount over this kind of file "
-						   "system; take a directory of another one" },
+		{ "no write access to mountpoint",
+		  "you may not write to that directory; mount at one of your own" },
+		{ "mounting over filesystem type",
+		  "fusermount3 does not let users mount over this kind of file "
+		  "system; take a directory of another one" },
 		{ "option allow_other only allowed",
-		  "users may give allow_other only where /etc/fuse.conf has the line user_allow_other" },
-		{ "too many FUSE filesystems",
-		  "as many FUSE file systems are mounted as mount_max in /etc/fuse.conf allows; unmount one" },
+		  "users may give allow_other only where /etc/fuse.conf has the line "
+		  "user_allow_other" },
+		{ "too many FUSE filesystems", "as many FUSE file systems are mounted as mount_max "
+					       "in /etc/fuse.conf allows; unmount one" },
 		{ "failed to exec fusermount3",
-		  "fusermount3 is not there, which users need to mount; install it (package fuse3), or mount as root" },
-		{ "/dev/fuse: Permission denied",
-		  "/dev/fuse may not be opened by this user; root can mount, or allow it (mode 0666)" },
+		  "fusermount3 is not there, which users need to mount; install it (package "
+		  "fuse3), or mount as root" },
+		{ "/dev/fuse: Permission denied", "/dev/fuse may not be opened by this user; root "
+						  "can mount, or allow it (mode 0666)" },
 		{ "fuse device not found", "the kernel has no FUSE; modprobe fuse, as root" },
 		{ "/dev/fuse: No such", "the kernel has no FUSE; modprobe fuse, as root" },
 		{ "/dev/fuse: Operation not permitted",
 		  "/dev/fuse may not be opened here; a container has to be given it" },
-		{ "not found in /etc/mtab", "mounted by another user; only that user or root can unmount it" },
+		{ "not found in /etc/mtab",
+		  "mounted by another user; only that user or root can unmount it" },
 	};
 	struct mount_entry *m = calloc(1, sizeof(*m));
 
@@ -209,7 +224,9 @@ void explain_fusermount(char *why, size_t size, const char *said, const char *mo
 	if (strstr(said, "resource busy"))
 		explain_busy(why, size, mountpoint);
 	else if (m && strstr(said, "failed to access mountpoint") && !mounts_find(mountpoint, m))
-		snprintf(why, size, "%s is mounted there already; tallyctl umount it, or take another directory",
+		snprintf(why, size,
+			 "%s is mounted there already; tallyctl umount it, or take another "
+			 "directory",
 			 m->source);
 	for (size_t i = 0; !*why && i < sizeof(known) / sizeof(known[0]); i++)
 		if (strstr(said, known[i].said))

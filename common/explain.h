@@ -8,11 +8,12 @@
 
 /* Is @err (negative) what a mount says whose daemon has ended? */
 bool explain_gone(int err);
-/* For errors of reaching a file, by path: as strerror(-err), but for a mount whose daemon has ended. */
+/* For errors of reaching a file, by path: as strerror(-err), but for a mount whose daemon has
+ * ended. */
 const char *explain_path(int err);
 /*
- * Why bdev_open() of @path failed.  @read_only: what to do where it may only be read ("mount it with -o ro"); NULL: it
- * was to be read only.
+ * Why bdev_open() of @path failed.  @read_only: what to do where it may only be read ("mount it
+ * with -o ro"); NULL: it was to be read only.
  */
 void explain_open(char *why, size_t size, const char *path, int err, const char *read_only);
 /* What libfuse and fusermount3 said (@said, lines) of the mount at @mountpoint. */
@@ -20,7 +21,8 @@ void explain_fusermount(char *why, size_t size, const char *said, const char *mo
 /* Who keeps @mountpoint from being unmounted, as far as the caller may know. */
 void explain_busy(char *why, size_t size, const char *mountpoint);
 
-/* What this process, which has one thread, and its children write to standard error, kept instead of shown. */
+/* What this process, which has one thread, and its children write to standard error, kept instead
+ * of shown. */
 struct capture {
 	int saved, file; /* -1: it could not be, and is shown */
 };

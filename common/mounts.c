@@ -45,7 +45,8 @@ static void unescape(char *s)
 	*out = '\0';
 }
 
-/* A line of /proc/self/mountinfo: "36 35 98:0 /root /mnt options [fields] - type source options". */
+/* A line of /proc/self/mountinfo: "36 35 98:0 /root /mnt options [fields] - type source
+ * options". */
 static bool parse_line(char *line, struct mount_entry *m)
 {
 	char *save, *field, *right = strstr(line, " - ");
@@ -87,10 +88,12 @@ static bool is_tallyfs(const struct mount_entry *m)
 }
 
 /*
- * Go through all mounts: @found gets the last one at @path, or the last tallyfs from @source, if that is wanted;
- * the result is whether there is one, or how often the file system @same is mounted (at @path), if that is wanted.
+ * Go through all mounts: @found gets the last one at @path, or the last tallyfs from @source, if
+ * that is wanted; the result is whether there is one, or how often the file system @same is mounted
+ * (at @path), if that is wanted.
  */
-static int scan(const char *path, const char *source, struct mount_entry *found, const struct mount_entry *same)
+static int scan(const char *path, const char *source, struct mount_entry *found,
+		const struct mount_entry *same)
 {
 	FILE *f = fopen("/proc/self/mountinfo", "re");
 	struct mount_entry *m = malloc(sizeof(*m));
@@ -108,7 +111,8 @@ static int scan(const char *path, const char *source, struct mount_entry *found,
 		if (same && m->major == same->major && m->minor == same->minor &&
 		    (!path || !strcmp(m->mountpoint, path)))
 			n++;
-		if ((path && !strcmp(m->mountpoint, path)) || (source && is_tallyfs(m) && !strcmp(m->source, source))) {
+		if ((path && !strcmp(m->mountpoint, path)) ||
+		    (source && is_tallyfs(m) && !strcmp(m->source, source))) {
 			*found = *m;
 			n = same ? n : 1;
 		}
@@ -142,7 +146,8 @@ int mounts_stack(const char *path, const struct mount_entry *own, struct mount_e
 	return n;
 }
 
-/* What a killed daemon left cannot be looked into, but its folder can.  To be freed; NULL: as it is. */
+/* What a killed daemon left cannot be looked into, but its folder can.  To be freed; NULL: as it
+ * is. */
 static char *real_name(const char *path)
 {
 	char *real = realpath(path, NULL), *copy, *slash, *folder, *name;
@@ -187,7 +192,8 @@ int mounts_find(const char *path, struct mount_entry *m)
 
 static int run_fusermount(const char *who, const char *path, unsigned int flags)
 {
-	char *argv[] = { "fusermount3", "-u", flags & MOUNTS_LAZY ? "-z" : "--", (char *)path, NULL };
+	char *argv[] = { "fusermount3", "-u", flags & MOUNTS_LAZY ? "-z" : "--", (char *)path,
+			 NULL };
 	char said[1024], why[1024];
 	int status = 0, err;
 	struct capture c;
@@ -211,7 +217,8 @@ static int run_fusermount(const char *who, const char *path, unsigned int flags)
 
 static int detach(const char *who, const struct mount_entry *m, unsigned int flags)
 {
-	int how = UMOUNT_NOFOLLOW | (flags & MOUNTS_FORCE ? MNT_FORCE : 0) | (flags & MOUNTS_LAZY ? MNT_DETACH : 0);
+	int how = UMOUNT_NOFOLLOW | (flags & MOUNTS_FORCE ? MNT_FORCE : 0) |
+		  (flags & MOUNTS_LAZY ? MNT_DETACH : 0);
 	char why[1024];
 	int err;
 
@@ -237,13 +244,14 @@ static int wait_closed(const char *who, const struct mount_entry *m, unsigned in
 		err = bdev_wait_closed(m->source, CLOSED_WAIT_MS);
 	}
 	if (err == -ETIMEDOUT) {
-		text_err("%s: %s: still not closed, and not waited for any longer: %s", who, m->source,
-			 bdev_open_error(-EBUSY));
+		text_err("%s: %s: still not closed, and not waited for any longer: %s", who,
+			 m->source, bdev_open_error(-EBUSY));
 		return err;
 	}
 	/* Removed meanwhile, or not readable for this user: nothing to wait with. */
 	if (err == -ENOENT || err == -EACCES || err == -EPERM) {
-		text_err("%s: %s: cannot tell when it is closed: %s", who, m->source, strerror(-err));
+		text_err("%s: %s: cannot tell when it is closed: %s", who, m->source,
+			 strerror(-err));
 		return 0;
 	}
 	if (err)
@@ -265,7 +273,8 @@ int mounts_unmount(const char *who, const char *path, unsigned int flags)
 		return -ENOMEM;
 	err = mounts_find(path, m);
 	if (err) {
-		text_err("%s: %s: %s", who, path, err == -ENOENT ? "no tallyfs is mounted there" : strerror(-err));
+		text_err("%s: %s: %s", who, path,
+			 err == -ENOENT ? "no tallyfs is mounted there" : strerror(-err));
 		goto out;
 	}
 	/* of several places (bind mounts) only the last one ends anything */
@@ -276,7 +285,8 @@ int mounts_unmount(const char *who, const char *path, unsigned int flags)
 	if (err)
 		goto out;
 	if (flags & MOUNTS_VERBOSE)
-		text_err("%s: %s unmounted%s", who, m->mountpoint, last ? "" : ", and still mounted in another place");
+		text_err("%s: %s unmounted%s", who, m->mountpoint,
+			 last ? "" : ", and still mounted in another place");
 	if (flags & MOUNTS_LAZY || !last)
 		goto out;
 	err = wait_closed(who, m, flags);

@@ -24,20 +24,24 @@ const char options_help[] =
 	"Mount options (-o):\n"
 	"  ro                   read only; nothing is written to the device\n"
 	"  norecovery           with ro: do not replay the journal\n"
-	"  cache_size=SIZE      memory for file data (RAM/16, within 64M to 512M; a quarter of what limits allow)\n"
+	"  cache_size=SIZE      memory for file data (RAM/16, within 64M to 512M; a quarter of "
+	"what limits allow)\n"
 	"  dirty_size=SIZE      of it, at most this waits to be written (a quarter)\n"
 	"  commit=SECONDS       how often changes are made durable by themselves (5)\n"
 	"  threads=N            threads that answer requests (number of CPUs)\n"
 	"  verify=on|off        off: file data is not verified; for measurements only\n"
 	"  errors=remount-ro|continue|abort\n"
-	"                       what to do when the file system is found inconsistent (remount-ro)\n"
+	"                       what to do when the file system is found inconsistent "
+	"(remount-ro)\n"
 	"  allow_other          let other users in (default for root)\n"
-	"  nosuid, nodev        do not honour set-user-ID bits, device nodes (ordinary users: always)\n"
+	"  nosuid, nodev        do not honour set-user-ID bits, device nodes (ordinary users: "
+	"always)\n"
 	"  writeback_cache, no_writeback_cache\n"
 	"                       whether the kernel gathers writes (writeback_cache)\n"
 	"and the generic ones of mount(8).\n";
 
-static int complain(char *why, size_t len, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static int complain(char *why, size_t len, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 static int complain(char *why, size_t len, const char *fmt, ...)
 {
 	va_list ap;
@@ -102,12 +106,14 @@ static bool parse_word(struct options *o, const char *name)
 	return true;
 }
 
-static int parse_size_option(const char *name, const char *value, uint64_t min, uint64_t *out, char *why,
-			     size_t why_len)
+static int parse_size_option(const char *name, const char *value, uint64_t min, uint64_t *out,
+			     char *why, size_t why_len)
 {
 	if (!cli_parse_size(value, out))
-		return complain(why, why_len, "%s=%s: not a size; give bytes or a number with K, M, G or T, like 64M",
-				name, value);
+		return complain(
+			why, why_len,
+			"%s=%s: not a size; give bytes or a number with K, M, G or T, like 64M",
+			name, value);
 	if (*out < min)
 		return complain(why, why_len, "%s=%s: too small; at least %llu%c", name, value,
 				(unsigned long long)(min >= 1 << 20 ? min >> 20 : min >> 10),
@@ -124,12 +130,14 @@ static int parse_errors(struct options *o, const char *value, char *why, size_t 
 	else if (!strcmp(value, "abort"))
 		o->fs.errors = TFS_ERRORS_ABORT;
 	else
-		return complain(why, why_len, "errors=%s: must be remount-ro, continue or abort", value);
+		return complain(why, why_len, "errors=%s: must be remount-ro, continue or abort",
+				value);
 	return 0;
 }
 
 /* Options with a value that are ours.  1: not one of them. */
-static int parse_value(struct options *o, const char *name, const char *value, char *why, size_t why_len)
+static int parse_value(struct options *o, const char *name, const char *value, char *why,
+		       size_t why_len)
 {
 	if (!strcmp(name, "cache_size"))
 		return parse_size_option(name, value, CACHE_MIN, &o->fs.cache_size, why, why_len);
@@ -137,12 +145,14 @@ static int parse_value(struct options *o, const char *name, const char *value, c
 		return parse_size_option(name, value, DIRTY_MIN, &o->fs.dirty_size, why, why_len);
 	if (!strcmp(name, "commit")) {
 		if (parse_number(value, 1, COMMIT_MAX, &o->fs.commit_interval))
-			return complain(why, why_len, "commit=%s: must be 1 to %d seconds", value, COMMIT_MAX);
+			return complain(why, why_len, "commit=%s: must be 1 to %d seconds", value,
+					COMMIT_MAX);
 		return 0;
 	}
 	if (!strcmp(name, "threads")) {
 		if (parse_number(value, 1, THREADS_MAX, &o->threads))
-			return complain(why, why_len, "threads=%s: must be 1 to %d", value, THREADS_MAX);
+			return complain(why, why_len, "threads=%s: must be 1 to %d", value,
+					THREADS_MAX);
 		return 0;
 	}
 	if (!strcmp(name, "verify")) {
@@ -166,7 +176,8 @@ static bool in_list(const char *name, const char *const *list, size_t n)
 	return false;
 }
 
-/* Meant for others (mount(8), fstab, systemd), what the mount table shows, or what this file system does anyway. */
+/* Meant for others (mount(8), fstab, systemd), what the mount table shows, or what this file system
+ * does anyway. */
 static bool is_for_others(const char *name)
 {
 	static const char *const dropped[] = {
@@ -180,13 +191,15 @@ static bool is_for_others(const char *name)
 		"user_id",	 "group_id", "blksize",	   "default_permissions",
 	};
 
-	return in_list(name, dropped, ARRAY_SIZE(dropped)) || !strncmp(name, "x-", 2) || !strncmp(name, "X-", 2);
+	return in_list(name, dropped, ARRAY_SIZE(dropped)) || !strncmp(name, "x-", 2) ||
+	       !strncmp(name, "X-", 2);
 }
 
 /* For the kernel. */
 static bool is_kernel_word(const char *name)
 {
-	static const char *const passed[] = { "suid", "nosuid", "dev", "nodev", "exec", "noexec", "sync", "dirsync" };
+	static const char *const passed[] = { "suid", "nosuid", "dev",	"nodev",
+					      "exec", "noexec", "sync", "dirsync" };
 
 	return in_list(name, passed, ARRAY_SIZE(passed));
 }
@@ -194,8 +207,8 @@ static bool is_kernel_word(const char *name)
 /* "context=..." and its like. */
 static bool is_selinux_context(const char *name)
 {
-	return !strncmp(name, "context=", 8) || !strncmp(name, "fscontext=", 10) || !strncmp(name, "defcontext=", 11) ||
-	       !strncmp(name, "rootcontext=", 12);
+	return !strncmp(name, "context=", 8) || !strncmp(name, "fscontext=", 10) ||
+	       !strncmp(name, "defcontext=", 11) || !strncmp(name, "rootcontext=", 12);
 }
 
 static int pass_on(struct options *o, const char *name, char *why, size_t why_len)
@@ -203,7 +216,9 @@ static int pass_on(struct options *o, const char *name, char *why, size_t why_le
 	size_t used = strlen(o->kernel);
 	int n = snprintf(o->kernel + used, sizeof(o->kernel) - used, "%s%s", used ? "," : "", name);
 
-	return n < (int)(sizeof(o->kernel) - used) ? 0 : complain(why, why_len, "too many mount options");
+	return n < (int)(sizeof(o->kernel) - used)
+		       ? 0
+		       : complain(why, why_len, "too many mount options");
 }
 
 static int parse_one(struct options *o, char *name, char *why, size_t why_len)
@@ -211,7 +226,8 @@ static int parse_one(struct options *o, char *name, char *why, size_t why_len)
 	static const char *const valued_words[] = {
 		"ro", "rw", "norecovery", "allow_other", "writeback_cache", "no_writeback_cache"
 	};
-	static const char *const valued[] = { "cache_size", "dirty_size", "commit", "threads", "verify", "errors" };
+	static const char *const valued[] = { "cache_size", "dirty_size", "commit",
+					      "threads",    "verify",	  "errors" };
 	char *value = strchr(name, '=');
 	int err;
 
@@ -221,7 +237,8 @@ static int parse_one(struct options *o, char *name, char *why, size_t why_len)
 		if (is_kernel_word(name))
 			return pass_on(o, name, why, why_len);
 		if (in_list(name, valued, ARRAY_SIZE(valued)))
-			return complain(why, why_len, "mount option %s needs a value: %s=...", name, name);
+			return complain(why, why_len, "mount option %s needs a value: %s=...", name,
+					name);
 	} else {
 		*value = '\0';
 		err = parse_value(o, name, value + 1, why, why_len);
@@ -294,7 +311,8 @@ int options_parse_args(struct options *o, int argc, char **argv, char *why, size
 				o->mountpoint = a;
 			else
 				return complain(why, why_len,
-						"'%s': too many arguments; usage: tallyfs [-df] [-o OPTIONS] "
+						"'%s': too many arguments; usage: tallyfs [-df] "
+						"[-o OPTIONS] "
 						"DEVICE|FILE MOUNTPOINT",
 						a);
 		} else if (!strcmp(a, "--")) {
@@ -338,16 +356,19 @@ static bool kernel_word_wins(const struct options *o, const char *word, const ch
 int options_check(struct options *o, char *why, size_t why_len)
 {
 	if (!o->source || !o->mountpoint)
-		return complain(why, why_len, "usage: tallyfs [-df] [-o OPTIONS] DEVICE|FILE MOUNTPOINT");
+		return complain(why, why_len,
+				"usage: tallyfs [-df] [-o OPTIONS] DEVICE|FILE MOUNTPOINT");
 	if (o->remount)
 		return complain(why, why_len,
-				"remount: a mounted tallyfs cannot be changed; unmount it and mount it again");
+				"remount: a mounted tallyfs cannot be changed; unmount it and "
+				"mount it again");
 	if (o->fs.norecovery && !o->fs.ro)
 		return complain(why, why_len, "norecovery works with ro only");
-	if (!o->root && (kernel_word_wins(o, "suid", "nosuid") || kernel_word_wins(o, "dev", "nodev")))
-		return complain(
-			why, why_len,
-			"only root can mount with suid or dev; what others mount is nosuid,nodev: leave them out");
+	if (!o->root &&
+	    (kernel_word_wins(o, "suid", "nosuid") || kernel_word_wins(o, "dev", "nodev")))
+		return complain(why, why_len,
+				"only root can mount with suid or dev; what others mount is "
+				"nosuid,nodev: leave them out");
 	if (!o->fs.dirty_size)
 		o->fs.dirty_size = max_t(uint64_t, o->fs.cache_size / 4, DIRTY_MIN);
 	if (o->fs.dirty_size > o->fs.cache_size)

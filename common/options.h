@@ -17,7 +17,8 @@ struct options {
 	bool writeback_cache;
 	unsigned int threads;
 	bool remount; /* mount.tallyfs only */
-	/* Unknown options are left out instead of refused (mount -s, or "sloppy" in front of them). */
+	/* Unknown options are left out instead of refused (mount -s, or "sloppy" in front of
+	 * them). */
 	bool sloppy;
 	/* What the kernel gets beside our own, as for -o: "suid,noexec". */
 	char kernel[1024];

@@ -44,9 +44,9 @@ static bool gone_read_only(int fd)
 static enum outcome flush_all(const char *who, const struct mount_entry *m, int fd)
 {
 	/*
-	 * What the kernel has of it goes to the daemon first.  An error may be that of any write since the file system
-	 * was last synced: close(2) told whoever wrote, and nothing need be left of it.  Told once, a descriptor has
-	 * only new errors to tell.
+	 * What the kernel has of it goes to the daemon first.  An error may be that of any write
+	 * since the file system was last synced: close(2) told whoever wrote, and nothing need be
+	 * left of it.  Told once, a descriptor has only new errors to tell.
 	 */
 	int err = syncfs(fd) && syncfs(fd) ? errno : 0;
 
@@ -57,12 +57,14 @@ static enum outcome flush_all(const char *who, const struct mount_entry *m, int 
 	if (explain_gone(-err))
 		return OUTCOME_NOBODY;
 	if (gone_read_only(fd)) {
-		text_err("%s: %s: after an error nothing more can be written (%s): what was written last is lost; the "
+		text_err("%s: %s: after an error nothing more can be written (%s): what was "
+			 "written last is lost; the "
 			 "log says more",
 			 who, m->mountpoint, strerror(err));
 		return OUTCOME_LOST;
 	}
-	text_err("%s: %s: not everything could be written: %s; it stays mounted and keeps the rest: %s, then try again "
+	text_err("%s: %s: not everything could be written: %s; it stays mounted and keeps the "
+		 "rest: %s, then try again "
 		 "(with -f what can't be written is given up)",
 		 who, m->mountpoint, strerror(err),
 		 err == ENOSPC ? "make room in it, or on the file system that the image lies on"
@@ -97,8 +99,8 @@ static int tell_lost(const char *who, const char *source, struct tfs_fs *fs, tim
 		if (lost.time < since)
 			continue;
 		if (n++ < FILES_SHOWN)
-			text_err("%s: %s: not all of %s could be written: %llu bytes are lost", who, source, lost.path,
-				 (unsigned long long)lost.bytes);
+			text_err("%s: %s: not all of %s could be written: %llu bytes are lost", who,
+				 source, lost.path, (unsigned long long)lost.bytes);
 	}
 	if (n > FILES_SHOWN)
 		text_err("%s: %s: the same of %u more files", who, source, n - FILES_SHOWN);
@@ -107,7 +109,9 @@ static int tell_lost(const char *who, const char *source, struct tfs_fs *fs, tim
 
 int outcome_check(const char *who, const char *source, time_t since)
 {
-	struct tfs_mount_opts ro = { .ro = true, .no_threads = true, .errors = TFS_ERRORS_CONTINUE };
+	struct tfs_mount_opts ro = { .ro = true,
+				     .no_threads = true,
+				     .errors = TFS_ERRORS_CONTINUE };
 	struct tfs_fs *fs;
 	struct bdev *b;
 	char why[300];
@@ -124,7 +128,8 @@ int outcome_check(const char *who, const char *source, time_t since)
 		return -EIO;
 	}
 	if (fs->overlay) {
-		text_err("%s: %s: could not be closed cleanly: what was written last may be lost; the log says more",
+		text_err("%s: %s: could not be closed cleanly: what was written last may be lost; "
+			 "the log says more",
 			 who, source);
 		err = -EIO;
 	}

@@ -31,13 +31,14 @@
 #include "fsck/check_priv.h"
 #include "tallyfs/format.h"
 
-void check_report(struct check *c, enum check_severity sev, const char *code, uint64_t ino, uint64_t block,
-		  const char *fmt, ...)
+void check_report(struct check *c, enum check_severity sev, const char *code, uint64_t ino,
+		  uint64_t block, const char *fmt, ...)
 {
 	char text[1024];
 	va_list ap;
 
-	/* A check that was stopped, or ran out of memory, takes for missing what it has not come to. */
+	/* A check that was stopped, or ran out of memory, takes for missing what it has not come
+	 * to. */
 	if (c->err)
 		return;
 	va_start(ap, fmt);
@@ -50,7 +51,9 @@ void check_report(struct check *c, enum check_severity sev, const char *code, ui
 	else
 		c->res->notes++;
 	if (c->opts->report) {
-		struct check_problem p = { .severity = sev, .code = code, .ino = ino, .block = block, .text = text };
+		struct check_problem p = {
+			.severity = sev, .code = code, .ino = ino, .block = block, .text = text
+		};
 
 		if (ino && ino == c->path_ino)
 			p.path = c->path;
@@ -96,7 +99,8 @@ bool check_block_ok(const struct check *c, uint64_t block, uint64_t n)
 {
 	const struct tfs_geom *g = &c->fs->geom;
 
-	return n && block < g->total_blocks && n <= g->total_blocks - block && !tfs_geom_fixed(g, block, n);
+	return n && block < g->total_blocks && n <= g->total_blocks - block &&
+	       !tfs_geom_fixed(g, block, n);
 }
 
 void check_mark(struct check *c, uint64_t block, uint64_t n, const char *what, uint64_t ino)
@@ -115,7 +119,8 @@ void check_mark(struct check *c, uint64_t block, uint64_t n, const char *what, u
 		}
 		if (c->used[group][i / 8] & (1u << i % 8)) {
 			check_report(c, CHECK_ERROR, "block-twice", ino, b,
-				     "block %llu is used twice; the second user is %s", (unsigned long long)b, what);
+				     "block %llu is used twice; the second user is %s",
+				     (unsigned long long)b, what);
 			return;
 		}
 		c->used[group][i / 8] |= 1u << i % 8;
@@ -187,11 +192,13 @@ int tfs_check(struct tfs_fs *fs, const struct tfs_recovery *rec, const struct ch
 	return c.err;
 }
 
-int tfs_check_device(struct bdev *b, const struct check_opts *opts, struct check_result *res, char *why, size_t why_len)
+int tfs_check_device(struct bdev *b, const struct check_opts *opts, struct check_result *res,
+		     char *why, size_t why_len)
 {
-	struct tfs_mount_opts mo = {
-		.ro = true, .no_threads = true, .super = opts->super, .break_rules = opts->break_rules
-	};
+	struct tfs_mount_opts mo = { .ro = true,
+				     .no_threads = true,
+				     .super = opts->super,
+				     .break_rules = opts->break_rules };
 	struct tfs_recovery rec = { 0 };
 	struct tfs_super super;
 	struct tfs_geom geom;

@@ -30,7 +30,8 @@ struct check_opts {
 	bool verify_data;
 	/* May be NULL.  Called for every problem, in the order found. */
 	void (*report)(void *arg, const struct check_problem *p);
-	/* May be NULL.  @done of @total bytes (or groups, nodes) of the phase; false stops the check (-ECANCELED). */
+	/* May be NULL.  @done of @total bytes (or groups, nodes) of the phase; false stops the
+	 * check (-ECANCELED). */
 	bool (*progress)(void *arg, const char *phase, uint64_t done, uint64_t total);
 	void *arg;
 	unsigned int super;	  /* tfs_check_device: as of tfs_mount_opts */
@@ -39,8 +40,8 @@ struct check_opts {
 
 struct check_result {
 	uint64_t errors, leaks, notes;
-	uint64_t inodes, directories, files, extents, nodes, data_blocks, bad_data_blocks, verified_bytes,
-		verified_nodes, orphans;
+	uint64_t inodes, directories, files, extents, nodes, data_blocks, bad_data_blocks,
+		verified_bytes, verified_nodes, orphans;
 	bool journal_pending;
 };
 
@@ -56,7 +57,7 @@ int tfs_check(struct tfs_fs *fs, const struct tfs_recovery *rec, const struct ch
  * Open @b read-only, scan the journal, check, close: what both users want.  A
  * device that cannot even be opened as a tallyfs is -EUCLEAN or tfs_open's error, with *why.
  */
-int tfs_check_device(struct bdev *b, const struct check_opts *opts, struct check_result *res, char *why,
-		     size_t why_len);
+int tfs_check_device(struct bdev *b, const struct check_opts *opts, struct check_result *res,
+		     char *why, size_t why_len);
 
 #endif

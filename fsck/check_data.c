@@ -22,7 +22,8 @@
 #include "tallyfs/format.h"
 
 #define CHUNK_BYTES (1u << 20)
-#define MAX_AGAIN 1000u /* lines about blocks that were reported before: each costs the image a few bytes only */
+/* lines about blocks that were reported before: each costs the image a few bytes only */
+#define MAX_AGAIN 1000u
 
 struct bad {
 	uint64_t block;
@@ -60,18 +61,22 @@ static uint64_t ref_of(const struct tuple16 *t)
 	return r;
 }
 
-static void report_block(struct check *c, const struct check_extent *x, uint64_t block, const char *what)
+static void report_block(struct check *c, const struct check_extent *x, uint64_t block,
+			 const char *what)
 {
 	char name[4600];
 
 	check_name(c, x->ino, name, sizeof(name));
-	check_report(c, CHECK_ERROR, "data-bad", x->ino, block, "block %llu: %s: %s, bytes %llu to %llu",
-		     (unsigned long long)block, what, name,
-		     (unsigned long long)(x->fblock + block - x->start) << c->fs->geom.blkbits,
-		     ((unsigned long long)(x->fblock + block - x->start + 1) << c->fs->geom.blkbits) - 1);
+	check_report(
+		c, CHECK_ERROR, "data-bad", x->ino, block, "block %llu: %s: %s, bytes %llu to %llu",
+		(unsigned long long)block, what, name,
+		(unsigned long long)(x->fblock + block - x->start) << c->fs->geom.blkbits,
+		((unsigned long long)(x->fblock + block - x->start + 1) << c->fs->geom.blkbits) -
+			1);
 }
 
-static void bad_block(struct check *c, const struct check_extent *x, uint64_t block, const char *what, struct reader *r)
+static void bad_block(struct check *c, const struct check_extent *x, uint64_t block,
+		      const char *what, struct reader *r)
 {
 	struct bad *b = check_vec_add(c, &r->bad, sizeof(*b));
 
@@ -82,7 +87,8 @@ static void bad_block(struct check *c, const struct check_extent *x, uint64_t bl
 }
 
 /* Behind EOF a block holds zeros, in every committed state (docs/DESIGN.md, "EOF"). */
-static void check_tail(struct check *c, const struct check_extent *x, uint64_t block, const uint8_t *data)
+static void check_tail(struct check *c, const struct check_extent *x, uint64_t block,
+		       const uint8_t *data)
 {
 	uint64_t pos = (x->fblock + block - x->start) << c->fs->geom.blkbits;
 	uint32_t bs = c->fs->geom.block_size;
@@ -98,7 +104,8 @@ static void check_tail(struct check *c, const struct check_extent *x, uint64_t b
 		}
 }
 
-static void verify_blocks(struct check *c, const struct check_extent *x, uint64_t block, uint32_t n, struct reader *r)
+static void verify_blocks(struct check *c, const struct check_extent *x, uint64_t block, uint32_t n,
+			  struct reader *r)
 {
 	const struct tfs_geom *g = &c->fs->geom;
 	int err = bdev_read(c->fs->bdev, r->buf, (size_t)n << g->blkbits, block << g->blkbits);
@@ -112,7 +119,8 @@ static void verify_blocks(struct check *c, const struct check_extent *x, uint64_
 			bad_block(c, x, block + i, "cannot be read", r);
 			continue;
 		}
-		if (blk_integrity_verify_buf(&c->fs->integrity, data, block + i, 1, TFS_APP_DATA, &r->tuples[i], &bad))
+		if (blk_integrity_verify_buf(&c->fs->integrity, data, block + i, 1, TFS_APP_DATA,
+					     &r->tuples[i], &bad))
 			bad_block(c, x, block + i, "does not match its tuple", r);
 		else
 			check_tail(c, x, block + i, data);
@@ -120,7 +128,8 @@ static void verify_blocks(struct check *c, const struct check_extent *x, uint64_
 	}
 }
 
-static void check_run(struct check *c, const struct check_extent *x, uint64_t block, uint32_t n, struct reader *r)
+static void check_run(struct check *c, const struct check_extent *x, uint64_t block, uint32_t n,
+		      struct reader *r)
 {
 	int err = read_tuples(c, block, n, r->tuples);
 
@@ -138,7 +147,8 @@ static void check_run(struct check *c, const struct check_extent *x, uint64_t bl
 		return;
 	}
 	for (uint32_t i = 0; i < n; i++)
-		if (le16_get(r->tuples[i].app) != TFS_APP_DATA || ref_of(&r->tuples[i]) != block + i)
+		if (le16_get(r->tuples[i].app) != TFS_APP_DATA ||
+		    ref_of(&r->tuples[i]) != block + i)
 			bad_block(c, x, block + i, "its tuple is not one of a data block here", r);
 }
 
@@ -159,18 +169,22 @@ static size_t find_bad(const struct reader *r, uint64_t block)
 	return lo;
 }
 
-/* Blocks [x->start, end) were seen in other extents: what was bad is bad here too, and where this file ends is new. */
-static void check_seen(struct check *c, const struct check_extent *x, uint64_t end, struct reader *r)
+/* Blocks [x->start, end) were seen in other extents: what was bad is bad here too, and where this
+ * file ends is new. */
+static void check_seen(struct check *c, const struct check_extent *x, uint64_t end,
+		       struct reader *r)
 {
 	const struct bad *b = r->bad.v;
 	unsigned int bits = c->fs->geom.blkbits;
 	uint64_t eof = x->eof_bytes >> bits, tail = x->start + (eof - x->fblock);
 
-	for (size_t i = find_bad(r, x->start); i < r->bad.nr && b[i].block < end && r->again < MAX_AGAIN; i++) {
+	for (size_t i = find_bad(r, x->start);
+	     i < r->bad.nr && b[i].block < end && r->again < MAX_AGAIN; i++) {
 		report_block(c, x, b[i].block, b[i].what);
 		if (++r->again == MAX_AGAIN)
-			check_report(c, CHECK_NOTE, "data-bad-shared", 0, UINT64_MAX,
-				     "more files share blocks that are bad; not all of them are named");
+			check_report(
+				c, CHECK_NOTE, "data-bad-shared", 0, UINT64_MAX,
+				"more files share blocks that are bad; not all of them are named");
 	}
 	if (!c->opts->verify_data || eof < x->fblock || tail >= end)
 		return;

@@ -10,7 +10,8 @@
 #include "fsck/check_priv.h"
 #include "tallyfs/format.h"
 
-/* Blocks of the group's fixed structures and regions, which nothing in a tree refers to, are in use from the start. */
+/* Blocks of the group's fixed structures and regions, which nothing in a tree refers to, are in use
+ * from the start. */
 static int mark_fixed(struct check *c, uint64_t group)
 {
 	const struct tfs_geom *g = &c->fs->geom;
@@ -33,8 +34,9 @@ static void check_bitmap(struct check *c, uint64_t group, const struct tfs_group
 
 	if (err) {
 		c->bitmap_incomplete = true;
-		check_report(c, CHECK_ERROR, "bitmap-unreadable", 0, block, "group %llu: bitmap (block %llu): %s",
-			     (unsigned long long)group, (unsigned long long)block, c->log_line);
+		check_report(c, CHECK_ERROR, "bitmap-unreadable", 0, block,
+			     "group %llu: bitmap (block %llu): %s", (unsigned long long)group,
+			     (unsigned long long)block, c->log_line);
 		return;
 	}
 	map = buf_data(buf);
@@ -50,14 +52,16 @@ static void check_bitmap(struct check *c, uint64_t group, const struct tfs_group
 	for (uint32_t i = nr; i < g->block_size * 8; i++)
 		if (!(map[i / 8] & (1u << i % 8))) {
 			check_report(c, CHECK_ERROR, "bitmap-tail", 0, block,
-				     "group %llu: bits behind the group's end are clear", (unsigned long long)group);
+				     "group %llu: bits behind the group's end are clear",
+				     (unsigned long long)group);
 			break;
 		}
 	if (free != le32_get(h->free_blocks) || slots != le32_get(h->free_slots))
-		check_report(
-			c, CHECK_LEAK, "group-counts", 0, tfs_group_header_block(g, group),
-			"group %llu: header counts %u free blocks and %u free node slots, the bitmap says %u and %u",
-			(unsigned long long)group, le32_get(h->free_blocks), le32_get(h->free_slots), free, slots);
+		check_report(c, CHECK_LEAK, "group-counts", 0, tfs_group_header_block(g, group),
+			     "group %llu: header counts %u free blocks and %u free node slots, the "
+			     "bitmap says %u and %u",
+			     (unsigned long long)group, le32_get(h->free_blocks),
+			     le32_get(h->free_slots), free, slots);
 	c->disk[group] = tl_alloc(g->block_size);
 	if (c->disk[group])
 		memcpy(c->disk[group], map, g->block_size);
@@ -81,8 +85,9 @@ static void check_tuple_blocks(struct check *c, uint64_t group, const struct tfs
 		if (err) {
 			c->bitmap_incomplete |= err == -ENOMEM;
 			check_report(c, CHECK_ERROR, "tuples-unreadable", 0, block,
-				     "group %llu: tuple block %u (block %llu): %s", (unsigned long long)group, i,
-				     (unsigned long long)block, c->log_line);
+				     "group %llu: tuple block %u (block %llu): %s",
+				     (unsigned long long)group, i, (unsigned long long)block,
+				     c->log_line);
 			continue;
 		}
 		buf_put(buf);
@@ -100,8 +105,9 @@ static void check_group(struct check *c, uint64_t group)
 
 	if (err) {
 		c->bitmap_incomplete = true;
-		check_report(c, CHECK_ERROR, "group-unreadable", 0, block, "group %llu: header (block %llu): %s",
-			     (unsigned long long)group, (unsigned long long)block, c->log_line);
+		check_report(c, CHECK_ERROR, "group-unreadable", 0, block,
+			     "group %llu: header (block %llu): %s", (unsigned long long)group,
+			     (unsigned long long)block, c->log_line);
 		return;
 	}
 	h = buf_data(buf);
@@ -109,7 +115,8 @@ static void check_group(struct check *c, uint64_t group)
 	if (memcmp(h->regions, fresh.regions, sizeof(h->regions)) ||
 	    le32_get(h->nr_blocks) != le32_get(fresh.nr_blocks) ||
 	    le32_get(h->nr_tuple_blocks) != le32_get(fresh.nr_tuple_blocks))
-		check_report(c, CHECK_ERROR, "group-layout", 0, block, "group %llu: header describes another layout",
+		check_report(c, CHECK_ERROR, "group-layout", 0, block,
+			     "group %llu: header describes another layout",
 			     (unsigned long long)group);
 	check_bitmap(c, group, h);
 	check_tuple_blocks(c, group, h);
@@ -122,8 +129,8 @@ void check_groups(struct check *c)
 
 	if (init > nr || init == 0) {
 		check_report(c, CHECK_ERROR, "groups-init", 0, UINT64_MAX,
-			     "superblock says %llu groups are initialised of %llu", (unsigned long long)init,
-			     (unsigned long long)nr);
+			     "superblock says %llu groups are initialised of %llu",
+			     (unsigned long long)init, (unsigned long long)nr);
 		init = init ? nr : 0;
 	}
 	for (uint64_t i = 0; i < init && check_progress(c, "groups", i, init); i++) {

@@ -55,12 +55,13 @@ static void item_inode(struct check *c, const struct tkey *k, const void *data, 
 	memcpy(&in->item, data, sizeof(in->item));
 	in->have = true;
 	fmt = le32_get(in->item.mode) & S_IFMT;
-	if (fmt != S_IFREG && fmt != S_IFDIR && fmt != S_IFLNK && fmt != S_IFCHR && fmt != S_IFBLK && fmt != S_IFIFO &&
-	    fmt != S_IFSOCK)
+	if (fmt != S_IFREG && fmt != S_IFDIR && fmt != S_IFLNK && fmt != S_IFCHR &&
+	    fmt != S_IFBLK && fmt != S_IFIFO && fmt != S_IFSOCK)
 		bad_item(c, k, "unknown file type");
 	if (le32_get(in->item.flags) & ~(uint32_t)TFS_INODE_FLAGS_ALL)
 		bad_item(c, k, "unknown flags");
-	if (le32_get(in->item.flags) & (TFS_INODE_IMMUTABLE | TFS_INODE_APPEND) && fmt != S_IFREG && fmt != S_IFDIR)
+	if (le32_get(in->item.flags) & (TFS_INODE_IMMUTABLE | TFS_INODE_APPEND) && fmt != S_IFREG &&
+	    fmt != S_IFDIR)
 		bad_item(c, k, "immutable or append-only, but neither file nor directory");
 	c->res->inodes++;
 	c->res->directories += fmt == S_IFDIR;
@@ -82,7 +83,8 @@ static void item_link(struct check *c, const struct tkey *k, const void *data, u
 		return;
 	}
 	for (uint32_t i = 0; i < len / sizeof(*dirs); i++) {
-		sum_add(c->link_sum, le64_get(dirs[i]), k->off, k->ino, dt_of(le32_get(c->cur.item.mode)));
+		sum_add(c->link_sum, le64_get(dirs[i]), k->off, k->ino,
+			dt_of(le32_get(c->cur.item.mode)));
 		c->links++;
 		c->cur.links++;
 		c->cur.parent = le64_get(dirs[i]);
@@ -94,11 +96,13 @@ static void item_dirent(struct check *c, const struct tkey *k, const void *data,
 	const struct tfs_dirent_item *de = data;
 	uint32_t nlen = len - sizeof(*de);
 
-	if (len <= sizeof(*de) || nlen > TFS_NAME_MAX || memchr(de->name, '/', nlen) || memchr(de->name, 0, nlen)) {
+	if (len <= sizeof(*de) || nlen > TFS_NAME_MAX || memchr(de->name, '/', nlen) ||
+	    memchr(de->name, 0, nlen)) {
 		bad_item(c, k, "not a directory entry");
 		return;
 	}
-	if ((nlen == 1 && de->name[0] == '.') || (nlen == 2 && de->name[0] == '.' && de->name[1] == '.'))
+	if ((nlen == 1 && de->name[0] == '.') ||
+	    (nlen == 2 && de->name[0] == '.' && de->name[1] == '.'))
 		bad_item(c, k, "\".\" or \"..\" as an entry");
 	if (k->off >> 8 != dir_cookie(c->fs, k->ino, (const char *)de->name, nlen) >> 8)
 		bad_item(c, k, "name is not where its hash belongs");
@@ -136,18 +140,21 @@ static void item_xattr(struct check *c, const struct tkey *k, const void *data, 
 	const struct tfs_xattr_item *x = data;
 	uint32_t vlen;
 
-	if (len < sizeof(*x) || !x->name_len || len < sizeof(*x) + x->name_len || memchr(x->name, 0, x->name_len)) {
+	if (len < sizeof(*x) || !x->name_len || len < sizeof(*x) + x->name_len ||
+	    memchr(x->name, 0, x->name_len)) {
 		bad_item(c, k, "not an extended attribute");
 		return;
 	}
 	vlen = le32_get(x->value_len);
 	if (vlen > TFS_XATTR_MAX ||
-	    (le32_get(x->value_id) ? len != sizeof(*x) + x->name_len : len != sizeof(*x) + x->name_len + vlen))
+	    (le32_get(x->value_id) ? len != sizeof(*x) + x->name_len
+				   : len != sizeof(*x) + x->name_len + vlen))
 		bad_item(c, k, "extended attribute of impossible length");
 	else if (le32_get(x->value_id))
 		c->cur.xattr_promised += vlen;
 	for (unsigned int a = 0; a < ARRAY_SIZE(acl_names); a++)
-		if (x->name_len == strlen(acl_names[a]) && !memcmp(x->name, acl_names[a], x->name_len))
+		if (x->name_len == strlen(acl_names[a]) &&
+		    !memcmp(x->name, acl_names[a], x->name_len))
 			c->cur.acls |= 1u << a;
 }
 
@@ -165,7 +172,8 @@ static void item_extent(struct check *c, const struct tkey *k, const void *data,
 	}
 	start = le64_get(e->start);
 	n = le32_get(e->len);
-	if (!check_block_ok(c, start, n) || k->off > (uint64_t)TFS_MAX_FILE_SIZE >> c->fs->geom.blkbits) {
+	if (!check_block_ok(c, start, n) ||
+	    k->off > (uint64_t)TFS_MAX_FILE_SIZE >> c->fs->geom.blkbits) {
 		bad_item(c, k, "extent outside the device");
 		return;
 	}
@@ -239,37 +247,49 @@ void check_inode_end(struct check *c)
 		return;
 	}
 	if (dir && in->ino != TFS_INO_ROOT && nlink && in->links != 1)
-		check_report(c, CHECK_ERROR, "dir-links", in->ino, UINT64_MAX, "directory %llu has %llu names",
-			     (unsigned long long)in->ino, (unsigned long long)in->links);
+		check_report(c, CHECK_ERROR, "dir-links", in->ino, UINT64_MAX,
+			     "directory %llu has %llu names", (unsigned long long)in->ino,
+			     (unsigned long long)in->links);
 	if (dir && nlink && nlink != 2 + in->subdirs)
 		check_report(c, CHECK_ERROR, "nlink", in->ino, UINT64_MAX,
-			     "directory %llu: link count %u, counted %llu", (unsigned long long)in->ino, nlink,
+			     "directory %llu: link count %u, counted %llu",
+			     (unsigned long long)in->ino, nlink,
 			     (unsigned long long)(2 + in->subdirs));
 	if (!dir && nlink != in->links)
-		check_report(c, CHECK_ERROR, "nlink", in->ino, UINT64_MAX, "inode %llu: link count %u, counted %llu",
-			     (unsigned long long)in->ino, nlink, (unsigned long long)in->links);
+		check_report(c, CHECK_ERROR, "nlink", in->ino, UINT64_MAX,
+			     "inode %llu: link count %u, counted %llu", (unsigned long long)in->ino,
+			     nlink, (unsigned long long)in->links);
 	if (dir && le64_get(in->item.size) != in->entries)
 		check_report(c, CHECK_ERROR, "dir-size", in->ino, UINT64_MAX,
-			     "directory %llu: size says %llu entries, counted %llu", (unsigned long long)in->ino,
-			     (unsigned long long)le64_get(in->item.size), (unsigned long long)in->entries);
+			     "directory %llu: size says %llu entries, counted %llu",
+			     (unsigned long long)in->ino,
+			     (unsigned long long)le64_get(in->item.size),
+			     (unsigned long long)in->entries);
 	if (!dir && in->entries)
 		check_report(c, CHECK_ERROR, "entries-in-file", in->ino, UINT64_MAX,
-			     "inode %llu is no directory but has entries", (unsigned long long)in->ino);
+			     "inode %llu is no directory but has entries",
+			     (unsigned long long)in->ino);
 	if (in->blocks != le64_get(in->item.blocks))
 		check_report(c, CHECK_LEAK, "inode-blocks", in->ino, UINT64_MAX,
-			     "inode %llu: says %llu blocks, counted %llu", (unsigned long long)in->ino,
-			     (unsigned long long)le64_get(in->item.blocks), (unsigned long long)in->blocks);
+			     "inode %llu: says %llu blocks, counted %llu",
+			     (unsigned long long)in->ino,
+			     (unsigned long long)le64_get(in->item.blocks),
+			     (unsigned long long)in->blocks);
 	if (!S_ISREG(mode) && (in->blocks || in->have_inline))
 		check_report(c, CHECK_ERROR, "data-in-nonfile", in->ino, UINT64_MAX,
-			     "inode %llu is no regular file but has content", (unsigned long long)in->ino);
+			     "inode %llu is no regular file but has content",
+			     (unsigned long long)in->ino);
 	if (S_ISLNK(mode) && nlink &&
-	    (in->symlink_bytes != le64_get(in->item.size) || !in->symlink_bytes || in->symlink_bytes > TFS_SYMLINK_MAX))
+	    (in->symlink_bytes != le64_get(in->item.size) || !in->symlink_bytes ||
+	     in->symlink_bytes > TFS_SYMLINK_MAX))
 		check_report(c, CHECK_ERROR, "symlink", in->ino, UINT64_MAX,
-			     "symbolic link %llu: target of %llu bytes, size says %llu", (unsigned long long)in->ino,
-			     (unsigned long long)in->symlink_bytes, (unsigned long long)le64_get(in->item.size));
+			     "symbolic link %llu: target of %llu bytes, size says %llu",
+			     (unsigned long long)in->ino, (unsigned long long)in->symlink_bytes,
+			     (unsigned long long)le64_get(in->item.size));
 	if (in->xattr_promised != in->xattr_found && nlink)
 		check_report(c, CHECK_ERROR, "xattr-value", in->ino, UINT64_MAX,
-			     "inode %llu: extended attributes lie out of line with %llu bytes, found %llu",
+			     "inode %llu: extended attributes lie out of line with %llu bytes, "
+			     "found %llu",
 			     (unsigned long long)in->ino, (unsigned long long)in->xattr_promised,
 			     (unsigned long long)in->xattr_found);
 	for (unsigned int a = 0; a < ARRAY_SIZE(acl_names) && nlink; a++)
@@ -279,9 +299,11 @@ void check_inode_end(struct check *c)
 		d = check_vec_add(c, &c->dirs, sizeof(*d));
 		if (d)
 			*d = (struct check_dir){ .ino = in->ino,
-						 .parent = in->ino == TFS_INO_ROOT ? TFS_INO_ROOT : in->parent,
-						 .hangs = in->ino == TFS_INO_ROOT || !nlink ? HANGS_ON_ROOT
-											    : HANGS_UNKNOWN };
+						 .parent = in->ino == TFS_INO_ROOT ? TFS_INO_ROOT
+										   : in->parent,
+						 .hangs = in->ino == TFS_INO_ROOT || !nlink
+								  ? HANGS_ON_ROOT
+								  : HANGS_UNKNOWN };
 	}
 	if (!nlink) {
 		v = check_vec_add(c, &c->unlinked, sizeof(*v));
@@ -329,7 +351,8 @@ static void item_of_inode(struct check *c, const struct tkey *k, const void *dat
 	}
 }
 
-void check_item(struct check *c, enum tfs_tree_id tree, const struct tkey *key, const void *data, uint32_t len)
+void check_item(struct check *c, enum tfs_tree_id tree, const struct tkey *key, const void *data,
+		uint32_t len)
 {
 	struct check_extent *x;
 
@@ -337,7 +360,8 @@ void check_item(struct check *c, enum tfs_tree_id tree, const struct tkey *key, 
 		item_meta(c, key, data, len);
 	} else if (tree == TFS_TREE_FS) {
 		item_of_inode(c, key, data, len);
-	} else if (tree == TFS_TREE_REFS && key->type == TFS_KEY_REFS && len == sizeof(struct tfs_refs_item)) {
+	} else if (tree == TFS_TREE_REFS && key->type == TFS_KEY_REFS &&
+		   len == sizeof(struct tfs_refs_item)) {
 		const struct tfs_refs_item *r = data;
 
 		if (!le32_get(r->len) || !check_block_ok(c, key->off, le32_get(r->len))) {

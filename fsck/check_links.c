@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Names against back-references; directories hang together; orphans and intents belong to somebody. */
+/* Names against back-references; directories hang together; orphans and intents belong to
+ * somebody. */
 #include <errno.h>
 #include <stdio.h>
 #include "core/lib/util.h"
@@ -28,19 +29,23 @@ static int compare_name(struct tfs_trans *t, const struct btree_item *it, char *
 	int err = inode_item_read(t, ino, &item);
 
 	if (err == -ENOENT) {
-		snprintf(text, size, "directory %llu names inode %llu, which does not exist", dir, ino);
+		snprintf(text, size, "directory %llu names inode %llu, which does not exist", dir,
+			 ino);
 		return 0;
 	}
 	if (err)
 		return err;
 	if ((le32_get(item.mode) >> 12 & 15) != de->type) {
-		snprintf(text, size, "directory %llu names inode %llu with another file type", dir, ino);
+		snprintf(text, size, "directory %llu names inode %llu with another file type", dir,
+			 ino);
 		return 0;
 	}
 	err = btree_seek(t, TFS_TREE_FS, &TKEY(ino, TFS_KEY_LINK, it->key.off), BTREE_EQ, &p);
 	btree_release(&p);
 	if (err == -ENOENT) {
-		snprintf(text, size, "inode %llu lacks the back-reference to its name in directory %llu", ino, dir);
+		snprintf(text, size,
+			 "inode %llu lacks the back-reference to its name in directory %llu", ino,
+			 dir);
 		err = 0;
 	}
 	return err;
@@ -55,11 +60,15 @@ static int compare_link(struct tfs_trans *t, const struct btree_item *it, char *
 	for (uint32_t i = 0; i < it->len / sizeof(*dirs) && !err; i++) {
 		struct btree_path p = BTREE_PATH_INIT;
 
-		err = btree_seek(t, TFS_TREE_FS, &TKEY(le64_get(dirs[i]), TFS_KEY_DIRENT, it->key.off), BTREE_EQ, &p);
+		err = btree_seek(t, TFS_TREE_FS,
+				 &TKEY(le64_get(dirs[i]), TFS_KEY_DIRENT, it->key.off), BTREE_EQ,
+				 &p);
 		btree_release(&p);
 		if (err == -ENOENT) {
-			snprintf(text, size, "inode %llu says directory %llu names it, which it does not",
-				 (unsigned long long)it->key.ino, (unsigned long long)le64_get(dirs[i]));
+			snprintf(text, size,
+				 "inode %llu says directory %llu names it, which it does not",
+				 (unsigned long long)it->key.ino,
+				 (unsigned long long)le64_get(dirs[i]));
 			return 0;
 		}
 	}
@@ -110,7 +119,8 @@ static void find_mismatches(struct check *c)
 			err = compare_next(&t, &at, text, sizeof(text));
 		} while (trans_again(&t, &err));
 		if (!err && text[0]) {
-			check_report(c, CHECK_ERROR, "names-differ", at.ino, UINT64_MAX, "%s", text);
+			check_report(c, CHECK_ERROR, "names-differ", at.ino, UINT64_MAX, "%s",
+				     text);
 			shown++;
 		}
 		assert(err || tkey_cmp(&at, &k) >= 0);
@@ -118,8 +128,8 @@ static void find_mismatches(struct check *c)
 	} while (!err && shown < MAX_SHOWN && next_key(&k));
 	if (!shown)
 		check_report(c, CHECK_ERROR, "names-differ", 0, UINT64_MAX,
-			     "%llu names, %llu back-references, and they do not match", (unsigned long long)c->names,
-			     (unsigned long long)c->links);
+			     "%llu names, %llu back-references, and they do not match",
+			     (unsigned long long)c->names, (unsigned long long)c->links);
 }
 
 static struct check_dir *find_dir(struct check *c, uint64_t ino)
@@ -141,15 +151,17 @@ static struct check_dir *find_dir(struct check *c, uint64_t ino)
 }
 
 /*
- * Where does directory @d hang?  Up its parents to one of which it is known, to none, or to one this climb has
- * seen already: a loop.  All on the way hang there too, so each is passed twice, however long the chains are.
+ * Where does directory @d hang?  Up its parents to one of which it is known, to none, or to one
+ * this climb has seen already: a loop.  All on the way hang there too, so each is passed twice,
+ * however long the chains are.
  */
 static void climb(struct check *c, struct check_dir *d, size_t number)
 {
 	enum check_hangs where = HANGS_NOWHERE;
 	struct check_dir *up;
 
-	for (up = d; up && up->hangs == HANGS_UNKNOWN && up->climb != number; up = find_dir(c, up->parent))
+	for (up = d; up && up->hangs == HANGS_UNKNOWN && up->climb != number;
+	     up = find_dir(c, up->parent))
 		up->climb = number;
 	if (up && up->hangs != HANGS_UNKNOWN)
 		where = up->hangs;
@@ -162,14 +174,16 @@ static void check_connected(struct check *c)
 	struct check_dir *dirs = c->dirs.v;
 
 	if (!find_dir(c, TFS_INO_ROOT)) {
-		check_report(c, CHECK_ERROR, "root-inode", TFS_INO_ROOT, UINT64_MAX, "there is no root directory");
+		check_report(c, CHECK_ERROR, "root-inode", TFS_INO_ROOT, UINT64_MAX,
+			     "there is no root directory");
 		return;
 	}
 	for (size_t i = 0; i < c->dirs.nr && check_step(c, "directories", i, c->dirs.nr); i++) {
 		climb(c, &dirs[i], i + 1);
 		if (dirs[i].hangs == HANGS_NOWHERE)
 			check_report(c, CHECK_ERROR, "dir-unconnected", dirs[i].ino, UINT64_MAX,
-				     "directory %llu does not hang on the root", (unsigned long long)dirs[i].ino);
+				     "directory %llu does not hang on the root",
+				     (unsigned long long)dirs[i].ino);
 	}
 }
 
@@ -201,28 +215,32 @@ static void check_orphans(struct check *c)
 	for (size_t i = 0; i < c->unlinked.nr && check_step(c, "orphans", i, c->unlinked.nr); i++)
 		if (!has(&c->orphans, u[i]))
 			check_report(c, CHECK_ERROR, "orphan-missing", u[i], UINT64_MAX,
-				     "inode %llu has no name and is not on the orphan list", (unsigned long long)u[i]);
+				     "inode %llu has no name and is not on the orphan list",
+				     (unsigned long long)u[i]);
 	for (size_t i = 0; i < c->orphans.nr && check_step(c, "orphans", i, c->orphans.nr); i++)
 		if (!has(&c->unlinked, o[i]))
 			check_report(c, CHECK_ERROR, "orphan-linked", o[i], UINT64_MAX,
-				     "inode %llu is on the orphan list but %s", (unsigned long long)o[i],
-				     "does not exist without a name");
+				     "inode %llu is on the orphan list but %s",
+				     (unsigned long long)o[i], "does not exist without a name");
 	for (size_t i = 0; i < c->intents.nr && check_step(c, "orphans", i, c->intents.nr); i++) {
 		err = TRANS_READ(t, c->fs, inode_item_read(t, n[i], &item));
 		if (err)
 			check_report(c, CHECK_ERROR, "intent-stale", n[i], UINT64_MAX,
-				     "an intent names inode %llu, which does not exist", (unsigned long long)n[i]);
+				     "an intent names inode %llu, which does not exist",
+				     (unsigned long long)n[i]);
 	}
 }
 
 void check_links(struct check *c)
 {
 	if (c->tree_incomplete) {
-		check_report(c, CHECK_NOTE, "links-skipped", 0, UINT64_MAX,
-			     "names and link counts were not compared: part of the tree is unreadable");
+		check_report(
+			c, CHECK_NOTE, "links-skipped", 0, UINT64_MAX,
+			"names and link counts were not compared: part of the tree is unreadable");
 		return;
 	}
-	if (c->names != c->links || c->name_sum[0] != c->link_sum[0] || c->name_sum[1] != c->link_sum[1])
+	if (c->names != c->links || c->name_sum[0] != c->link_sum[0] ||
+	    c->name_sum[1] != c->link_sum[1])
 		find_mismatches(c);
 	if (!c->err)
 		check_connected(c);

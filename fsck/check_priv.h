@@ -86,12 +86,14 @@ struct check {
 	uint64_t path_ino;     /* 0: none */
 };
 
-void check_report(struct check *c, enum check_severity sev, const char *code, uint64_t ino, uint64_t block,
-		  const char *fmt, ...) __attribute__((format(printf, 6, 7)));
-bool check_progress(struct check *c, const char *phase, uint64_t done, uint64_t total); /* false: stop (c->err set) */
+void check_report(struct check *c, enum check_severity sev, const char *code, uint64_t ino,
+		  uint64_t block, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+bool check_progress(struct check *c, const char *phase, uint64_t done,
+		    uint64_t total); /* false: stop (c->err set) */
 /* The same at every so many steps of a loop, however long an image makes it. */
 bool check_step(struct check *c, const char *phase, uint64_t done, uint64_t total);
-void *check_vec_add(struct check *c, struct check_vec *v, size_t elem); /* NULL: out of memory, c->err set */
+void *check_vec_add(struct check *c, struct check_vec *v,
+		    size_t elem); /* NULL: out of memory, c->err set */
 
 /* Cached and verified buffer, referenced; stays valid (nothing changes while we look). */
 int check_buf(struct check *c, uint64_t block, enum tfs_buf_kind kind, struct tfs_buf **out);
@@ -105,7 +107,8 @@ void check_name(struct check *c, uint64_t ino, char *buf, size_t size);
 void check_supers(struct check *c);
 void check_groups(struct check *c);
 void check_trees(struct check *c);
-void check_item(struct check *c, enum tfs_tree_id tree, const struct tkey *key, const void *data, uint32_t len);
+void check_item(struct check *c, enum tfs_tree_id tree, const struct tkey *key, const void *data,
+		uint32_t len);
 void check_inode_end(struct check *c);
 void check_links(struct check *c);
 void check_space(struct check *c);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Bitmaps against what the trees refer to; shared extents against their counts; the superblock's counters. */
+/* Bitmaps against what the trees refer to; shared extents against their counts; the superblock's
+ * counters. */
 #include "core/lib/util.h"
 #include "fs/disk/geom.h"
 #include "fs/disk/group.h"
@@ -56,8 +57,8 @@ static void shared_run(struct check *c, uint64_t from, uint64_t to, uint64_t cou
 		if (want != count && !c->tree_incomplete)
 			check_report(c, CHECK_ERROR, "refcount", 0, from,
 				     "blocks %llu to %llu: %llu references, the count says %llu",
-				     (unsigned long long)from, (unsigned long long)end - 1, (unsigned long long)count,
-				     (unsigned long long)want);
+				     (unsigned long long)from, (unsigned long long)end - 1,
+				     (unsigned long long)count, (unsigned long long)want);
 		from = end;
 	}
 }
@@ -86,7 +87,8 @@ static void check_counts(struct check *c)
 		if (r[i].fblock < 2 || (i && r[i - 1].start + r[i - 1].len > r[i].start))
 			check_report(c, CHECK_ERROR, "refcount", 0, r[i].start,
 				     "the count of %llu for %u blocks from %llu on makes no sense",
-				     (unsigned long long)r[i].fblock, r[i].len, (unsigned long long)r[i].start);
+				     (unsigned long long)r[i].fblock, r[i].len,
+				     (unsigned long long)r[i].start);
 }
 
 /* Both ends of every shared extent, by block. */
@@ -102,7 +104,8 @@ static void collect_edges(struct check *c, struct check_vec *edges)
 			struct edge *e = check_vec_add(c, edges, sizeof(*e));
 
 			if (e)
-				*e = (struct edge){ x[i].start + (end ? x[i].len : 0), end ? -1 : 1 };
+				*e = (struct edge){ x[i].start + (end ? x[i].len : 0),
+						    end ? -1 : 1 };
 		}
 	}
 	if (edges->nr)
@@ -157,18 +160,22 @@ static void compare_group(struct check *c, uint64_t group, uint64_t *free)
 	if (missing)
 		check_report(c, CHECK_ERROR, "bitmap-missing", 0, at,
 			     "group %llu: %llu blocks in use are marked free, the first is %llu",
-			     (unsigned long long)group, (unsigned long long)missing, (unsigned long long)at);
+			     (unsigned long long)group, (unsigned long long)missing,
+			     (unsigned long long)at);
 	if (leaked && !c->tree_incomplete)
-		check_report(c, CHECK_LEAK, "bitmap-leak", 0, leak_at,
-			     "group %llu: %llu blocks marked used belong to nothing, the first is %llu",
-			     (unsigned long long)group, (unsigned long long)leaked, (unsigned long long)leak_at);
+		check_report(
+			c, CHECK_LEAK, "bitmap-leak", 0, leak_at,
+			"group %llu: %llu blocks marked used belong to nothing, the first is %llu",
+			(unsigned long long)group, (unsigned long long)leaked,
+			(unsigned long long)leak_at);
 }
 
 static void counter(struct check *c, const char *name, uint64_t says, uint64_t counted)
 {
 	if (says != counted)
-		check_report(c, CHECK_LEAK, "counter", 0, UINT64_MAX, "superblock: %s is %llu, counted %llu", name,
-			     (unsigned long long)says, (unsigned long long)counted);
+		check_report(c, CHECK_LEAK, "counter", 0, UINT64_MAX,
+			     "superblock: %s is %llu, counted %llu", name, (unsigned long long)says,
+			     (unsigned long long)counted);
 }
 
 void check_space(struct check *c)
@@ -186,7 +193,8 @@ void check_space(struct check *c)
 		}
 		if (c->used[i])
 			check_report(c, CHECK_ERROR, "group-uninit", 0, tfs_group_start(g, i),
-				     "group %llu is used but was never initialised", (unsigned long long)i);
+				     "group %llu is used but was never initialised",
+				     (unsigned long long)i);
 		group_fresh_counts(g, i, &blocks, &slots);
 		free += blocks;
 	}
@@ -209,6 +217,6 @@ void check_space(struct check *c)
 			     (unsigned long long)n->next_ino);
 	else if (n->next_ino <= c->max_ino && c->max_ino >= TFS_INO_FIRST)
 		check_report(c, CHECK_ERROR, "next-ino", c->max_ino, UINT64_MAX,
-			     "inode %llu exists, but %llu is to be given out next", (unsigned long long)c->max_ino,
-			     (unsigned long long)n->next_ino);
+			     "inode %llu exists, but %llu is to be given out next",
+			     (unsigned long long)c->max_ino, (unsigned long long)n->next_ino);
 }

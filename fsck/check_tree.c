@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Walk of the trees: nodes verify, levels fall by one, keys lie within the parent's bounds and rise. */
+/* Walk of the trees: nodes verify, levels fall by one, keys lie within the parent's bounds and
+ * rise. */
 #include <errno.h>
 #include "core/lib/log.h"
 #include "core/lib/util.h"
@@ -31,13 +32,15 @@ static const struct tfs_child *child_of(const struct level *l, unsigned int i)
 }
 
 /*
- * Is it the first time that something points to a node at @block?  A node that is named again and again, on each
- * level of a tree that lies, would otherwise be walked as often as there are ways to it.
+ * Is it the first time that something points to a node at @block?  A node that is named again and
+ * again, on each level of a tree that lies, would otherwise be walked as often as there are ways to
+ * it.
  */
 static bool first_time(struct check *c, uint64_t block)
 {
 	const struct tfs_geom *g = &c->fs->geom;
-	uint64_t group = tfs_group_of(g, block), i = (block - tfs_group_start(g, group)) / g->node_blocks;
+	uint64_t group = tfs_group_of(g, block),
+		 i = (block - tfs_group_start(g, group)) / g->node_blocks;
 	uint8_t bit = (uint8_t)(1u << i % 8);
 
 	if (!c->nodes[group])
@@ -53,7 +56,8 @@ static bool first_time(struct check *c, uint64_t block)
 }
 
 /* Read the node and push it.  False: unreadable, out of place or entered before (reported). */
-static bool enter(struct check *c, enum tfs_tree_id tree, uint64_t block, int level, struct level *l)
+static bool enter(struct check *c, enum tfs_tree_id tree, uint64_t block, int level,
+		  struct level *l)
 {
 	const struct tfs_node *n;
 
@@ -67,14 +71,15 @@ static bool enter(struct check *c, enum tfs_tree_id tree, uint64_t block, int le
 	if (!first_time(c, block)) {
 		if (!c->err)
 			check_report(c, CHECK_ERROR, "node-twice", 0, block,
-				     "tree %d: the node at block %llu is pointed to a second time", tree,
-				     (unsigned long long)block);
+				     "tree %d: the node at block %llu is pointed to a second time",
+				     tree, (unsigned long long)block);
 		c->tree_incomplete = true;
 		return false;
 	}
 	if (check_buf(c, block, BUF_NODE, &l->buf)) {
-		check_report(c, CHECK_ERROR, "node-unreadable", 0, block, "tree %d: node at block %llu: %s", tree,
-			     (unsigned long long)block, c->log_line);
+		check_report(c, CHECK_ERROR, "node-unreadable", 0, block,
+			     "tree %d: node at block %llu: %s", tree, (unsigned long long)block,
+			     c->log_line);
 		c->tree_incomplete = true;
 		return false;
 	}
@@ -86,8 +91,9 @@ static bool enter(struct check *c, enum tfs_tree_id tree, uint64_t block, int le
 	check_mark(c, block, c->fs->geom.node_blocks, "a tree node", 0);
 	if (le16_get(n->level) != level || le32_get(n->tree) != (uint32_t)tree) {
 		check_report(c, CHECK_ERROR, "node-misplaced", 0, block,
-			     "tree %d level %d: node at block %llu belongs to tree %u level %u", tree, level,
-			     (unsigned long long)block, le32_get(n->tree), le16_get(n->level));
+			     "tree %d level %d: node at block %llu belongs to tree %u level %u",
+			     tree, level, (unsigned long long)block, le32_get(n->tree),
+			     le16_get(n->level));
 		c->tree_incomplete = true;
 		buf_put(l->buf);
 		return false;
@@ -103,19 +109,22 @@ static void leaf_items(struct check *c, enum tfs_tree_id tree, const struct leve
 	for (unsigned int i = 0; i < le16_get(n->nritems) && !c->err; i++) {
 		struct tkey k = tkey_get(&it[i].key);
 
-		if ((l->has_from && tkey_cmp(&k, &l->from) < 0) || (l->has_to && tkey_cmp(&k, &l->to) >= 0) ||
+		if ((l->has_from && tkey_cmp(&k, &l->from) < 0) ||
+		    (l->has_to && tkey_cmp(&k, &l->to) >= 0) ||
 		    (c->have_last && tkey_cmp(&k, &c->last_key) <= 0))
 			check_report(c, CHECK_ERROR, "key-order", k.ino, l->buf->block,
-				     "tree %d: node at block %llu holds a key (%llu %u %llu) outside its bounds", tree,
-				     (unsigned long long)l->buf->block, (unsigned long long)k.ino, k.type,
-				     (unsigned long long)k.off);
+				     "tree %d: node at block %llu holds a key (%llu %u %llu) "
+				     "outside its bounds",
+				     tree, (unsigned long long)l->buf->block,
+				     (unsigned long long)k.ino, k.type, (unsigned long long)k.off);
 		c->last_key = k;
 		c->have_last = true;
 		check_item(c, tree, &k, (const char *)n + le32_get(it[i].off), le32_get(it[i].len));
 	}
 	if (!le16_get(n->nritems) && le64_get(n->addr) != c->fs->roots[tree].addr)
-		check_report(c, CHECK_LEAK, "leaf-empty", 0, l->buf->block, "tree %d: leaf at block %llu is empty",
-			     tree, (unsigned long long)l->buf->block);
+		check_report(c, CHECK_LEAK, "leaf-empty", 0, l->buf->block,
+			     "tree %d: leaf at block %llu is empty", tree,
+			     (unsigned long long)l->buf->block);
 }
 
 /* Bounds of child @l->slot: its own key (slot 0 takes the parent's) and the next child's. */
@@ -145,8 +154,8 @@ static void walk(struct check *c, enum tfs_tree_id tree)
 
 	memset(stack, 0, sizeof(stack));
 	if (root->level >= BTREE_MAX_DEPTH) {
-		check_report(c, CHECK_ERROR, "root-level", 0, UINT64_MAX, "tree %d: root level %u is impossible", tree,
-			     root->level);
+		check_report(c, CHECK_ERROR, "root-level", 0, UINT64_MAX,
+			     "tree %d: root level %u is impossible", tree, root->level);
 		c->tree_incomplete = true;
 		return;
 	}
@@ -164,7 +173,8 @@ static void walk(struct check *c, enum tfs_tree_id tree)
 			buf_put(l->buf);
 			if (--depth)
 				stack[depth - 1].slot++;
-			check_progress(c, "trees", c->res->nodes, c->fs->cnt.node_blocks / c->fs->geom.node_blocks);
+			check_progress(c, "trees", c->res->nodes,
+				       c->fs->cnt.node_blocks / c->fs->geom.node_blocks);
 			continue;
 		}
 		child_bounds(l, &stack[depth]);
@@ -180,7 +190,8 @@ static void walk(struct check *c, enum tfs_tree_id tree)
 void check_trees(struct check *c)
 {
 	if (!c->fs->roots[TFS_TREE_FS].addr) {
-		check_report(c, CHECK_ERROR, "root-missing", 0, UINT64_MAX, "there is no file tree");
+		check_report(c, CHECK_ERROR, "root-missing", 0, UINT64_MAX,
+			     "there is no file tree");
 		c->tree_incomplete = true;
 		return;
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * fsck.tallyfs.  This version checks; it does not repair.  What -p and -y may do
- * safely is what every mount does: replay the journal, and write anew what it and the superblocks have in copies.
+ * safely is what every mount does: replay the journal, and write anew what it and the superblocks
+ * have in copies.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -47,7 +48,8 @@ static volatile sig_atomic_t interrupted;
 
 static const char usage_text[] =
 	"Usage: fsck.tallyfs [OPTION]... DEVICE|FILE\n"
-	"Check a tallyfs.  This version finds damage and names it; it mends superblocks and the journal, no more yet.\n"
+	"Check a tallyfs.  This version finds damage and names it; it mends superblocks and the "
+	"journal, no more yet.\n"
 	"\n"
 	"Without -n, -p, -a and -y it checks as with -n.\n"
 	"\n"
@@ -55,7 +57,8 @@ static const char usage_text[] =
 	"  -p, -a             for boot: replay the journal; check fully only if errors were seen\n"
 	"  -y                 as -p -f\n"
 	"  -f                 with -p: check fully even if it looks clean\n"
-	"  -C[FD]             progress as lines \"pass cur max device\" on descriptor FD (default 1)\n"
+	"  -C[FD]             progress as lines \"pass cur max device\" on descriptor FD (default "
+	"1)\n"
 	"  -b 0|1|2           use the primary superblock (0) or this copy, not the first good one\n"
 	"  -v                 more output: notes and totals\n"
 	"      --verify-data  read every data block and compare it with its tuple\n"
@@ -65,7 +68,8 @@ static const char usage_text[] =
 	"  -V, --version      version\n"
 	"      --help         this text\n"
 	"\n"
-	"Exit status: 0 clean, 1 errors corrected, 4 errors left uncorrected, 8 operational error, 16 usage,\n"
+	"Exit status: 0 clean, 1 errors corrected, 4 errors left uncorrected, 8 operational error, "
+	"16 usage,\n"
 	"32 cancelled.\n";
 
 enum { OPT_VERIFY = 256, OPT_JSON, OPT_PROGRESS, OPT_HELP };
@@ -207,8 +211,9 @@ static bool progress(void *arg, const char *phase, uint64_t done, uint64_t total
 		text_escape(device, sizeof(device), opt.device, strlen(opt.device));
 		for (size_t i = 0; i < ARRAY_SIZE(passes); i++)
 			if (!strcmp(phase, passes[i]))
-				dprintf(opt.progress_fd, "%zu %llu %llu %s\n", i + 1, (unsigned long long)done,
-					(unsigned long long)total, device);
+				dprintf(opt.progress_fd, "%zu %llu %llu %s\n", i + 1,
+					(unsigned long long)done, (unsigned long long)total,
+					device);
 		last = done;
 	}
 	return true;
@@ -249,16 +254,20 @@ static void summary(const struct check_result *r, int status)
 		snprintf(verified, sizeof(verified), ", %s of data verified",
 			 cli_size(r->verified_bytes, size, sizeof(size)));
 	if (status == EXIT_CLEAN)
-		text_out("%s: clean, %llu inodes, %llu data blocks%s", opt.device, (unsigned long long)r->inodes,
-			 (unsigned long long)r->data_blocks, verified);
+		text_out("%s: clean, %llu inodes, %llu data blocks%s", opt.device,
+			 (unsigned long long)r->inodes, (unsigned long long)r->data_blocks,
+			 verified);
 	else
-		text_out("%s: NOT CLEAN: %llu errors, %llu leaks; %llu inodes, %llu data blocks%s", opt.device,
-			 (unsigned long long)r->errors, (unsigned long long)r->leaks, (unsigned long long)r->inodes,
-			 (unsigned long long)r->data_blocks, verified);
+		text_out("%s: NOT CLEAN: %llu errors, %llu leaks; %llu inodes, %llu data blocks%s",
+			 opt.device, (unsigned long long)r->errors, (unsigned long long)r->leaks,
+			 (unsigned long long)r->inodes, (unsigned long long)r->data_blocks,
+			 verified);
 	if (opt.verbose)
-		text_out("%s: %llu directories, %llu files, %llu orphans, %llu extents, %llu tree nodes", opt.device,
-			 (unsigned long long)r->directories, (unsigned long long)r->files,
-			 (unsigned long long)r->orphans, (unsigned long long)r->extents, (unsigned long long)r->nodes);
+		text_out("%s: %llu directories, %llu files, %llu orphans, %llu extents, %llu tree "
+			 "nodes",
+			 opt.device, (unsigned long long)r->directories,
+			 (unsigned long long)r->files, (unsigned long long)r->orphans,
+			 (unsigned long long)r->extents, (unsigned long long)r->nodes);
 }
 
 /* No check, or none to the end.  @status. */
@@ -298,13 +307,14 @@ static int open_device(unsigned int flags, struct bdev **b)
 		return cancelled();
 	if (!err)
 		return 0;
-	explain_open(why, sizeof(why), opt.device, err, flags & BDEV_OPEN_RDONLY ? NULL : "-n checks without writing");
+	explain_open(why, sizeof(why), opt.device, err,
+		     flags & BDEV_OPEN_RDONLY ? NULL : "-n checks without writing");
 	return operational(why);
 }
 
 /* 0 or an exit status. */
-static int apply(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *geom, struct tfs_recovery *rec,
-		 bool *mended)
+static int apply(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *geom,
+		 struct tfs_recovery *rec, bool *mended)
 {
 	bool pending = rec->pending, mends = journal_recovery_mends(rec);
 	int err;
@@ -376,10 +386,12 @@ static void note_mismatches(struct bdev *b)
 	struct tfs_geom geom;
 	char why[300];
 
-	if (opt.json || opt.verify_data || tfs_super_read(b, opt.super, &super, &geom, why, sizeof(why)) ||
+	if (opt.json || opt.verify_data ||
+	    tfs_super_read(b, opt.super, &super, &geom, why, sizeof(why)) ||
 	    !le64_get(super.mismatches))
 		return;
-	text_out("%s: blocks did not match while it was mounted: use --verify-data to check what files hold",
+	text_out("%s: blocks did not match while it was mounted: use --verify-data to check what "
+		 "files hold",
 		 opt.device);
 }
 
@@ -411,7 +423,8 @@ static int full_check(void)
 	ret = res.errors || res.leaks ? EXIT_UNCORRECTED : EXIT_CLEAN;
 	summary(&res, ret);
 	if (ret && !opt.no && !opt.json)
-		text_err("fsck.tallyfs: %s: this version cannot repair; copy what can be read and restore the rest",
+		text_err("fsck.tallyfs: %s: this version cannot repair; copy what can be read and "
+			 "restore the rest",
 			 opt.device);
 	return ret;
 }
@@ -435,7 +448,8 @@ int main(int argc, char **argv)
 	if (!ret && interrupted)
 		ret = cancelled();
 	if (!ret)
-		ret = opt.preen && !opt.force && !errors_seen && !opt.verify_data ? quick_line() : full_check();
+		ret = opt.preen && !opt.force && !errors_seen && !opt.verify_data ? quick_line()
+										  : full_check();
 	blk_exit();
 	if (mended && (ret == EXIT_CLEAN || ret == EXIT_UNCORRECTED))
 		ret |= EXIT_CORRECTED;

@@ -22,7 +22,8 @@
 
 static const char usage_text[] =
 	"Usage: mkfs.tallyfs [OPTION]... DEVICE|FILE [SIZE]\n"
-	"Make a tallyfs.  With SIZE, a file is created or grown.  Sizes take K, M, G, T (powers of 1024).\n"
+	"Make a tallyfs.  With SIZE, a file is created or grown.  Sizes take K, M, G, T (powers of "
+	"1024).\n"
 	"\n"
 	"  -b SIZE                  block size, 1K to 64K (default 4K)\n"
 	"  -f                       overwrite an existing file system\n"
@@ -36,13 +37,16 @@ static const char usage_text[] =
 	"  -U UUID                  this UUID instead of a random one\n"
 	"  -v                       say more about the geometry\n"
 	"      --group-blocks NUMBER\n"
-	"                           blocks per group (default 8 times the block size); for testing\n"
-	"      --journal-size SIZE  size of the journal (default 1/16 of the device, from 1G on 1/64; 1M to 64M)\n"
+	"                           blocks per group (default 8 times the block size); for "
+	"testing\n"
+	"      --journal-size SIZE  size of the journal (default 1/16 of the device, from 1G on "
+	"1/64; 1M to 64M)\n"
 	"      --node-size SIZE     tree nodes, 4K to 64K (default 16K)\n"
 	"      --root-owner UID:GID owner of the root directory (default: who runs this)\n"
 	"      --json               what was made as JSON\n"
 	"      --progress=auto|always|never\n"
-	"                           a progress bar on stderr while discarding (default auto: on a terminal)\n"
+	"                           a progress bar on stderr while discarding (default auto: on a "
+	"terminal)\n"
 	"      --help               this text\n"
 	"      --version            version\n"
 	"\n"
@@ -56,7 +60,16 @@ static struct {
 	uint64_t size; /* 0: not given */
 } opt;
 
-enum { OPT_GROUP = 256, OPT_JOURNAL, OPT_NODE, OPT_OWNER, OPT_JSON, OPT_PROGRESS, OPT_HELP, OPT_VERSION };
+enum {
+	OPT_GROUP = 256,
+	OPT_JOURNAL,
+	OPT_NODE,
+	OPT_OWNER,
+	OPT_JSON,
+	OPT_PROGRESS,
+	OPT_HELP,
+	OPT_VERSION
+};
 
 static const struct option long_options[] = {
 	{ "group-blocks", required_argument, NULL, OPT_GROUP },
@@ -92,7 +105,8 @@ static int parse_owner(const char *arg)
 	int used = 0;
 
 	/* %u would take a sign */
-	if (strspn(arg, "0123456789:") != strlen(arg) || sscanf(arg, "%u:%u%n", &uid, &gid, &used) != 2 || arg[used])
+	if (strspn(arg, "0123456789:") != strlen(arg) ||
+	    sscanf(arg, "%u:%u%n", &uid, &gid, &used) != 2 || arg[used])
 		return bad("--root-owner takes two numbers, UID:GID", arg);
 	opt.format.root_uid = uid;
 	opt.format.root_gid = gid;
@@ -152,7 +166,8 @@ static int parse_option(int c, const char *arg, char **argv)
 		opt.verbose = true;
 		return 0;
 	case OPT_GROUP:
-		return parse_u32("not a number of blocks per group", arg, &opt.format.blocks_per_group);
+		return parse_u32("not a number of blocks per group", arg,
+				 &opt.format.blocks_per_group);
 	case OPT_JOURNAL:
 		return cli_parse_size(arg, &opt.format.journal_bytes) && opt.format.journal_bytes
 			       ? 0
@@ -165,7 +180,9 @@ static int parse_option(int c, const char *arg, char **argv)
 		opt.json = true;
 		return 0;
 	case OPT_PROGRESS:
-		return cli_parse_progress(arg, &opt.progress) ? 0 : bad("--progress takes auto, always or never", arg);
+		return cli_parse_progress(arg, &opt.progress)
+			       ? 0
+			       : bad("--progress takes auto, always or never", arg);
 	}
 	return cli_option_error(PROGRAM, c, argv);
 }
@@ -201,8 +218,8 @@ static int parse(int argc, char **argv)
 }
 
 /*
- * Ctrl-C is looked at between the steps; once the old file system is gone there is either none or, when the last step
- * has ended in time, a whole one.  A second Ctrl-C ends the program at once.
+ * Ctrl-C is looked at between the steps; once the old file system is gone there is either none or,
+ * when the last step has ended in time, a whole one.  A second Ctrl-C ends the program at once.
  */
 static volatile sig_atomic_t interrupted;
 
@@ -247,16 +264,21 @@ static void report_json(const struct tfs_super *s, const struct tfs_geom *g)
 	json_object_object_add(o, "dry_run", json_object_new_boolean(opt.dry_run));
 	cli_json_path(o, "path", opt.path, strlen(opt.path));
 	json_object_object_add(o, "uuid", json_object_new_string(uuid));
-	cli_json_path(o, "label", (const char *)s->label, strnlen((const char *)s->label, sizeof(s->label)));
-	json_object_object_add(o, "guard",
-			       json_object_new_string(le32_get(s->guard) == TFS_GUARD_CRC32 ? "crc32" : "xxh3"));
+	cli_json_path(o, "label", (const char *)s->label,
+		      strnlen((const char *)s->label, sizeof(s->label)));
+	json_object_object_add(
+		o, "guard",
+		json_object_new_string(le32_get(s->guard) == TFS_GUARD_CRC32 ? "crc32" : "xxh3"));
 	json_object_object_add(o, "block_size", json_object_new_int64(g->block_size));
 	json_object_object_add(o, "node_size", json_object_new_int64(g->node_size));
 	json_object_object_add(o, "blocks_per_group", json_object_new_int64(g->blocks_per_group));
 	json_object_object_add(o, "groups", json_object_new_uint64(g->nr_groups));
-	json_object_object_add(o, "total_bytes", json_object_new_uint64(g->total_blocks << g->blkbits));
-	json_object_object_add(o, "free_bytes", json_object_new_uint64(le64_get(s->free_blocks) << g->blkbits));
-	json_object_object_add(o, "journal_bytes", json_object_new_uint64(g->journal_blocks << g->blkbits));
+	json_object_object_add(o, "total_bytes",
+			       json_object_new_uint64(g->total_blocks << g->blkbits));
+	json_object_object_add(o, "free_bytes",
+			       json_object_new_uint64(le64_get(s->free_blocks) << g->blkbits));
+	json_object_object_add(o, "journal_bytes",
+			       json_object_new_uint64(g->journal_blocks << g->blkbits));
 	cli_json_end(o);
 }
 
@@ -265,16 +287,22 @@ static void report(const struct tfs_super *s, const struct tfs_geom *g)
 	char uuid[37], a[32], b[32];
 
 	uuid_unparse_lower(s->uuid, uuid);
-	text_out("%s: %s, %s free (a mount keeps some of it back for overwriting and trees), UUID %s%s%s%s", opt.path,
-		 cli_size(g->total_blocks << g->blkbits, a, sizeof(a)),
-		 cli_size(le64_get(s->free_blocks) << g->blkbits, b, sizeof(b)), uuid, s->label[0] ? ", label " : "",
-		 (const char *)s->label, opt.dry_run ? " (dry run: nothing was written)" : "");
+	text_out("%s: %s, %s free (a mount keeps some of it back for overwriting and trees), UUID "
+		 "%s%s%s%s",
+		 opt.path, cli_size(g->total_blocks << g->blkbits, a, sizeof(a)),
+		 cli_size(le64_get(s->free_blocks) << g->blkbits, b, sizeof(b)), uuid,
+		 s->label[0] ? ", label " : "", (const char *)s->label,
+		 opt.dry_run ? " (dry run: nothing was written)" : "");
 	if (!opt.verbose)
 		return;
-	text_out("  blocks        %llu of %u bytes", (unsigned long long)g->total_blocks, g->block_size);
-	text_out("  tree nodes    %u bytes, content up to %u bytes kept inline", g->node_size, g->inline_max);
-	text_out("  groups        %llu of %u blocks", (unsigned long long)g->nr_groups, g->blocks_per_group);
-	text_out("  journal       %s at block %llu", cli_size(g->journal_blocks << g->blkbits, a, sizeof(a)),
+	text_out("  blocks        %llu of %u bytes", (unsigned long long)g->total_blocks,
+		 g->block_size);
+	text_out("  tree nodes    %u bytes, content up to %u bytes kept inline", g->node_size,
+		 g->inline_max);
+	text_out("  groups        %llu of %u blocks", (unsigned long long)g->nr_groups,
+		 g->blocks_per_group);
+	text_out("  journal       %s at block %llu",
+		 cli_size(g->journal_blocks << g->blkbits, a, sizeof(a)),
 		 (unsigned long long)g->journal_start);
 	text_out("  superblocks   block %llu, copies %llu %llu", (unsigned long long)g->super_block,
 		 (unsigned long long)g->super_copies[0], (unsigned long long)g->super_copies[1]);
@@ -284,7 +312,9 @@ static void report(const struct tfs_super *s, const struct tfs_geom *g)
 
 static int open_device(struct target *t, struct bdev **out, char *why, size_t why_len)
 {
-	int err = bdev_open(t->path, BDEV_OPEN_NO_URING | BDEV_OPEN_WAIT | (opt.dry_run ? BDEV_OPEN_RDONLY : 0), out);
+	int err = bdev_open(
+		t->path, BDEV_OPEN_NO_URING | BDEV_OPEN_WAIT | (opt.dry_run ? BDEV_OPEN_RDONLY : 0),
+		out);
 
 	if (!err)
 		return 0;
@@ -292,8 +322,8 @@ static int open_device(struct target *t, struct bdev **out, char *why, size_t wh
 	return -1;
 }
 
-static int write_all(struct target *t, struct bdev *b, const struct tfs_super *s, const struct tfs_geom *g, char *why,
-		     size_t why_len)
+static int write_all(struct target *t, struct bdev *b, const struct tfs_super *s,
+		     const struct tfs_geom *g, char *why, size_t why_len)
 {
 	int err = 0;
 
@@ -312,10 +342,12 @@ static int write_all(struct target *t, struct bdev *b, const struct tfs_super *s
 	if (interrupted)
 		return -1;
 	if (err)
-		text_err(PROGRAM ": %s: blocks can't be discarded (going on): %s", t->path, strerror(-err));
+		text_err(PROGRAM ": %s: blocks can't be discarded (going on): %s", t->path,
+			 strerror(-err));
 	err = tfs_format_write(b, &opt.format, s, g);
 	/* asked again: it says how much is missing */
-	if (err == -ENOSPC && backing_fixed(b, g, le64_get(s->groups_init), NULL, NULL, why, why_len) == err)
+	if (err == -ENOSPC &&
+	    backing_fixed(b, g, le64_get(s->groups_init), NULL, NULL, why, why_len) == err)
 		return -1;
 	if (err) {
 		snprintf(why, why_len, "%s: writing failed: %s", t->path, strerror(-err));
@@ -328,7 +360,8 @@ static int write_all(struct target *t, struct bdev *b, const struct tfs_super *s
 }
 
 /* Plan for what is not there yet, or would be grown, in a dry run. */
-static int plan_only(uint64_t size, struct tfs_super *s, struct tfs_geom *g, char *why, size_t why_len)
+static int plan_only(uint64_t size, struct tfs_super *s, struct tfs_geom *g, char *why,
+		     size_t why_len)
 {
 	struct bdev future = { .size = size, .align = SECTOR_SIZE };
 
@@ -346,7 +379,8 @@ static int make(struct target *t, char *why, size_t why_len)
 	    (!opt.force && target_check_empty(t, why, why_len)))
 		return -1;
 	if (opt.size > t->size && t->is_block) {
-		snprintf(why, why_len, "%s: has only %llu bytes", t->path, (unsigned long long)t->size);
+		snprintf(why, why_len, "%s: has only %llu bytes", t->path,
+			 (unsigned long long)t->size);
 		return -1;
 	}
 	opt.format.size = opt.size;

@@ -18,7 +18,8 @@
 #include "tallyfs/format.h"
 #include "common/explain.h"
 
-__attribute__((format(printf, 3, 4))) static int fail(char *why, size_t why_len, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static int fail(char *why, size_t why_len, const char *fmt,
+						      ...)
 {
 	va_list ap;
 
@@ -44,7 +45,8 @@ static void unescape(char *s)
 	*to = 0;
 }
 
-/* Is something mounted from block device @dev (0: none), or from a source named @real?  Then *where. */
+/* Is something mounted from block device @dev (0: none), or from a source named @real?  Then
+ * *where. */
 static bool mounted(dev_t dev, const char *real, char *where, size_t where_len)
 {
 	FILE *f = fopen("/proc/self/mountinfo", "re");
@@ -127,16 +129,19 @@ static int open_it(struct target *t, bool dry_run, char *why, size_t why_len)
 
 	t->fd = open(t->path, flags);
 	if (t->fd < 0 && errno == EBUSY)
-		return fail(why, why_len, "%s: is in use by the system (mounted, swap, RAID or LVM)", t->path);
+		return fail(why, why_len,
+			    "%s: is in use by the system (mounted, swap, RAID or LVM)", t->path);
 	if (t->fd < 0)
 		return fail(why, why_len, "%s: %s", t->path,
 			    errno == EACCES ? "you may not write to it" : explain_path(-errno));
 	if (t->is_block && ioctl(t->fd, BLKGETSIZE64, &t->size))
-		return fail(why, why_len, "%s: its size can't be found out: %s", t->path, strerror(errno));
+		return fail(why, why_len, "%s: its size can't be found out: %s", t->path,
+			    strerror(errno));
 	return 0;
 }
 
-int target_open(struct target *t, const char *path, uint64_t size, bool dry_run, char *why, size_t why_len)
+int target_open(struct target *t, const char *path, uint64_t size, bool dry_run, char *why,
+		size_t why_len)
 {
 	struct stat st;
 
@@ -158,8 +163,8 @@ int target_open(struct target *t, const char *path, uint64_t size, bool dry_run,
 }
 
 /*
- * On btrfs: a block that is overwritten stays where it is, so that space reserved for it is good for ever.  What is
- * damaged, tallyfs notices itself.  Other file systems don't know the flag.
+ * On btrfs: a block that is overwritten stays where it is, so that space reserved for it is good
+ * for ever.  What is damaged, tallyfs notices itself.  Other file systems don't know the flag.
  */
 static void no_cow(int fd)
 {
@@ -176,15 +181,16 @@ int target_grow(struct target *t, uint64_t size, char *why, size_t why_len)
 	if (t->fd < 0) {
 		t->fd = open(t->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 		if (t->fd < 0)
-			return fail(why, why_len, "%s: can't be created: %s", t->path, strerror(errno));
+			return fail(why, why_len, "%s: can't be created: %s", t->path,
+				    strerror(errno));
 		t->created = true;
 		no_cow(t->fd);
 	}
 	if (t->size >= size)
 		return 0;
 	if (ftruncate(t->fd, (off_t)size))
-		return fail(why, why_len, "%s: can't be made %llu bytes large: %s", t->path, (unsigned long long)size,
-			    strerror(errno));
+		return fail(why, why_len, "%s: can't be made %llu bytes large: %s", t->path,
+			    (unsigned long long)size, strerror(errno));
 	t->size = size;
 	return 0;
 }
@@ -200,8 +206,8 @@ static blkid_probe new_probe(struct target *t)
 		return NULL;
 	}
 	blkid_probe_enable_superblocks(pr, 1);
-	blkid_probe_set_superblocks_flags(pr, BLKID_SUBLKS_TYPE | BLKID_SUBLKS_LABEL | BLKID_SUBLKS_MAGIC |
-						      BLKID_SUBLKS_BADCSUM);
+	blkid_probe_set_superblocks_flags(pr, BLKID_SUBLKS_TYPE | BLKID_SUBLKS_LABEL |
+						      BLKID_SUBLKS_MAGIC | BLKID_SUBLKS_BADCSUM);
 	blkid_probe_enable_partitions(pr, 1);
 	blkid_probe_set_partitions_flags(pr, BLKID_PARTS_MAGIC);
 	return pr;
@@ -228,16 +234,18 @@ int target_check_empty(struct target *t, char *why, size_t why_len)
 		return fail(why, why_len, "%s: holds a tallyfs already; -f overwrites it", t->path);
 	pr = new_probe(t);
 	if (!pr)
-		return fail(why, why_len, "%s: can't be searched for other file systems; -f skips that", t->path);
+		return fail(why, why_len,
+			    "%s: can't be searched for other file systems; -f skips that", t->path);
 	found = blkid_do_probe(pr);
 	if (!found) {
 		if (blkid_probe_lookup_value(pr, "TYPE", &type, NULL))
 			blkid_probe_lookup_value(pr, "PTTYPE", &type, NULL);
 		blkid_probe_lookup_value(pr, "LABEL", &label, NULL);
-		fail(why, why_len, "%s: holds %s already%s%s; -f overwrites it", t->path, type ? type : "something",
-		     label ? ", label " : "", label ? label : "");
+		fail(why, why_len, "%s: holds %s already%s%s; -f overwrites it", t->path,
+		     type ? type : "something", label ? ", label " : "", label ? label : "");
 	} else if (found < 0) {
-		fail(why, why_len, "%s: can't be searched for other file systems; -f skips that", t->path);
+		fail(why, why_len, "%s: can't be searched for other file systems; -f skips that",
+		     t->path);
 	}
 	blkid_free_probe(pr);
 	return found == 1 ? 0 : -1;
@@ -254,7 +262,8 @@ int target_wipe(struct target *t, char *why, size_t why_len)
 		err = blkid_do_wipe(pr, 0);
 	blkid_free_probe(pr);
 	if (err || fsync(t->fd))
-		return fail(why, why_len, "%s: old signatures can't be wiped: %s", t->path, strerror(errno));
+		return fail(why, why_len, "%s: old signatures can't be wiped: %s", t->path,
+			    strerror(errno));
 	return 0;
 }
 

@@ -13,14 +13,15 @@ struct target {
 	bool touched;  /* what it held before is no more */
 	bool created;  /* by us: removed again if anything fails */
 	uint64_t size; /* bytes */
-	int fd;	       /* own descriptor (a block device: O_EXCL), -1: a file that is not there yet */
+	int fd; /* own descriptor (a block device: O_EXCL), -1: a file that is not there yet */
 };
 
 /*
  * Look at @path, and open it; @size is what the user asked for (0: nothing).
  * All these: 0, or -1 with one line in @why.
  */
-int target_open(struct target *t, const char *path, uint64_t size, bool dry_run, char *why, size_t why_len);
+int target_open(struct target *t, const char *path, uint64_t size, bool dry_run, char *why,
+		size_t why_len);
 /* Create it, or make it larger, so that it has @size bytes. */
 int target_grow(struct target *t, uint64_t size, char *why, size_t why_len);
 /* -1: it holds something (what is told in @why). */

@@ -87,7 +87,8 @@ static void print_extent(const struct tally_extent *x)
 	for (size_t i = 0; i < NR_FLAGS; i++)
 		if (x->flags & flag_names[i].flag)
 			strcat(strcat(flags, " "), flag_names[i].name);
-	text_out("%20llu %20llu %20s%s", (unsigned long long)x->start, (unsigned long long)x->len, addr, flags);
+	text_out("%20llu %20llu %20s%s", (unsigned long long)x->start, (unsigned long long)x->len,
+		 addr, flags);
 }
 
 static void add_extent(struct json_object *list, const struct tally_extent *x)
@@ -99,7 +100,8 @@ static void add_extent(struct json_object *list, const struct tally_extent *x)
 	if (!(x->flags & (TALLY_EXTENT_INLINE | TALLY_EXTENT_NO_ADDR)))
 		json_object_object_add(o, "address", json_object_new_uint64(x->addr));
 	for (size_t i = 0; i < NR_FLAGS; i++)
-		json_object_object_add(o, flag_names[i].name, json_object_new_boolean(x->flags & flag_names[i].flag));
+		json_object_object_add(o, flag_names[i].name,
+				       json_object_new_boolean(x->flags & flag_names[i].flag));
 	json_object_array_add(list, o);
 }
 

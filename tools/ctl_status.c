@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* tallyctl status: how a mounted file system or an image is, in a few lines; with -v what the daemon counts. */
+/* tallyctl status: how a mounted file system or an image is, in a few lines; with -v what the
+ * daemon counts. */
 #include "common/cli.h"
 #include "common/explain.h"
 #include "core/block/bdev.h"
@@ -38,21 +39,25 @@ struct summary {
 static void describe_health(const struct summary *s, char *health, size_t size)
 {
 	if (s->error)
-		snprintf(health, size, "it was found inconsistent, or could not be written; the log says why");
+		snprintf(health, size,
+			 "it was found inconsistent, or could not be written; the log says why");
 	else if (s->mismatches)
 		snprintf(health, size, "damage was seen: %llu times a block did not match",
 			 (unsigned long long)s->mismatches);
 	else if (s->damage)
 		snprintf(health, size, "damage was seen");
 	else
-		snprintf(health, size, "no damage is known%s%s", s->note ? "; " : "", s->note ? s->note : "");
+		snprintf(health, size, "no damage is known%s%s", s->note ? "; " : "",
+			 s->note ? s->note : "");
 }
 
 static const char *what_to_do(const struct summary *s, bool mounted)
 {
 	if (s->damage)
-		return mounted ? "unmount it; fsck.tallyfs -n --verify-data names what is damaged: restore that"
-			       : "fsck.tallyfs -n --verify-data names what is damaged: restore that";
+		return mounted ? "unmount it; fsck.tallyfs -n --verify-data names what is damaged: "
+				 "restore that"
+			       : "fsck.tallyfs -n --verify-data names what is damaged: restore "
+				 "that";
 	if (s->verify_off)
 		return "mount it without verify=off";
 	return "nothing";
@@ -69,13 +74,15 @@ static void print_summary(const struct summary *s, bool mounted)
 	text_out("  used        %s", cli_size(s->size - s->free, used, sizeof(used)));
 	cli_size(s->free, left, sizeof(left));
 	if (s->avail == UINT64_MAX)
-		text_out("  free        %s; of it something is " KEPT_BACK " while it is mounted", left);
+		text_out("  free        %s; of it something is " KEPT_BACK " while it is mounted",
+			 left);
 	else
 		text_out("  free        %s; %s of it for files, the rest is " KEPT_BACK, left,
 			 cli_size(s->avail, avail, sizeof(avail)));
 	text_out("  health      %s", health);
 	text_out("  protection  %s%s; metadata is there once",
-		 s->verify_off ? "file data is NOT verified (verify=off), metadata by " : "every block is verified by ",
+		 s->verify_off ? "file data is NOT verified (verify=off), metadata by "
+			       : "every block is verified by ",
 		 s->guard);
 	text_out("  to do       %s", what_to_do(s, mounted));
 }
@@ -119,7 +126,8 @@ static char *fetch(int fd, const char *path)
 
 		st->version = TALLY_CTL_VERSION;
 		if (ioctl(fd, TALLY_IOC_STATUS, st)) {
-			ctl_fail(path, errno == EPROTO ? "tallyctl and the running tallyfs are of different versions"
+			ctl_fail(path, errno == EPROTO ? "tallyctl and the running tallyfs are of "
+							 "different versions"
 						       : explain_path(-errno));
 			goto fail;
 		}
@@ -145,8 +153,8 @@ fail:
 /* A figure above 0 under one of these names means that damage is known. */
 static bool tells_damage(const char *group, const char *name)
 {
-	return !strcmp(group, "damage") || !strcmp(name, "mismatches") || !strcmp(name, "needs_check") ||
-	       (!strcmp(group, "state") && !strcmp(name, "error"));
+	return !strcmp(group, "damage") || !strcmp(name, "mismatches") ||
+	       !strcmp(name, "needs_check") || (!strcmp(group, "state") && !strcmp(name, "error"));
 }
 
 struct figures {
@@ -156,7 +164,8 @@ struct figures {
 	char group[64]; /* last seen */
 };
 
-static void one_figure(struct figures *f, const char *group, const char *name, unsigned long long value)
+static void one_figure(struct figures *f, const char *group, const char *name,
+		       unsigned long long value)
 {
 	struct json_object *o;
 
@@ -187,7 +196,8 @@ static void all_figures(struct figures *f, const char *text)
 {
 	char *copy = strdup(text), *save, *line;
 
-	for (line = copy ? strtok_r(copy, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save)) {
+	for (line = copy ? strtok_r(copy, "\n", &save) : NULL; line;
+	     line = strtok_r(NULL, "\n", &save)) {
 		char *dot = strchr(line, '.'), *space = dot ? strchr(dot, ' ') : NULL;
 
 		if (!space)
@@ -205,9 +215,11 @@ static int identify(int fd, struct summary *s)
 	struct statvfs st;
 
 	if (ioctl(fd, TALLY_IOC_IDENTITY, &id) || fstatvfs(fd, &st))
-		return ctl_fail(s->source, errno == EPROTO || errno == ENOTTY
-						   ? "tallyctl and the running tallyfs are of different versions"
-						   : explain_path(-errno));
+		return ctl_fail(
+			s->source,
+			errno == EPROTO || errno == ENOTTY
+				? "tallyctl and the running tallyfs are of different versions"
+				: explain_path(-errno));
 	memcpy(s->label, id.label, TFS_LABEL_MAX);
 	uuid_unparse_lower(id.uuid, s->uuid);
 	set_guard(s, id.guard);
@@ -217,7 +229,8 @@ static int identify(int fd, struct summary *s)
 	return CTL_OK;
 }
 
-static void show_mount(const struct ctl_request *r, const struct mount_entry *m, struct summary *s, const char *text)
+static void show_mount(const struct ctl_request *r, const struct mount_entry *m, struct summary *s,
+		       const char *text)
 {
 	struct figures f = { .s = s };
 
@@ -233,7 +246,8 @@ static void show_mount(const struct ctl_request *r, const struct mount_entry *m,
 		cli_json_end(f.json);
 		return;
 	}
-	text_out("%s on %s (%s%s)", m->source, m->mountpoint, m->type, m->read_only ? ", read-only" : "");
+	text_out("%s on %s (%s%s)", m->source, m->mountpoint, m->type,
+		 m->read_only ? ", read-only" : "");
 	print_summary(s, true);
 	f.print = r->verbose;
 	f.group[0] = '\0';
@@ -266,10 +280,13 @@ static void image_json(const struct summary *s, const struct tfs_super *super)
 
 	cli_json_path(o, "source", s->source, strlen(s->source));
 	json_summary(o, s, false);
-	json_object_object_add(o, "block_size", json_object_new_uint64(le32_get(super->block_size)));
+	json_object_object_add(o, "block_size",
+			       json_object_new_uint64(le32_get(super->block_size)));
 	json_object_object_add(o, "inodes", json_object_new_uint64(le64_get(super->nr_inodes)));
-	json_object_object_add(o, "mount_count", json_object_new_uint64(le64_get(super->mount_count)));
-	json_object_object_add(o, "mismatches", json_object_new_uint64(le64_get(super->mismatches)));
+	json_object_object_add(o, "mount_count",
+			       json_object_new_uint64(le64_get(super->mount_count)));
+	json_object_object_add(o, "mismatches",
+			       json_object_new_uint64(le64_get(super->mismatches)));
 	cli_json_end(o);
 }
 
@@ -286,7 +303,8 @@ static void image_text(const struct summary *s, const struct tfs_super *super, b
 }
 
 /* The superblock, and whether the journal knows better.  0, or -errno with *why. */
-static int read_image(struct summary *s, struct bdev *b, struct tfs_super *super, char *why, size_t why_len)
+static int read_image(struct summary *s, struct bdev *b, struct tfs_super *super, char *why,
+		      size_t why_len)
 {
 	struct tfs_recovery rec = { 0 };
 	struct tfs_geom g;
@@ -296,7 +314,8 @@ static int read_image(struct summary *s, struct bdev *b, struct tfs_super *super
 		return err;
 	if (!journal_recover_scan(b, super, &g, &rec)) {
 		if (rec.pending)
-			s->note = "not unmounted cleanly: the next mount replays the journal, the figures are older";
+			s->note = "not unmounted cleanly: the next mount replays the journal, the "
+				  "figures are older";
 		s->damage = rec.corrupt;
 	}
 	journal_recovery_free(&rec);

@@ -42,7 +42,8 @@ struct dump {
  * Add what is asked for to @o.  0, or a negative errno with d->why set.
  */
 typedef int dump_fn(struct dump *d, struct json_object *o);
-dump_fn dump_super, dump_group, dump_tuple, dump_block, dump_node, dump_inode, dump_extents, dump_journal;
+dump_fn dump_super, dump_group, dump_tuple, dump_block, dump_node, dump_inode, dump_extents,
+	dump_journal;
 /* These print themselves, or nothing, but for ls. */
 dump_fn dump_ls, dump_cat, dump_extract;
 
@@ -55,13 +56,15 @@ void dump_time(struct json_object *o, const char *key, uint64_t sec, uint32_t ns
 struct json_object *dump_array(struct json_object *o, const char *key);
 /* An object at the end of @array, to be filled. */
 struct json_object *dump_row(struct json_object *array);
-/* The object's last members are arrays: when all else is printed, @rows is called with d->later_arg to emit the rows.
+/* The object's last members are arrays: when all else is printed, @rows is called with d->later_arg
+ * to emit the rows.
  */
 void dump_later(struct dump *d, const char *key, dump_rows_fn *rows);
 /* Print a row, and release it. */
 void dump_emit(struct dump *d, struct json_object *row);
 /* Run @fn in a read section. */
-int dump_section(struct dump *d, int (*fn)(struct tfs_trans *t, struct dump *d, void *arg), void *arg);
+int dump_section(struct dump *d, int (*fn)(struct tfs_trans *t, struct dump *d, void *arg),
+		 void *arg);
 /* What an item holds, as members of @o. */
 void dump_item(struct json_object *o, uint8_t type, const void *data, uint32_t len);
 

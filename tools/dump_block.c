@@ -85,7 +85,8 @@ static int look(struct tfs_trans *t, struct dump *d, void *arg)
 		b->kind = "node";
 		b->first = start + round_down_to(d->n - start, g->node_blocks);
 	} else {
-		b->kind = le16_get(b->tuple.app) == TFS_APP_DATA ? "data" : "in use, but not written";
+		b->kind =
+			le16_get(b->tuple.app) == TFS_APP_DATA ? "data" : "in use, but not written";
 	}
 	return 0;
 }
@@ -95,7 +96,8 @@ static int get_content(struct dump *d, struct json_object *o, const struct block
 {
 	uint32_t bytes, bs = d->geom.block_size;
 	uint64_t off = (d->n - b->first) * bs;
-	const uint8_t *image = d->fs->overlay ? overlay_lookup(d->fs->overlay, b->first, &bytes) : NULL;
+	const uint8_t *image =
+		d->fs->overlay ? overlay_lookup(d->fs->overlay, b->first, &bytes) : NULL;
 
 	if (image && off < bytes) {
 		memset(data, 0, bs);
@@ -114,7 +116,8 @@ static void add_row(struct json_object *rows, uint32_t off, const uint8_t *p, ui
 
 	for (uint32_t i = 0; i < n; i++) {
 		snprintf(hex + 2 * i, 3, "%02x", p[i]);
-		text[i] = p[i] > ' ' && p[i] < 0x7f && p[i] != '"' && p[i] != '\\' ? (char)p[i] : '.';
+		text[i] =
+			p[i] > ' ' && p[i] < 0x7f && p[i] != '"' && p[i] != '\\' ? (char)p[i] : '.';
 	}
 	text[n] = '\0';
 	dump_u64(r, "offset", off);
@@ -128,7 +131,8 @@ static void add_content(struct json_object *o, const uint8_t *data, uint32_t byt
 	struct json_object *rows = dump_array(o, "content");
 
 	for (uint32_t off = 0; off < bytes; off += ROW_BYTES)
-		if (!off || off + ROW_BYTES >= bytes || memcmp(data + off, data + off - ROW_BYTES, ROW_BYTES))
+		if (!off || off + ROW_BYTES >= bytes ||
+		    memcmp(data + off, data + off - ROW_BYTES, ROW_BYTES))
 			add_row(rows, off, data + off, ROW_BYTES);
 }
 
@@ -140,14 +144,15 @@ int dump_block(struct dump *d, struct json_object *o)
 	int err = 0;
 
 	if (d->n >= d->geom.total_blocks)
-		return dump_fail(d, -ERANGE, "block %llu: there are only %llu", (unsigned long long)d->n,
+		return dump_fail(d, -ERANGE, "block %llu: there are only %llu",
+				 (unsigned long long)d->n,
 				 (unsigned long long)d->geom.total_blocks);
 	b.kind = fixed_kind(&d->geom, d->n, &b.first);
 	if (!b.kind)
 		err = dump_section(d, look, &b);
 	if (err)
-		return dump_fail(d, err, "block %llu: its bitmap or tuple: %s", (unsigned long long)d->n,
-				 strerror(-err));
+		return dump_fail(d, err, "block %llu: its bitmap or tuple: %s",
+				 (unsigned long long)d->n, strerror(-err));
 	data = tl_alloc_aligned(4096, d->geom.block_size);
 	if (!data)
 		return dump_fail(d, -ENOMEM, "out of memory");
@@ -161,10 +166,13 @@ int dump_block(struct dump *d, struct json_object *o)
 	if (!err && b.has_tuple) {
 		tuple_make(d->fs, d->n, 1, data, (enum tfs_app_tag)le16_get(b.tuple.app), &found);
 		cli_json_hex(o, "guard", le64_get(b.tuple.guard));
-		json_object_object_add(o, "matches", json_object_new_boolean(!memcmp(&found, &b.tuple, sizeof(found))));
+		json_object_object_add(
+			o, "matches",
+			json_object_new_boolean(!memcmp(&found, &b.tuple, sizeof(found))));
 	}
 	if (!err)
 		add_content(o, data, d->geom.block_size);
 	tl_free(data);
-	return err ? dump_fail(d, err, "block %llu: %s", (unsigned long long)d->n, strerror(-err)) : 0;
+	return err ? dump_fail(d, err, "block %llu: %s", (unsigned long long)d->n, strerror(-err))
+		   : 0;
 }

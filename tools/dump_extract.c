@@ -2,12 +2,14 @@
 /*
  * tallydump extract: files of the image into a directory that is new or empty.
  *
- * Nothing is ever made outside of it: each thing is made, exclusively, under a single checked name, relative to the
- * descriptor of a directory that we have made ourselves, and no symbolic link is followed.  A directory is entered
- * once, so an image whose directories go in circles comes to an end.
+ * Nothing is ever made outside of it: each thing is made, exclusively, under a single checked name,
+ * relative to the descriptor of a directory that we have made ourselves, and no symbolic link is
+ * followed.  A directory is entered once, so an image whose directories go in circles comes to an
+ * end.
  *
- * Until all is done nobody else gets into the target directory.  What an ordinary user extracts is his own: no file of
- * his runs with his rights because a stranger's image says so (set-user-ID), and his umask holds.
+ * Until all is done nobody else gets into the target directory.  What an ordinary user extracts is
+ * his own: no file of his runs with his rights because a stranger's image says so (set-user-ID),
+ * and his umask holds.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -38,7 +40,8 @@ struct extract {
 	mode_t top_mode, umask; /* what it had, or would have got; ours */
 	uid_t top_owner;
 	struct placed *placed[BUCKETS]; /* path NULL: a directory */
-	char path[PATH_MAX];		/* of what is at hand, from the target directory, for messages and links */
+	char path[PATH_MAX]; /* of what is at hand, from the target directory, for messages and
+				links */
 };
 
 static struct placed *find_placed(struct extract *x, uint64_t ino)
@@ -116,9 +119,12 @@ static void copy_xattrs(struct extract *x, int fd, uint64_t ino, bool owned)
 		names = tl_zalloc((size_t)size + 1);
 		n = names ? vfs_listxattr(x->d->fs, ino, names, (size_t)size) : -ENOMEM;
 		for (p = names; n > 0 && p < names + n; p += strlen(p) + 1) {
-			err = !owned && !strcmp(p, "security.capability") ? -EPERM : copy_xattr(x, fd, ino, p);
+			err = !owned && !strcmp(p, "security.capability")
+				      ? -EPERM
+				      : copy_xattr(x, fd, ino, p);
 			if (err)
-				dump_complain(x->d, x->path, "an extended attribute: %s", dump_error(err));
+				dump_complain(x->d, x->path, "an extended attribute: %s",
+					      dump_error(err));
 		}
 		tl_free(names);
 	}
@@ -126,7 +132,8 @@ static void copy_xattrs(struct extract *x, int fd, uint64_t ino, bool owned)
 		dump_complain(x->d, x->path, "its extended attributes: %s", dump_error(n));
 }
 
-/* Set-id and sticky bits go with the owner they were set by; who is not root has a umask to be kept. */
+/* Set-id and sticky bits go with the owner they were set by; who is not root has a umask to be
+ * kept. */
 static mode_t mode_for(const struct extract *x, const struct vfs_attr *a, bool owned)
 {
 	mode_t mode = a->mode & 07777;
@@ -145,7 +152,8 @@ static void set_attrs(struct extract *x, int fd, const struct vfs_attr *a)
 	int err = 0;
 
 	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
-	/* whose it is can be said by root only; set-id bits and capabilities fall with a change of owner */
+	/* whose it is can be said by root only; set-id bits and capabilities fall with a change of
+	 * owner */
 	if (!geteuid()) {
 		owned = !fchownat(fd, "", a->uid, a->gid, AT_EMPTY_PATH);
 		err = owned ? 0 : -errno;
@@ -185,7 +193,8 @@ static int put_data(struct extract *x, int fd, const struct vfs_attr *a)
 			dump_complain(x->d, x->path, "%s", dump_error(err));
 			break;
 		}
-		err = dump_copy_out(x->d, f, x->path, (uint64_t)pos, min_t(uint64_t, (uint64_t)end, a->size), fd, true);
+		err = dump_copy_out(x->d, f, x->path, (uint64_t)pos,
+				    min_t(uint64_t, (uint64_t)end, a->size), fd, true);
 		pos = end;
 	}
 	vfs_release(x->d->fs, f);
@@ -349,8 +358,10 @@ static int shut_target(struct extract *x, const char *path)
 	if (fstat(x->top, &st))
 		return dump_fail(x->d, -errno, "%s: %s", path, strerror(errno));
 	if (geteuid() && st.st_uid != geteuid())
-		return dump_fail(x->d, -EPERM, "%s: belongs to somebody else; name a directory that is new or your own",
-				 path);
+		return dump_fail(
+			x->d, -EPERM,
+			"%s: belongs to somebody else; name a directory that is new or your own",
+			path);
 	x->top_mode = st.st_mode & 07777;
 	x->top_owner = st.st_uid;
 	if ((st.st_uid != geteuid() && fchown(x->top, 0, (gid_t)-1)) || fchmod(x->top, 0700))
@@ -358,7 +369,8 @@ static int shut_target(struct extract *x, const char *path)
 	if (is_empty(x->top))
 		return 0;
 	reopen_target(x);
-	return dump_fail(x->d, -ENOTEMPTY, "%s: not empty; name a directory that is new or empty", path);
+	return dump_fail(x->d, -ENOTEMPTY, "%s: not empty; name a directory that is new or empty",
+			 path);
 }
 
 static int open_target(struct extract *x, const char *path)

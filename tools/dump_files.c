@@ -28,7 +28,8 @@ void dump_complain(struct dump *d, const char *path, const char *fmt, ...)
 
 bool dump_name_ok(const char *name)
 {
-	return *name && strcmp(name, ".") && strcmp(name, "..") && !strchr(name, '/') && strlen(name) <= TFS_NAME_MAX;
+	return *name && strcmp(name, ".") && strcmp(name, "..") && !strchr(name, '/') &&
+	       strlen(name) <= TFS_NAME_MAX;
 }
 
 int dump_resolve(struct dump *d, const char *path, struct vfs_attr *a)
@@ -113,7 +114,8 @@ void dump_list_free(struct dump_names *l)
 
 /* ---- ls ---- */
 
-static void add_file(struct dump *d, struct json_object *r, const struct vfs_attr *a, const char *name)
+static void add_file(struct dump *d, struct json_object *r, const struct vfs_attr *a,
+		     const char *name)
 {
 	char mode[16], target[PATH_MAX];
 	int n;
@@ -189,11 +191,14 @@ static void bad_block(struct dump *d, struct vfs_file *f, const char *path, uint
 	int n = vfs_extents(d->fs, f, pos, &x, 1);
 
 	if (err == -EIO && n == 1 && x.pos <= pos && !(x.flags & VFS_EXTENT_INLINE))
-		dump_complain(d, path, "block %llu, bytes from %llu: does not match its tuple, or cannot be read",
-			      (unsigned long long)((x.addr + (pos - x.pos)) >> d->geom.blkbits),
-			      (unsigned long long)pos);
+		dump_complain(
+			d, path,
+			"block %llu, bytes from %llu: does not match its tuple, or cannot be read",
+			(unsigned long long)((x.addr + (pos - x.pos)) >> d->geom.blkbits),
+			(unsigned long long)pos);
 	else
-		dump_complain(d, path, "bytes from %llu: %s", (unsigned long long)pos, dump_error(err));
+		dump_complain(d, path, "bytes from %llu: %s", (unsigned long long)pos,
+			      dump_error(err));
 }
 
 static int write_all(int fd, const uint8_t *p, size_t n, int64_t at)
@@ -212,7 +217,8 @@ static int write_all(int fd, const uint8_t *p, size_t n, int64_t at)
 	return 0;
 }
 
-int dump_copy_out(struct dump *d, struct vfs_file *f, const char *path, uint64_t pos, uint64_t end, int fd, bool seek)
+int dump_copy_out(struct dump *d, struct vfs_file *f, const char *path, uint64_t pos, uint64_t end,
+		  int fd, bool seek)
 {
 	uint32_t bs = d->geom.block_size, chunk = max_t(uint32_t, 1u << 20, bs), want;
 	uint8_t *buf = tl_alloc_aligned(4096, chunk);
@@ -255,7 +261,8 @@ int dump_cat(struct dump *d, struct json_object *o)
 	if (!err)
 		err = vfs_open(d->fs, a.ino, O_RDONLY, &f);
 	if (err)
-		return dump_fail(d, err, "%s: %s", path, err == -EINVAL ? "not a regular file" : dump_error(err));
+		return dump_fail(d, err, "%s: %s", path,
+				 err == -EINVAL ? "not a regular file" : dump_error(err));
 	dump_copy_out(d, f, path, 0, a.size, STDOUT_FILENO, false);
 	vfs_release(d->fs, f);
 	return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What ls, cat and extract share: files of a mounted image, read only.  Every byte of the image may be hostile, names
- * too.
+ * What ls, cat and extract share: files of a mounted image, read only.  Every byte of the image may
+ * be hostile, names too.
  */
 #ifndef TOOLS_DUMP_FILES_H
 #define TOOLS_DUMP_FILES_H
@@ -10,7 +10,8 @@
 #include "tools/dump.h"
 
 /* A line on stderr about @path (escaped); the program will exit 1, but goes on. */
-__attribute__((format(printf, 3, 4))) void dump_complain(struct dump *d, const char *path, const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) void dump_complain(struct dump *d, const char *path,
+							 const char *fmt, ...);
 /* For people. */
 const char *dump_error(int err);
 
@@ -32,9 +33,11 @@ int dump_list(struct dump *d, uint64_t dir, struct dump_names *l);
 void dump_list_free(struct dump_names *l);
 
 /*
- * Bytes [pos, end) of the file to @fd: verified ones only, up to the first that can't be had.  @seek: to the same
- * place there, else one after the other.  What goes wrong is complained of; negative errno.
+ * Bytes [pos, end) of the file to @fd: verified ones only, up to the first that can't be had.
+ * @seek: to the same place there, else one after the other.  What goes wrong is complained of;
+ * negative errno.
  */
-int dump_copy_out(struct dump *d, struct vfs_file *f, const char *path, uint64_t pos, uint64_t end, int fd, bool seek);
+int dump_copy_out(struct dump *d, struct vfs_file *f, const char *path, uint64_t pos, uint64_t end,
+		  int fd, bool seek);
 
 #endif

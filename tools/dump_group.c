@@ -61,7 +61,8 @@ int dump_super(struct dump *d, struct json_object *o)
 	uuid_unparse_lower(s->uuid, uuid);
 	dump_u64(o, "version", le32_get(s->version));
 	dump_str(o, "uuid", uuid);
-	cli_json_path(o, "label", (const char *)s->label, strnlen((const char *)s->label, sizeof(s->label)));
+	cli_json_path(o, "label", (const char *)s->label,
+		      strnlen((const char *)s->label, sizeof(s->label)));
 	cli_json_hex(o, "compat", le64_get(s->compat));
 	cli_json_hex(o, "ro_compat", le64_get(s->ro_compat));
 	cli_json_hex(o, "incompat", le64_get(s->incompat));
@@ -101,7 +102,8 @@ int dump_super(struct dump *d, struct json_object *o)
 
 static void add_vouch(struct json_object *o, const struct tfs_vouch *v)
 {
-	json_object_object_add(o, "written", json_object_new_boolean(le32_get(v->flags) & TFS_VOUCH_WRITTEN));
+	json_object_object_add(o, "written",
+			       json_object_new_boolean(le32_get(v->flags) & TFS_VOUCH_WRITTEN));
 	if (!(le32_get(v->flags) & TFS_VOUCH_WRITTEN))
 		return;
 	cli_json_hex(o, "guard", le64_get(v->guard));
@@ -131,7 +133,8 @@ static void add_header(struct dump *d, struct json_object *o, const struct tfs_g
 	unsigned int i;
 
 	dump_u64(o, "group", d->n);
-	json_object_object_add(o, "initialised", json_object_new_boolean(d->n < d->fs->cnt.groups_init));
+	json_object_object_add(o, "initialised",
+			       json_object_new_boolean(d->n < d->fs->cnt.groups_init));
 	dump_u64(o, "addr", le64_get(h->addr));
 	dump_u64(o, "txid", le64_get(h->txid));
 	cli_json_hex(o, "csum", le64_get(h->csum));
@@ -158,7 +161,8 @@ static void add_runs(struct dump *d, struct json_object *o, const void *map)
 	uint32_t nr = tfs_group_nr_blocks(&d->geom, d->n), from, to;
 	struct json_object *rows = dump_array(o, "in_use"), *r;
 
-	for (from = block_bitmap_next_set(map, 0, nr); from < nr; from = block_bitmap_next_set(map, to, nr)) {
+	for (from = block_bitmap_next_set(map, 0, nr); from < nr;
+	     from = block_bitmap_next_set(map, to, nr)) {
 		to = block_bitmap_next_clear(map, from, nr);
 		r = dump_row(rows);
 		dump_u64(r, "block", tfs_group_start(&d->geom, d->n) + from);
@@ -207,10 +211,11 @@ int dump_group(struct dump *d, struct json_object *o)
 	int err;
 
 	if (d->n >= d->geom.nr_groups)
-		return dump_fail(d, -ERANGE, "group %llu: there are only %llu", (unsigned long long)d->n,
-				 (unsigned long long)d->geom.nr_groups);
+		return dump_fail(d, -ERANGE, "group %llu: there are only %llu",
+				 (unsigned long long)d->n, (unsigned long long)d->geom.nr_groups);
 	err = d->n < d->fs->cnt.groups_init ? dump_section(d, get_group, o) : fresh_group(d, o);
-	return err ? dump_fail(d, err, "group %llu: %s", (unsigned long long)d->n, strerror(-err)) : 0;
+	return err ? dump_fail(d, err, "group %llu: %s", (unsigned long long)d->n, strerror(-err))
+		   : 0;
 }
 
 /* ---- tuples ---- */
@@ -245,7 +250,9 @@ static int compare_data(struct dump *d, struct json_object *o, const struct tupl
 	err = bdev_read(d->bdev, data, d->geom.block_size, d->n << d->geom.blkbits);
 	if (!err) {
 		tuple_make(d->fs, d->n, 1, data, TFS_APP_DATA, &found);
-		json_object_object_add(o, "matches", json_object_new_boolean(!memcmp(&found, tuple, sizeof(found))));
+		json_object_object_add(
+			o, "matches",
+			json_object_new_boolean(!memcmp(&found, tuple, sizeof(found))));
 	}
 	tl_free(data);
 	return err;
@@ -259,11 +266,13 @@ int dump_tuple(struct dump *d, struct json_object *o)
 	int err;
 
 	if (d->n >= d->geom.total_blocks)
-		return dump_fail(d, -ERANGE, "block %llu: there are only %llu", (unsigned long long)d->n,
+		return dump_fail(d, -ERANGE, "block %llu: there are only %llu",
+				 (unsigned long long)d->n,
 				 (unsigned long long)d->geom.total_blocks);
 	err = dump_section(d, get_tuple, &tuple);
 	if (err)
-		return dump_fail(d, err, "tuple of block %llu: %s", (unsigned long long)d->n, strerror(-err));
+		return dump_fail(d, err, "tuple of block %llu: %s", (unsigned long long)d->n,
+				 strerror(-err));
 	for (i = 0; i < 6; i++)
 		ref |= (uint64_t)tuple.ref[i] << 8 * i;
 	dump_u64(o, "block", d->n);
@@ -276,5 +285,6 @@ int dump_tuple(struct dump *d, struct json_object *o)
 	if (le16_get(tuple.app) != TFS_APP_DATA)
 		return 0;
 	err = compare_data(d, o, &tuple);
-	return err ? dump_fail(d, err, "block %llu: %s", (unsigned long long)d->n, strerror(-err)) : 0;
+	return err ? dump_fail(d, err, "block %llu: %s", (unsigned long long)d->n, strerror(-err))
+		   : 0;
 }

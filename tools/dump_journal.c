@@ -90,8 +90,8 @@ static int emit_records(struct dump *d, const struct log_ring *ring, const struc
 	return err == -EUCLEAN ? 0 : err;
 }
 
-/* The commit records found, and of which the payload matches: what is printed comes from the device as it is printed,
- * for 12 MiB of log may hold half a million records. */
+/* The commit records found, and of which the payload matches: what is printed comes from the device
+ * as it is printed, for 12 MiB of log may hold half a million records. */
 struct found {
 	struct log_ring ring;
 	struct log_head head;
@@ -117,7 +117,8 @@ static int commits(struct dump *d, void *arg)
 	for (i = 0; i < f->log.nr; i++) {
 		const struct log_tx *tx = &f->log.commits[i];
 
-		f->good[i] = log_commit_pos(&f->ring, tx) && !log_check_payload(&f->ring, tx, f->head.epoch);
+		f->good[i] = log_commit_pos(&f->ring, tx) &&
+			     !log_check_payload(&f->ring, tx, f->head.epoch);
 		r = json_object_new_object();
 		dump_u64(r, "txid", tx->txid);
 		dump_u64(r, "copy", tx->copy);

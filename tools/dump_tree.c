@@ -197,12 +197,15 @@ int dump_node(struct dump *d, struct json_object *o)
 	int err;
 
 	if (d->n >= d->geom.total_blocks)
-		return dump_fail(d, -ERANGE, "node %llu: there are only %llu blocks", (unsigned long long)d->n,
+		return dump_fail(d, -ERANGE, "node %llu: there are only %llu blocks",
+				 (unsigned long long)d->n,
 				 (unsigned long long)d->geom.total_blocks);
 	err = dump_section(d, get_node, o);
 	if (err == -EUCLEAN)
-		return dump_fail(d, err, "node %llu: there is none, or it is damaged", (unsigned long long)d->n);
-	return err ? dump_fail(d, err, "node %llu: %s", (unsigned long long)d->n, strerror(-err)) : 0;
+		return dump_fail(d, err, "node %llu: there is none, or it is damaged",
+				 (unsigned long long)d->n);
+	return err ? dump_fail(d, err, "node %llu: %s", (unsigned long long)d->n, strerror(-err))
+		   : 0;
 }
 
 /* ---- all items of an inode ---- */
@@ -274,7 +277,8 @@ static int start_inode(struct dump *d, struct json_object *o, struct named *n)
 	if (err == -ENOENT)
 		return dump_fail(d, err, "inode %llu: there is none", (unsigned long long)d->n);
 	if (err)
-		return dump_fail(d, err, "inode %llu: %s", (unsigned long long)d->n, strerror(-err));
+		return dump_fail(d, err, "inode %llu: %s", (unsigned long long)d->n,
+				 strerror(-err));
 	dump_u64(o, "inode", d->n);
 	if (n->path[0])
 		cli_json_path(o, "path", n->path, strlen(n->path));
@@ -285,19 +289,22 @@ static int walk_all(struct dump *d, void *arg)
 {
 	int err = dump_section(d, walk, arg);
 
-	return err ? dump_fail(d, err, "inode %llu: %s", (unsigned long long)d->n, strerror(-err)) : 0;
+	return err ? dump_fail(d, err, "inode %llu: %s", (unsigned long long)d->n, strerror(-err))
+		   : 0;
 }
 
-/* The inode's items from @type on (@only: of that type), as they are printed: there may be millions. */
+/* The inode's items from @type on (@only: of that type), as they are printed: there may be
+ * millions. */
 static int walk_later(struct dump *d, const char *key, uint8_t type, bool only)
 {
 	struct walk *w = tl_alloc(sizeof(*w));
 
 	if (!w)
 		return dump_fail(d, -ENOMEM, "out of memory");
-	*w = (struct walk){
-		.next = TKEY(d->n, type, 0), .type = only ? type : 0, .ino = d->n, .extents = type == TFS_KEY_EXTENT
-	};
+	*w = (struct walk){ .next = TKEY(d->n, type, 0),
+			    .type = only ? type : 0,
+			    .ino = d->n,
+			    .extents = type == TFS_KEY_EXTENT };
 	d->later_arg = w;
 	d->later_free = tl_free;
 	dump_later(d, key, walk_all);

@@ -95,11 +95,14 @@ static bool parse(struct request *r, int argc, char **argv)
 		continue;
 	unexpected:
 		snprintf(r->why, sizeof(r->why),
-			 "unexpected '%s'; usage: " WHO " DEVICE|FILE MOUNTPOINT [-fnsv] [-o OPTIONS]", a);
+			 "unexpected '%s'; usage: " WHO
+			 " DEVICE|FILE MOUNTPOINT [-fnsv] [-o OPTIONS]",
+			 a);
 		return false;
 	}
 	if (!r->mountpoint)
-		snprintf(r->why, sizeof(r->why), "usage: " WHO " DEVICE|FILE MOUNTPOINT [-fnsv] [-o OPTIONS]");
+		snprintf(r->why, sizeof(r->why),
+			 "usage: " WHO " DEVICE|FILE MOUNTPOINT [-fnsv] [-o OPTIONS]");
 	return r->mountpoint;
 }
 
@@ -121,11 +124,13 @@ static bool check_options(struct request *r)
 	return true;
 }
 
-/* Our own options: what they were set to at the mount only the daemon knows, and it does not change them. */
+/* Our own options: what they were set to at the mount only the daemon knows, and it does not change
+ * them. */
 static bool names_own_option(const struct request *r)
 {
-	static const char *const own[] = { "cache_size=", "dirty_size=", "commit=",	    "threads=",
-					   "verify=",	  "errors=",	 "writeback_cache", "norecovery" };
+	static const char *const own[] = { "cache_size=",     "dirty_size=", "commit=",
+					   "threads=",	      "verify=",     "errors=",
+					   "writeback_cache", "norecovery" };
 	size_t k;
 	int i;
 
@@ -142,13 +147,15 @@ static int change_mount(const struct request *r)
 	if (remount(WHO, r->mountpoint, &r->opts, r->fake))
 		return EXIT_MOUNT;
 	if (names_own_option(r))
-		text_err(WHO ": remount: tallyfs keeps its own options (cache_size= and so on) until %s is "
+		text_err(WHO ": remount: tallyfs keeps its own options (cache_size= and so on) "
+			     "until %s is "
 			     "mounted again",
 			 r->mountpoint);
 	return EXIT_OK;
 }
 
-/* tallyfs lies beside this program, whatever link it was called by; else it is looked for in PATH. */
+/* tallyfs lies beside this program, whatever link it was called by; else it is looked for in
+ * PATH. */
 static const char *daemon_path(char *buf, size_t size)
 {
 	ssize_t n = readlink("/proc/self/exe", buf, size - sizeof("tallyfs"));
@@ -164,7 +171,8 @@ static const char *daemon_path(char *buf, size_t size)
 	return access(buf, X_OK) ? "tallyfs" : buf;
 }
 
-/* Words that are no plain ones are quoted by their escapes only: it is to be read, not to be run. */
+/* Words that are no plain ones are quoted by their escapes only: it is to be read, not to be
+ * run. */
 static void print_command(char **argv)
 {
 	char line[8192];
@@ -176,7 +184,8 @@ static void print_command(char **argv)
 	fflush(stdout);
 }
 
-/* What tallyfs gets: the options that were understood, with those for others left out by its own parser. */
+/* What tallyfs gets: the options that were understood, with those for others left out by its own
+ * parser. */
 static int run_daemon(const struct request *r)
 {
 	char path[PATH_MAX], *argv[2 * MAX_OPTION_LISTS + 5];

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Remounting.  To the kernel it is a change of flags of its own: it writes what it has gathered and lets nobody
- * write any more, but tells the daemon nothing (of a block device: to sync).  The daemon goes on serving, and is asked
- * here to make everything durable.  What was mounted read-only stays so: the daemon has the image open like that.
+ * Remounting.  To the kernel it is a change of flags of its own: it writes what it has gathered and
+ * lets nobody write any more, but tells the daemon nothing (of a block device: to sync).  The
+ * daemon goes on serving, and is asked here to make everything durable.  What was mounted read-only
+ * stays so: the daemon has the image open like that.
  */
 #include "tools/remount.h"
 
@@ -41,7 +42,8 @@ static bool is_word(const char *word, size_t len, const char *of)
 }
 
 /* What the mount is to have; *has: what it has. */
-static unsigned long wanted_flags(const struct statvfs *st, const struct options *o, unsigned long *has)
+static unsigned long wanted_flags(const struct statvfs *st, const struct options *o,
+				  unsigned long *has)
 {
 	unsigned long want;
 	const char *p;
@@ -65,7 +67,8 @@ static unsigned long wanted_flags(const struct statvfs *st, const struct options
 	return want;
 }
 
-/* The daemon's own word: it has the image open read-only, or has stopped writing.  -errno: it can't be asked. */
+/* The daemon's own word: it has the image open read-only, or has stopped writing.  -errno: it can't
+ * be asked. */
 static int daemon_reads_only(int fd)
 {
 	static const char line[] = "mount.read_only 1\n";
@@ -78,8 +81,8 @@ static int daemon_reads_only(int fd)
 		st->version = TALLY_CTL_VERSION;
 		if (ioctl(fd, TALLY_IOC_STATUS, st))
 			ret = -errno;
-		else if (memmem(st->text, st->len < sizeof(st->text) ? st->len : sizeof(st->text), line,
-				sizeof(line) - 1))
+		else if (memmem(st->text, st->len < sizeof(st->text) ? st->len : sizeof(st->text),
+				line, sizeof(line) - 1))
 			ret = 1;
 		st->first += st->lines;
 	} while (!ret && st->lines && st->first < st->total);
@@ -94,7 +97,8 @@ static int make_durable(const char *who, const char *path, int fd)
 
 	if (!err)
 		return 0;
-	text_err("%s: remount: %s is read-only now, but what was written last may not be durable: %s; unmount it to be "
+	text_err("%s: remount: %s is read-only now, but what was written last may not be durable: "
+		 "%s; unmount it to be "
 		 "sure",
 		 who, path, strerror(-err));
 	return err;
@@ -106,7 +110,8 @@ static int change(const char *who, const struct mount_entry *m, unsigned long wa
 	int err = 0;
 
 	if (!(want & MS_RDONLY) && m->read_only && fd >= 0 && daemon_reads_only(fd) > 0) {
-		text_err("%s: remount: %s was mounted read-only, or has turned so after an error (see the log); "
+		text_err("%s: remount: %s was mounted read-only, or has turned so after an error "
+			 "(see the log); "
 			 "unmount it "
 			 "and mount it again",
 			 who, path);
@@ -115,11 +120,13 @@ static int change(const char *who, const struct mount_entry *m, unsigned long wa
 	if (mount(m->source, path, NULL, MS_REMOUNT | want, NULL))
 		err = -errno;
 	if (err == -EBUSY)
-		text_err("%s: remount: files on %s are open for writing; close them first (fuser -vm names who)", who,
-			 path);
+		text_err("%s: remount: files on %s are open for writing; close them first (fuser "
+			 "-vm names who)",
+			 who, path);
 	else if (err == -EPERM)
-		text_err("%s: remount: only root can change how %s is mounted; unmount it and mount it again", who,
-			 path);
+		text_err("%s: remount: only root can change how %s is mounted; unmount it and "
+			 "mount it again",
+			 who, path);
 	else if (err)
 		text_err("%s: remount: %s: %s", who, path, strerror(-err));
 	return err;

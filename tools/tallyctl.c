@@ -25,14 +25,16 @@ static void usage(void)
 	       "  sync       make everything written so far durable\n"
 	       "  extents    which parts of a file are where, and which other files have too\n"
 	       "  unshare    give a file blocks of its own for all that it shares with others\n"
-	       "  umount     have everything written, unmount, and wait until the image is closed\n\n"
+	       "  umount     have everything written, unmount, and wait until the image is "
+	       "closed\n\n"
 	       "  -f         with umount: give up what can't be written\n"
 	       "  -v         with status: everything that is counted, as tallyctl(8) explains\n"
 	       "  --check    with status: exit 0 healthy, 1 could not tell, 3 damage is known\n"
 	       "  --json     results as a JSON object\n"
 	       "  --help     this text\n"
 	       "  --version  the version\n\n"
-	       "Exit status: 0 done, 1 usage error, or not done, 3 status --check only: damage is known.\n");
+	       "Exit status: 0 done, 1 usage error, or not done, 3 status --check only: damage is "
+	       "known.\n");
 }
 
 int ctl_fail(const char *what, const char *why)
@@ -70,12 +72,14 @@ static int do_sync(const struct ctl_request *r)
 
 static int do_umount(const struct ctl_request *r)
 {
-	return mounts_unmount("tallyctl", r->target, r->force ? MOUNTS_FORCE : 0) ? CTL_FAIL : CTL_OK;
+	return mounts_unmount("tallyctl", r->target, r->force ? MOUNTS_FORCE : 0) ? CTL_FAIL
+										  : CTL_OK;
 }
 
 static int usage_error(const char *what)
 {
-	text_err("tallyctl: %s; usage: tallyctl status|sync|umount MOUNTPOINT, or extents|unshare FILE (see "
+	text_err("tallyctl: %s; usage: tallyctl status|sync|umount MOUNTPOINT, or extents|unshare "
+		 "FILE (see "
 		 "tallyctl --help)",
 		 what);
 	return CTL_FAIL;
@@ -99,8 +103,9 @@ static int run(const struct ctl_request *r)
 		bool on_file;
 		int (*run)(const struct ctl_request *r);
 	} commands[] = {
-		{ "status", false, ctl_status },  { "sync", false, do_sync },	    { "umount", false, do_umount },
-		{ "unshare", true, ctl_unshare }, { "extents", true, ctl_extents },
+		{ "status", false, ctl_status },  { "sync", false, do_sync },
+		{ "umount", false, do_umount },	  { "unshare", true, ctl_unshare },
+		{ "extents", true, ctl_extents },
 	};
 	size_t i;
 

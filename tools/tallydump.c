@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * tallydump: show the structures and files of an unmounted tallyfs.  Nothing is written to it, a pending journal is
- * replayed in memory.
+ * tallydump: show the structures and files of an unmounted tallyfs.  Nothing is written to it, a
+ * pending journal is replayed in memory.
  */
 #include <blkid.h>
 #include <ctype.h>
@@ -50,7 +50,8 @@ static const char usage_text[] =
 	"  ls [PATH]   the files in directory PATH (default /), or the file PATH\n"
 	"  cat PATH    the contents of file PATH, as far as they are good\n"
 	"  extract PATH DIRECTORY\n"
-	"              file PATH, or what directory PATH holds, into DIRECTORY, which is new or empty\n"
+	"              file PATH, or what directory PATH holds, into DIRECTORY, which is new or "
+	"empty\n"
 	"\n"
 	"  --json      as JSON (not with cat and extract)\n"
 	"  --udev      lines ID_FS_TYPE, ID_FS_UUID, ID_FS_LABEL for a udev rule\n"
@@ -146,7 +147,8 @@ struct json_object *dump_row(struct json_object *array)
 	return o;
 }
 
-int dump_section(struct dump *d, int (*fn)(struct tfs_trans *t, struct dump *d, void *arg), void *arg)
+int dump_section(struct dump *d, int (*fn)(struct tfs_trans *t, struct dump *d, void *arg),
+		 void *arg)
 {
 	return TRANS_READ(t, d->fs, fn(t, d, arg));
 }
@@ -239,7 +241,8 @@ void dump_emit(struct dump *d, struct json_object *row)
 	json_object_put(row);
 }
 
-/* One line of JSON, or text: the object, and what comes later.  A failure there leaves what was printed well formed. */
+/* One line of JSON, or text: the object, and what comes later.  A failure there leaves what was
+ * printed well formed. */
 static int print_all(struct dump *d, struct json_object *o)
 {
 	char before = '{';
@@ -294,7 +297,8 @@ static void encode_hidden(const char *s, char *safe, char *encoded)
 		bool plain = isalnum((unsigned char)*s);
 
 		*safe++ = plain ? *s : '_';
-		encoded += plain ? sprintf(encoded, "%c", *s) : sprintf(encoded, "\\x%02x", (unsigned char)*s);
+		encoded += plain ? sprintf(encoded, "%c", *s)
+				 : sprintf(encoded, "\\x%02x", (unsigned char)*s);
 	}
 	*safe = *encoded = '\0';
 }
@@ -307,7 +311,8 @@ static void print_encoded(const char *key, const char *value)
 		return;
 	if (has_hidden(value))
 		encode_hidden(value, safe, encoded);
-	else if (blkid_safe_string(value, safe, sizeof(safe)) || blkid_encode_string(value, encoded, sizeof(encoded)))
+	else if (blkid_safe_string(value, safe, sizeof(safe)) ||
+		 blkid_encode_string(value, encoded, sizeof(encoded)))
 		return;
 	/* udev takes the backslashes of the one, and there are none in the other */
 	printf("%s=%s\n%s_ENC=%s\n", key, safe, key, encoded);
@@ -474,7 +479,8 @@ static int dispatch(int argc, char **argv, bool json, bool for_udev)
 	if (c->number && !nr)
 		return fail("a number is missing behind it", c->name);
 	if (nr < c->min_args)
-		return fail(c->min_args == 2 ? "PATH and DIRECTORY go behind it" : "PATH is missing behind it",
+		return fail(c->min_args == 2 ? "PATH and DIRECTORY go behind it"
+					     : "PATH is missing behind it",
 			    c->name);
 	if (nr > max)
 		return fail("too many arguments", argv[2 + max]);

@@ -26,7 +26,8 @@ static void usage(void)
 	       "  -v         verbose\n"
 	       "  --help     this text\n"
 	       "  --version  the version\n\n"
-	       "Exit status: 0 unmounted and closed, 1 usage error or not permitted, 2 system error, 32 not "
+	       "Exit status: 0 unmounted and closed, 1 usage error or not permitted, 2 system "
+	       "error, 32 not "
 	       "unmounted.\n");
 }
 

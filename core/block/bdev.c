@@ -14,8 +14,10 @@ const char *bdev_open_error(int err)
 
 	switch (err) {
 	case -EBUSY:
-		snprintf(busy, sizeof(busy), "in use: it is mounted, or another program has it open%s%s%s",
-			 *bdev_lock_busy_by() ? " (" : "", bdev_lock_busy_by(), *bdev_lock_busy_by() ? ")" : "");
+		snprintf(busy, sizeof(busy),
+			 "in use: it is mounted, or another program has it open%s%s%s",
+			 *bdev_lock_busy_by() ? " (" : "", bdev_lock_busy_by(),
+			 *bdev_lock_busy_by() ? ")" : "");
 		return busy;
 	case -ENOTBLK:
 		return "neither a block device nor a regular file";
@@ -56,7 +58,8 @@ int bdev_check_iov(const struct bdev *b, const struct iovec *iov, int n, uint64_
 	return where & (b->align - 1) ? -EINVAL : check_range(b, off, iov_bytes(iov, n));
 }
 
-static int count_result(struct bdev *b, atomic_ullong *ops, atomic_ullong *bytes, uint64_t len, int err)
+static int count_result(struct bdev *b, atomic_ullong *ops, atomic_ullong *bytes, uint64_t len,
+			int err)
 {
 	atomic_fetch_add_explicit(ops, 1, memory_order_relaxed);
 	if (bytes)
@@ -73,7 +76,8 @@ int bdev_read(struct bdev *b, void *buf, size_t len, uint64_t off)
 
 	if (err || !len)
 		return err;
-	return count_result(b, &b->stats.reads, &b->stats.read_bytes, len, b->ops->readv(b, &iov, 1, off));
+	return count_result(b, &b->stats.reads, &b->stats.read_bytes, len,
+			    b->ops->readv(b, &iov, 1, off));
 }
 
 int bdev_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
@@ -83,7 +87,8 @@ int bdev_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
 
 	if (err || !len)
 		return err;
-	return count_result(b, &b->stats.writes, &b->stats.write_bytes, len, b->ops->writev(b, iov, n, off));
+	return count_result(b, &b->stats.writes, &b->stats.write_bytes, len,
+			    b->ops->writev(b, iov, n, off));
 }
 
 int bdev_write(struct bdev *b, const void *buf, size_t len, uint64_t off)

@@ -31,16 +31,19 @@ struct bdev_ops {
 	int (*writev)(struct bdev *b, const struct iovec *iov, int n, uint64_t off);
 	/* Everything that completed before the call is durable after it. */
 	int (*flush)(struct bdev *b);
-	/* As writev, and this is durable when it returns, whatever is with the rest.  NULL, -EOPNOTSUPP: flush then. */
+	/* As writev, and this is durable when it returns, whatever is with the rest.  NULL,
+	 * -EOPNOTSUPP: flush then. */
 	int (*writev_fua)(struct bdev *b, const struct iovec *iov, int n, uint64_t off);
 	/* -EOPNOTSUPP where the device can't.  Content of the range is undefined afterwards. */
 	int (*discard)(struct bdev *b, uint64_t off, uint64_t len);
 	/*
-	 * Thin devices only, which get their space from a host as they are written.  provision: no write to the range
-	 * fails for want of space from now on; its content stays.  -ENOSPC, -EOPNOTSUPP, ...
+	 * Thin devices only, which get their space from a host as they are written.  provision: no
+	 * write to the range fails for want of space from now on; its content stays.  -ENOSPC,
+	 * -EOPNOTSUPP, ...
 	 */
 	int (*provision)(struct bdev *b, uint64_t off, uint64_t len);
-	/* The first stretch in [off, end) that has its space: [*start, *stop), empty if there is none. */
+	/* The first stretch in [off, end) that has its space: [*start, *stop), empty if there is
+	 * none. */
 	int (*backed)(struct bdev *b, uint64_t off, uint64_t end, uint64_t *start, uint64_t *stop);
 	int (*usage)(struct bdev *b, struct bdev_usage *u);
 	/*
@@ -61,11 +64,12 @@ struct bdev {
 	uint32_t align;		/* bytes: logical block size, 512 to 4096 */
 	uint32_t max_io;	/* bytes per bio the device takes; larger ones are split */
 	uint32_t max_segs;	/* segments per bio the device takes */
-	uint32_t virt_boundary; /* mask: a gap inside a list of segments lies on a multiple of mask + 1; 0: anywhere */
+	uint32_t virt_boundary; /* mask: a gap inside a list of segments lies on a multiple of mask
+				   + 1; 0: anywhere */
 	bool read_only;
-	bool is_block;			 /* a block device, not a file or memory */
-	bool cow;			 /* thin, and the host copies on write: overwriting needs space, too */
-	bool thin;			 /* a file that may have holes: space is the host's to give */
+	bool is_block; /* a block device, not a file or memory */
+	bool cow;      /* thin, and the host copies on write: overwriting needs space, too */
+	bool thin;     /* a file that may have holes: space is the host's to give */
 	struct blk_integrity *integrity; /* NULL: none; see core/block/integrity.h */
 	struct bdev_stats {
 		atomic_ullong reads, read_bytes, writes, write_bytes, flushes, discards, errors;
@@ -76,8 +80,8 @@ enum {
 	BDEV_OPEN_RDONLY = 1 << 0,
 	BDEV_OPEN_BUFFERED = 1 << 1, /* no O_DIRECT */
 	BDEV_OPEN_NO_URING = 1 << 2, /* thread pool even where io_uring works */
-	BDEV_OPEN_WAIT = 1 << 3,     /* wait for a lock held by one that is shutting down (rule 9) */
-	BDEV_OPEN_NO_LOCK = 1 << 4,  /* tools that look only, on request */
+	BDEV_OPEN_WAIT = 1 << 3,    /* wait for a lock held by one that is shutting down (rule 9) */
+	BDEV_OPEN_NO_LOCK = 1 << 4, /* tools that look only, on request */
 };
 
 /*
@@ -96,20 +100,23 @@ enum {
  * BDEV_OPEN_WAIT, logs a line and waits, ten minutes at most.
  *
  * With BDEV_OPEN_WAIT a writer waits two seconds for readers.  Then root goes on, with a line in
- * the log, past those who neither own the image nor have it open for writing; otherwise it is -EBUSY.
+ * the log, past those who neither own the image nor have it open for writing; otherwise it is
+ * -EBUSY.
  *
- * The file or device behind a loop device is locked alike, where the loop device or its partition lies in it, as
- * deep as there are loop devices.  What cannot be found: a backing file that was deleted or is out of reach here (a
- * line is logged), the device mapper, network block devices, two nodes of one device.
+ * The file or device behind a loop device is locked alike, where the loop device or its partition
+ * lies in it, as deep as there are loop devices.  What cannot be found: a backing file that was
+ * deleted or is out of reach here (a line is logged), the device mapper, network block devices, two
+ * nodes of one device.
  */
 int bdev_open(const char *path, unsigned int flags, struct bdev **out);
-/* What such an error of the calling thread's last bdev_open() means, for people: "in use ...".  Good until the next
- * call. */
+/* What such an error of the calling thread's last bdev_open() means, for people: "in use ...". Good
+ * until the next call. */
 const char *bdev_open_error(int err);
 void bdev_set_serving(struct bdev *b, bool serving);
 /*
  * Wait until nobody has the image at @path open, at most @timeout_ms (negative:
- * for ever); after two seconds only for those who write.  Takes no lock.  0, -ETIMEDOUT, or what open(2) says.
+ * for ever); after two seconds only for those who write.  Takes no lock.  0, -ETIMEDOUT, or what
+ * open(2) says.
  */
 int bdev_wait_closed(const char *path, int timeout_ms);
 void bdev_close(struct bdev *b); /* waits for nothing: the caller has drained its I/O */
@@ -127,19 +134,22 @@ void *bdev_mem_data(struct bdev *b);
 int bdev_check_iov(const struct bdev *b, const struct iovec *iov, int n, uint64_t off);
 
 /*
- * Synchronous helpers, which bypass integrity.  What is not aligned to @align, in memory or on the device, is
- * -EINVAL, whether this device would mind or not: the next one does.  -EIO outside of the device.
+ * Synchronous helpers, which bypass integrity.  What is not aligned to @align, in memory or on the
+ * device, is -EINVAL, whether this device would mind or not: the next one does.  -EIO outside of
+ * the device.
  */
 int bdev_read(struct bdev *b, void *buf, size_t len, uint64_t off);
 int bdev_write(struct bdev *b, const void *buf, size_t len, uint64_t off);
 int bdev_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t off);
-/* Durable when it returns, while what was written before need not be.  -EOPNOTSUPP: write, and flush. */
+/* Durable when it returns, while what was written before need not be.  -EOPNOTSUPP: write, and
+ * flush. */
 int bdev_write_fua(struct bdev *b, const void *buf, size_t len, uint64_t off);
 int bdev_flush(struct bdev *b);
 int bdev_discard(struct bdev *b, uint64_t off, uint64_t len);
 /*
- * Space from the host (see the operations): devices that are not thin have all theirs.  A host that can't give
- * space ahead (-EOPNOTSUPP) is noticed by the first bdev_provision: the device is not thin any more.
+ * Space from the host (see the operations): devices that are not thin have all theirs.  A host that
+ * can't give space ahead (-EOPNOTSUPP) is noticed by the first bdev_provision: the device is not
+ * thin any more.
  */
 int bdev_provision(struct bdev *b, uint64_t off, uint64_t len);
 int bdev_backed(struct bdev *b, uint64_t off, uint64_t end, uint64_t *start, uint64_t *stop);

@@ -81,7 +81,8 @@ static int transfer_some(int fd, bool write, const struct iovec *iov, int n, uin
 		return (int)done;
 	for (i = 0; i < n && !err; i++) {
 		size_t skip = min_t(size_t, (size_t)done, iov[i].iov_len);
-		struct iovec rest = { .iov_base = (char *)iov[i].iov_base + skip, .iov_len = iov[i].iov_len - skip };
+		struct iovec rest = { .iov_base = (char *)iov[i].iov_base + skip,
+				      .iov_len = iov[i].iov_len - skip };
 
 		err = transfer_rest(fd, write, rest, *off + skip);
 		*off += iov[i].iov_len;
@@ -136,7 +137,8 @@ static int file_discard(struct bdev *b, uint64_t off, uint64_t len)
 	if (b->is_block)
 		ret = ioctl(file_of(b)->fd, BLKDISCARD, range);
 	else
-		ret = fallocate(file_of(b)->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)len);
+		ret = fallocate(file_of(b)->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				(off_t)off, (off_t)len);
 	if (!ret)
 		return 0;
 	return errno == ENOTTY || errno == ENOSYS ? -EOPNOTSUPP : -errno;
@@ -171,7 +173,8 @@ static int file_start(struct bdev *b)
 		if (!(f->flags & BDEV_OPEN_NO_URING)) {
 			err = bdev_uring_create(f->fd, &f->ring);
 			if (err)
-				log_debug("%s: no io_uring (%s), using threads", f->name, strerror(-err));
+				log_debug("%s: no io_uring (%s), using threads", f->name,
+					  strerror(-err));
 		}
 		atomic_store(&f->started, true);
 	}
@@ -221,7 +224,8 @@ static const struct bdev_ops file_ops = {
 	.start = file_start,
 };
 
-/* What the kernel says direct I/O on a file has to be aligned to at least; SECTOR_SIZE where it does not say. */
+/* What the kernel says direct I/O on a file has to be aligned to at least; SECTOR_SIZE where it
+ * does not say. */
 static uint32_t told_direct_align(int fd)
 {
 	uint32_t align = SECTOR_SIZE;
@@ -229,7 +233,8 @@ static uint32_t told_direct_align(int fd)
 	struct statx stx;
 
 	if (!statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) && (stx.stx_mask & STATX_DIOALIGN))
-		align = max_t(uint32_t, align, max_t(uint32_t, stx.stx_dio_offset_align, stx.stx_dio_mem_align));
+		align = max_t(uint32_t, align,
+			      max_t(uint32_t, stx.stx_dio_offset_align, stx.stx_dio_mem_align));
 #endif
 	return align;
 }
@@ -361,7 +366,8 @@ int bdev_open(const char *path, unsigned int flags, struct bdev **out)
 	if (err)
 		goto out_close;
 	if (!(flags & BDEV_OPEN_NO_LOCK)) {
-		err = bdev_lock_take(&f->lock, f->fd, path, flags & BDEV_OPEN_RDONLY, flags & BDEV_OPEN_WAIT);
+		err = bdev_lock_take(&f->lock, f->fd, path, flags & BDEV_OPEN_RDONLY,
+				     flags & BDEV_OPEN_WAIT);
 		if (err)
 			goto out_close;
 	}

@@ -16,7 +16,8 @@ bool bdev_fua_disk(dev_t dev)
 	int fd = -1;
 
 	for (i = 0; i < 2 && fd < 0; i++) {
-		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s", major(dev), minor(dev), queue[i]);
+		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s", major(dev), minor(dev),
+			 queue[i]);
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 	}
 	if (fd < 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Writes to files and block devices that are durable when they return, without a flush of all the rest. */
+/* Writes to files and block devices that are durable when they return, without a flush of all the
+ * rest. */
 #ifndef CORE_BDEV_FUA_H
 #define CORE_BDEV_FUA_H
 
@@ -9,8 +10,8 @@
 #include <sys/uio.h>
 
 /*
- * Does the disk @dev (st_rdev of a block device, st_dev of a file) do that by itself?  Elsewhere the kernel
- * flushes behind each such write, and one flush behind several is cheaper.
+ * Does the disk @dev (st_rdev of a block device, st_dev of a file) do that by itself?  Elsewhere
+ * the kernel flushes behind each such write, and one flush behind several is cheaper.
  */
 bool bdev_fua_disk(dev_t dev);
 /* One command.  0, -EOPNOTSUPP (the kernel doesn't know), -EIO, -errno. */

@@ -8,13 +8,13 @@
  * "serving" without "main", which at worst sends a third one away with -EBUSY;
  * the other order would show a starting owner as one that shuts down.
  *
- * What a loop device is made of is locked too, sector by sector: two partitions, or loop devices of different parts
- * of a file, are not in each other's way, but a loop device and its file are.
+ * What a loop device is made of is locked too, sector by sector: two partitions, or loop devices of
+ * different parts of a file, are not in each other's way, but a loop device and its file are.
  *
- * Readers.  A write lock takes an open file that may be written, a read lock one that may be read; so whoever may
- * read an image can keep writers from their lock.  What does a reader need it for?  For himself only: lest the image
- * change while he looks.  So nobody waits long for readers, and root does not let strangers stop him: see
- * pass_strangers().
+ * Readers.  A write lock takes an open file that may be written, a read lock one that may be read;
+ * so whoever may read an image can keep writers from their lock.  What does a reader need it for?
+ * For himself only: lest the image change while he looks.  So nobody waits long for readers, and
+ * root does not let strangers stop him: see pass_strangers().
  */
 #include "core/block/bdev_lock.h"
 
@@ -42,8 +42,9 @@ _Static_assert(LOCK_SECTORS <= UINT64_C(1) << 60, "the two do not overlap");
 /*
  * How long somebody in the way is waited for, in ms.
  *
- * An owner whose mount is gone says that it shuts down only when it has been woken; umount(2) of a FUSE mount does not
- * wait for that.  Who comes right behind it is not to be told that the image is mounted.
+ * An owner whose mount is gone says that it shuts down only when it has been woken; umount(2) of a
+ * FUSE mount does not wait for that.  Who comes right behind it is not to be told that the image is
+ * mounted.
  */
 #define WAKING_MS 250
 /* Readers, who have nothing to write. */
@@ -105,14 +106,17 @@ static bool only_readers(const struct bdev_lock_level *lv, int64_t what)
 }
 
 /* Whoever holds "main" or "serving". */
-static int holders(const struct bdev_lock_level *lv, void (*fn)(void *arg, const struct lockholder *h), void *arg)
+static int holders(const struct bdev_lock_level *lv,
+		   void (*fn)(void *arg, const struct lockholder *h), void *arg)
 {
-	return lockholders(lv->fd, "OFDLCK", LOCK_MAIN + (int64_t)lv->first, LOCK_SERVING + (int64_t)lv->last, fn, arg);
+	return lockholders(lv->fd, "OFDLCK", LOCK_MAIN + (int64_t)lv->first,
+			   LOCK_SERVING + (int64_t)lv->last, fn, arg);
 }
 
 static void name_holder(const struct bdev_lock_level *lv)
 {
-	lockholder_text(lv->fd, "OFDLCK", LOCK_MAIN + (int64_t)lv->first, LOCK_SERVING + (int64_t)lv->last, busy_by);
+	lockholder_text(lv->fd, "OFDLCK", LOCK_MAIN + (int64_t)lv->first,
+			LOCK_SERVING + (int64_t)lv->last, busy_by);
 }
 
 /* ---- strangers who read ---- */
@@ -136,11 +140,12 @@ static void judge(void *arg, const struct lockholder *h)
 }
 
 /*
- * Root comes to write, and for READERS_MS there have been read locks in the way.  A read lock of his own beside them
- * keeps writers out from now on, as they would need a write lock; then he sees whether all those in the way are people
- * who may read the image but neither own it nor have it open for writing, and may go on.  Two who do so at
- * once see each other: each has its lock before it looks, on a file open for writing, which marks it as a writer.
- * Those who are not to be seen (in another container) are respected.
+ * Root comes to write, and for READERS_MS there have been read locks in the way.  A read lock of
+ * his own beside them keeps writers out from now on, as they would need a write lock; then he sees
+ * whether all those in the way are people who may read the image but neither own it nor have it
+ * open for writing, and may go on.  Two who do so at once see each other: each has its lock before
+ * it looks, on a file open for writing, which marks it as a writer. Those who are not to be seen
+ * (in another container) are respected.
  */
 static int pass_strangers(struct bdev_lock_level *lv, const char *name)
 {
@@ -149,7 +154,8 @@ static int pass_strangers(struct bdev_lock_level *lv, const char *name)
 	struct stat st;
 	int listed;
 
-	if (geteuid() || fstat(lv->fd, &st) || bdev_backing_used(lv->fd) || set_lock(lv, F_RDLCK, LOCK_SERVING))
+	if (geteuid() || fstat(lv->fd, &st) || bdev_backing_used(lv->fd) ||
+	    set_lock(lv, F_RDLCK, LOCK_SERVING))
 		return -EBUSY;
 	if (set_lock(lv, F_RDLCK, LOCK_MAIN))
 		goto out_busy;
@@ -161,8 +167,9 @@ static int pass_strangers(struct bdev_lock_level *lv, const char *name)
 	lv->type = F_RDLCK;
 	if (v.found) {
 		lockholder_print(&v.last, who);
-		log_warn("%s: %s has it open for reading: going on all the same, what he reads may be wrong", name,
-			 who);
+		log_warn("%s: %s has it open for reading: going on all the same, what he reads may "
+			 "be wrong",
+			 name, who);
 	}
 	return 0;
 out_busy:
@@ -203,7 +210,8 @@ static int wait_for_lock(const struct bdev_lock_level *lv, const char *name, int
 	bool told = what == LOCK_SERVING;
 	int err;
 
-	while ((err = set_lock(lv, lv->type, what)) == -EBUSY && now_ms() - start < patience(lv, what)) {
+	while ((err = set_lock(lv, lv->type, what)) == -EBUSY &&
+	       now_ms() - start < patience(lv, what)) {
 		if (!told) {
 			name_holder(lv);
 			log_warn("%s: waiting for it to be closed by %s", name,
@@ -248,10 +256,12 @@ static uint64_t device_bytes(int fd)
 }
 
 /*
- * The level below the last: 1, 0 there is none, -errno.  @start, @bytes: our part of the last; then of the new one.
- * A file that may only be read gets a read lock: that keeps those out who would write to it past the loop device.
+ * The level below the last: 1, 0 there is none, -errno.  @start, @bytes: our part of the last; then
+ * of the new one. A file that may only be read gets a read lock: that keeps those out who would
+ * write to it past the loop device.
  */
-static int go_down(struct bdev_lock *l, const char *name, bool shared, uint64_t *start, uint64_t bytes)
+static int go_down(struct bdev_lock *l, const char *name, bool shared, uint64_t *start,
+		   uint64_t bytes)
 {
 	char path[4096] = "";
 	struct bdev_lock_level *lv = &l->level[l->nr];
@@ -259,7 +269,8 @@ static int go_down(struct bdev_lock *l, const char *name, bool shared, uint64_t 
 	int fd, ret = bdev_backing_open(lv[-1].fd, !shared, &fd, &offset, path, sizeof(path));
 
 	if (ret < 0 && !shared)
-		log_warn("%s: is made of %s, which cannot be opened (%s): take care that nobody mounts it meanwhile",
+		log_warn("%s: is made of %s, which cannot be opened (%s): take care that nobody "
+			 "mounts it meanwhile",
 			 name, path, strerror(-ret));
 	if (ret <= 0)
 		return 0;
@@ -282,7 +293,8 @@ int bdev_lock_take(struct bdev_lock *l, int fd, const char *name, bool shared, b
 
 	busy_by[0] = '\0';
 	l->nr = 0;
-	l->level[0] = (struct bdev_lock_level){ fd, shared ? F_RDLCK : F_WRLCK, 0, LOCK_SECTORS - 1 };
+	l->level[0] =
+		(struct bdev_lock_level){ fd, shared ? F_RDLCK : F_WRLCK, 0, LOCK_SECTORS - 1 };
 	do {
 		err = lock_level(&l->level[l->nr], name, wait);
 		l->nr++;

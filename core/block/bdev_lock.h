@@ -19,14 +19,15 @@ struct bdev_lock {
 };
 
 /*
- * Take "main" and "serving" of the open file or device @fd, and of what is behind it.  0, -EBUSY, -EINTR, or what
- * fcntl(2) says.  @fd must outlive the lock.
+ * Take "main" and "serving" of the open file or device @fd, and of what is behind it.  0, -EBUSY,
+ * -EINTR, or what fcntl(2) says.  @fd must outlive the lock.
  */
 int bdev_lock_take(struct bdev_lock *l, int fd, const char *name, bool shared, bool wait);
 void bdev_lock_set_serving(struct bdev_lock *l, bool serving);
 void bdev_lock_drop(struct bdev_lock *l);
 
-/* Who was in the way when this thread got -EBUSY: "process 12 (name) of user 34", or "" if that could not be seen. */
+/* Who was in the way when this thread got -EBUSY: "process 12 (name) of user 34", or "" if that
+ * could not be seen. */
 const char *bdev_lock_busy_by(void);
 
 #endif

@@ -82,7 +82,8 @@ struct bdev *bdev_mem_create(uint64_t bytes)
 	m = tl_zalloc(sizeof(*m));
 	if (!m)
 		return NULL;
-	m->data = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	m->data = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (m->data == MAP_FAILED) {
 		tl_free(m);
 		return NULL;

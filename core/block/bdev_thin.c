@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Files with holes.  FIEMAP knows space that was given but never written; where there is none (tmpfs, NFS),
- * SEEK_DATA and SEEK_HOLE know what was written.
+ * Files with holes.  FIEMAP knows space that was given but never written; where there is none
+ * (tmpfs, NFS), SEEK_DATA and SEEK_HOLE know what was written.
  */
 #include "core/block/bdev_thin.h"
 
@@ -153,6 +153,6 @@ bool bdev_thin_cow(int fd)
 	struct statfs sf;
 	int flags;
 
-	return !fstatfs(fd, &sf) && sf.f_type == BTRFS_SUPER_MAGIC && !ioctl(fd, FS_IOC_GETFLAGS, &flags) &&
-	       !(flags & FS_NOCOW_FL);
+	return !fstatfs(fd, &sf) && sf.f_type == BTRFS_SUPER_MAGIC &&
+	       !ioctl(fd, FS_IOC_GETFLAGS, &flags) && !(flags & FS_NOCOW_FL);
 }

@@ -42,7 +42,8 @@ struct bdev_uring {
 	unsigned int in_kernel;
 };
 
-/* With the lock held.  A transient refusal leaves the entry in the queue, so it is only tried again. */
+/* With the lock held.  A transient refusal leaves the entry in the queue, so it is only tried
+ * again. */
 static void enter_kernel(struct bdev_uring *u)
 {
 	static struct ratelimit rl = RATELIMIT_INIT;
@@ -65,9 +66,11 @@ static void push(struct bdev_uring *u, struct uring_req *req)
 	/* Entries are handed over as soon as they are made: there is always a free one. */
 	assert(sqe);
 	if (req->bio->bi_op == BIO_OP_READ)
-		io_uring_prep_readv(sqe, u->fd, req->iov + req->cur, req->nr_iov - req->cur, req->off);
+		io_uring_prep_readv(sqe, u->fd, req->iov + req->cur, req->nr_iov - req->cur,
+				    req->off);
 	else
-		io_uring_prep_writev(sqe, u->fd, req->iov + req->cur, req->nr_iov - req->cur, req->off);
+		io_uring_prep_writev(sqe, u->fd, req->iov + req->cur, req->nr_iov - req->cur,
+				     req->off);
 	io_uring_sqe_set_data(sqe, req);
 	u->in_kernel++;
 	enter_kernel(u);
@@ -90,7 +93,8 @@ static struct uring_req *make_req(struct bio *bio)
 	req->left = bio->bi_iter.bi_size;
 	req->nr_iov = req->cur = 0;
 	bio_for_each_segment(bv, bio, it)
-		req->iov[req->nr_iov++] = (struct iovec){ .iov_base = bv.bv_base, .iov_len = bv.bv_len };
+		req->iov[req->nr_iov++] =
+			(struct iovec){ .iov_base = bv.bv_base, .iov_len = bv.bv_len };
 	return req;
 }
 

@@ -24,14 +24,16 @@ static bool bio_get_vecs(struct bio *bio, unsigned int nr_vecs, bool wait)
 	bio->bi_io_vec = tl_alloc(nr_vecs * sizeof(struct bio_vec));
 	bio->bi_flags |= BIO_F_VEC_HEAP;
 	if (!bio->bi_io_vec) {
-		bio->bi_io_vec = wait ? mempool_alloc(bs->vec_pool) : mempool_try_alloc(bs->vec_pool);
+		bio->bi_io_vec =
+			wait ? mempool_alloc(bs->vec_pool) : mempool_try_alloc(bs->vec_pool);
 		bio->bi_flags ^= BIO_F_VEC_HEAP | BIO_F_VEC_POOL;
 	}
 	return bio->bi_io_vec;
 }
 
 /* @nr_vecs may be 0 for a bio that will share the vector of another. */
-static struct bio *bio_alloc_any(struct bdev *bdev, unsigned int nr_vecs, enum bio_op op, struct bio_set *bs, bool wait)
+static struct bio *bio_alloc_any(struct bdev *bdev, unsigned int nr_vecs, enum bio_op op,
+				 struct bio_set *bs, bool wait)
 {
 	struct bio *bio;
 
@@ -61,7 +63,8 @@ struct bio *bio_alloc(struct bdev *bdev, unsigned int nr_vecs, enum bio_op op, s
 	return bio_alloc_any(bdev, nr_vecs, op, bs, true);
 }
 
-struct bio *bio_try_alloc(struct bdev *bdev, unsigned int nr_vecs, enum bio_op op, struct bio_set *bs)
+struct bio *bio_try_alloc(struct bdev *bdev, unsigned int nr_vecs, enum bio_op op,
+			  struct bio_set *bs)
 {
 	assert(nr_vecs >= 1 && nr_vecs <= BIO_MAX_VECS);
 	return bio_alloc_any(bdev, nr_vecs, op, bs, false);
@@ -188,7 +191,8 @@ static struct bio *bio_share(struct bio *src, struct bio_set *bs)
 
 	if (!bio)
 		return NULL;
-	bio->bi_flags = BIO_F_CLONED | (src->bi_flags & (BIO_F_QUIET | BIO_F_RAHEAD | BIO_F_NO_INTEGRITY));
+	bio->bi_flags =
+		BIO_F_CLONED | (src->bi_flags & (BIO_F_QUIET | BIO_F_RAHEAD | BIO_F_NO_INTEGRITY));
 	bio->bi_iter = src->bi_iter;
 	bio->bi_io_vec = src->bi_io_vec;
 	bio->bi_vcnt = src->bi_vcnt;
@@ -230,7 +234,8 @@ void bio_set_error(struct bio *bio, int err)
 {
 	int none = 0;
 
-	__atomic_compare_exchange_n(&bio->bi_status, &none, err, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+	__atomic_compare_exchange_n(&bio->bi_status, &none, err, false, __ATOMIC_ACQ_REL,
+				    __ATOMIC_ACQUIRE);
 }
 
 /* The first error of a chain wins, and with it what is known about a mismatch. */
@@ -239,8 +244,9 @@ static void pass_error_up(const struct bio *bio, struct bio *parent)
 	struct bio_integrity_payload *from = bio->bi_integrity, *to = parent->bi_integrity;
 	int none = 0;
 
-	if (!bio->bi_status || !__atomic_compare_exchange_n(&parent->bi_status, &none, bio->bi_status, false,
-							    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+	if (!bio->bi_status ||
+	    !__atomic_compare_exchange_n(&parent->bi_status, &none, bio->bi_status, false,
+					 __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 		return;
 	if (bio->bi_status == -EILSEQ && from && to) {
 		to->bip_bad_ref = from->bip_bad_ref;
@@ -298,7 +304,8 @@ void bio_endio(struct bio *bio)
 {
 	if (!bio_remaining_done(bio))
 		return;
-	trace4(block_bio_complete, bio, bio->bi_op, bio->bi_iter.bi_sector << SECTOR_SHIFT, bio->bi_status);
+	trace4(block_bio_complete, bio, bio->bi_op, bio->bi_iter.bi_sector << SECTOR_SHIFT,
+	       bio->bi_status);
 	if (integrity_wants_completion(bio))
 		bio_integrity_endio(bio);
 	else

@@ -27,7 +27,8 @@ enum {
 	BIO_F_RAHEAD = 1 << 2,	     /* nobody waits for it */
 	BIO_F_INTEGRITY = 1 << 3,    /* payload attached */
 	BIO_F_CHAIN = 1 << 4,	     /* others were chained to it */
-	BIO_F_NO_INTEGRITY = 1 << 5, /* submit attaches no payload: what this bio carries has checksums of its own */
+	BIO_F_NO_INTEGRITY = 1 << 5, /* submit attaches no payload: what this bio carries has
+					checksums of its own */
 	BIO_F_VEC_POOL = 1 << 6,     /* private to the block layer: where the vector came from */
 	BIO_F_VEC_HEAP = 1 << 7,
 };
@@ -93,7 +94,8 @@ void blk_exit(void);
  */
 struct bio *bio_alloc(struct bdev *bdev, unsigned int nr_vecs, enum bio_op op, struct bio_set *bs);
 /* The same from a set, but NULL instead of waiting. */
-struct bio *bio_try_alloc(struct bdev *bdev, unsigned int nr_vecs, enum bio_op op, struct bio_set *bs);
+struct bio *bio_try_alloc(struct bdev *bdev, unsigned int nr_vecs, enum bio_op op,
+			  struct bio_set *bs);
 struct bio *bio_get(struct bio *bio);
 void bio_put(struct bio *bio);
 
@@ -112,7 +114,8 @@ static inline sector_t bio_end_sector(const struct bio *bio)
 void bio_advance(struct bio *bio, unsigned int bytes);
 /* Keep @sectors sectors from @offset (sectors) on; payload follows. */
 void bio_trim(struct bio *bio, unsigned int offset, unsigned int sectors);
-/* New bio sharing the vector and payload window of @src (which must outlive it).  NULL if out of memory. */
+/* New bio sharing the vector and payload window of @src (which must outlive it).  NULL if out of
+ * memory. */
 struct bio *bio_clone(struct bio *src, struct bio_set *bs);
 /*
  * Cut the first @sectors off into a new bio that shares memory (so @bio must
@@ -138,7 +141,8 @@ void bvec_iter_advance(const struct bio_vec *bv, struct bvec_iter *it, unsigned 
 	for (it = (bio)->bi_iter; it.bi_size && ((bvl = bvec_iter_bvec((bio)->bi_io_vec, it)), 1); \
 	     bvec_iter_advance((bio)->bi_io_vec, &it, bvl.bv_len))
 /* Every vector, wherever the iterator stands (owner of the bio only). */
-#define bio_for_each_segment_all(bvp, bio) for (bvp = (bio)->bi_io_vec; bvp < (bio)->bi_io_vec + (bio)->bi_vcnt; bvp++)
+#define bio_for_each_segment_all(bvp, bio) \
+	for (bvp = (bio)->bi_io_vec; bvp < (bio)->bi_io_vec + (bio)->bi_vcnt; bvp++)
 
 /*
  * Submit.  Splits at the device's limits, attaches integrity where the device
@@ -151,7 +155,8 @@ void submit_bio(struct bio *bio);
 int submit_bio_wait(struct bio *bio);
 /* For drivers: the I/O is over, bi_status says how.  Runs verification, then bi_end_io. */
 void bio_endio(struct bio *bio);
-/* Set bi_status unless an earlier error is there already; safe against chained bios that fail at the same time. */
+/* Set bi_status unless an earlier error is there already; safe against chained bios that fail at
+ * the same time. */
 void bio_set_error(struct bio *bio, int err);
 
 #endif

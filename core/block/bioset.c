@@ -10,7 +10,8 @@ int bioset_create(struct bio_set **out, unsigned int pool_size)
 
 	if (!bs)
 		return -ENOMEM;
-	bs->bio_pool = mempool_create(pool_size, sizeof(struct bio) + BIO_INLINE_VECS * sizeof(struct bio_vec));
+	bs->bio_pool = mempool_create(pool_size, sizeof(struct bio) +
+							 BIO_INLINE_VECS * sizeof(struct bio_vec));
 	bs->vec_pool = mempool_create(pool_size, BIO_MAX_VECS * sizeof(struct bio_vec));
 	if (!bs->bio_pool || !bs->vec_pool) {
 		bioset_free(bs);

@@ -13,7 +13,8 @@
 
 #define SPLIT_POOL_SIZE 64
 #define IO_THREADS 8
-/* From here on a write's tuples are made by a worker, so that one writer keeps several cores busy. */
+/* From here on a write's tuples are made by a worker, so that one writer keeps several cores
+ * busy. */
 #define GENERATE_ASYNC_BYTES (256u << 10)
 
 struct workqueue *blk_integrity_wq;
@@ -117,8 +118,9 @@ static void log_io_error(const struct bio *bio, int err)
 		return;
 	if (held)
 		log_err("%u I/O errors not shown", held);
-	log_err("%s: %s of %u bytes at sector %llu failed: %s", bio->bi_bdev->name, names[bio->bi_op],
-		bio->bi_iter.bi_size, (unsigned long long)bio->bi_iter.bi_sector, strerror(-err));
+	log_err("%s: %s of %u bytes at sector %llu failed: %s", bio->bi_bdev->name,
+		names[bio->bi_op], bio->bi_iter.bi_size, (unsigned long long)bio->bi_iter.bi_sector,
+		strerror(-err));
 }
 
 static void note_io_error(struct bio *bio, int err)
@@ -143,7 +145,8 @@ static void endio_work(struct work *w)
 	bio_endio(container_of(w, struct bio, bi_work));
 }
 
-/* Complete with @err, but not in the submitter's thread: it may hold locks that the completion takes. */
+/* Complete with @err, but not in the submitter's thread: it may hold locks that the completion
+ * takes. */
 static void fail_later(struct bio *bio, int err)
 {
 	note_io_error(bio, err);
@@ -157,7 +160,8 @@ static void fail_later(struct bio *bio, int err)
  * How many bytes from @it on the device takes at once: all, or a multiple of
  * @unit (a power of two); 0 if there is none.
  */
-static uint32_t device_takes(const struct bdev *b, const struct bio_vec *vecs, struct bvec_iter it, uint32_t unit)
+static uint32_t device_takes(const struct bdev *b, const struct bio_vec *vecs, struct bvec_iter it,
+			     uint32_t unit)
 {
 	uint32_t all = it.bi_size, bytes = 0;
 	struct bio_vec bv, prev = { .bv_base = NULL };
@@ -165,7 +169,8 @@ static uint32_t device_takes(const struct bdev *b, const struct bio_vec *vecs, s
 
 	for (; it.bi_size && segs < b->max_segs && bytes < b->max_io; segs++) {
 		bv = bvec_iter_bvec(vecs, it);
-		if (segs && ((((uintptr_t)prev.bv_base + prev.bv_len) | (uintptr_t)bv.bv_base) & b->virt_boundary))
+		if (segs && ((((uintptr_t)prev.bv_base + prev.bv_len) | (uintptr_t)bv.bv_base) &
+			     b->virt_boundary))
 			break;
 		bytes += min_t(uint32_t, bv.bv_len, b->max_io - bytes);
 		bvec_iter_advance(vecs, &it, bv.bv_len);
@@ -220,7 +225,8 @@ static int do_sync(struct bio *bio)
 	case BIO_OP_DISCARD:
 		if (!b->ops->discard)
 			return -EOPNOTSUPP;
-		return b->ops->discard(b, bio->bi_iter.bi_sector << SECTOR_SHIFT, bio->bi_iter.bi_size);
+		return b->ops->discard(b, bio->bi_iter.bi_sector << SECTOR_SHIFT,
+				       bio->bi_iter.bi_size);
 	}
 	return -EINVAL;
 }
@@ -287,7 +293,8 @@ static int check_payload(const struct bio *bio)
 		return 0;
 	if (!bi || ((off | len) & ((UINT64_C(1) << bi->interval_exp) - 1)))
 		return -EINVAL;
-	if (bio->bi_integrity->bip_iter.bi_size != bio_integrity_bytes(bi, (unsigned int)(len >> SECTOR_SHIFT)))
+	if (bio->bi_integrity->bip_iter.bi_size !=
+	    bio_integrity_bytes(bi, (unsigned int)(len >> SECTOR_SHIFT)))
 		return -EINVAL;
 	return 0;
 }
@@ -368,13 +375,15 @@ void submit_bio(struct bio *bio)
 {
 	int err = prepare(bio);
 
-	trace4(block_bio_queue, bio, bio->bi_op, bio->bi_iter.bi_sector << SECTOR_SHIFT, bio->bi_iter.bi_size);
+	trace4(block_bio_queue, bio, bio->bi_op, bio->bi_iter.bi_sector << SECTOR_SHIFT,
+	       bio->bi_iter.bi_size);
 	if (err) {
 		fail_later(bio, err);
 		return;
 	}
 	if (bio->bi_integrity && (bio->bi_integrity->bip_flags & BIP_GENERATE)) {
-		if (bio->bi_iter.bi_size >= GENERATE_ASYNC_BYTES && !integrity_wants_completion(bio)) {
+		if (bio->bi_iter.bi_size >= GENERATE_ASYNC_BYTES &&
+		    !integrity_wants_completion(bio)) {
 			integrity_generate_async(bio);
 			return;
 		}

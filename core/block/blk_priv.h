@@ -48,10 +48,10 @@ static inline bool integrity_wants_completion(const struct bio *bio)
 }
 
 /* integrity_window.c: @len bytes at @pos in the tuples that @it covers. */
-void integrity_tuple_bytes_get(const struct bio_integrity_payload *bip, struct bvec_iter it, uint32_t pos, void *buf,
-			       uint32_t len);
-void integrity_tuple_bytes_set(const struct bio_integrity_payload *bip, struct bvec_iter it, uint32_t pos,
-			       const void *buf, uint32_t len);
+void integrity_tuple_bytes_get(const struct bio_integrity_payload *bip, struct bvec_iter it,
+			       uint32_t pos, void *buf, uint32_t len);
+void integrity_tuple_bytes_set(const struct bio_integrity_payload *bip, struct bvec_iter it,
+			       uint32_t pos, const void *buf, uint32_t len);
 
 /* integrity_profile.c: counters. */
 void integrity_count(uint64_t generated, uint64_t verified, uint64_t mismatches);

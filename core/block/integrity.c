@@ -40,7 +40,8 @@ struct bio_integrity_payload *bio_integrity_alloc(struct bio *bio, unsigned int 
 {
 	struct bio_set *bs = bio->bi_pool;
 	bool pooled = bs && bs->bip_pool;
-	struct bio_integrity_payload *bip = pooled ? mempool_alloc(bs->bip_pool) : tl_alloc(sizeof(*bip));
+	struct bio_integrity_payload *bip =
+		pooled ? mempool_alloc(bs->bip_pool) : tl_alloc(sizeof(*bip));
 
 	assert(!bio->bi_integrity && nr_vecs <= BIO_MAX_VECS);
 	if (!bip)
@@ -141,8 +142,8 @@ bool bio_integrity_enabled(struct bio *bio)
 	if (bio->bi_flags & BIO_F_NO_INTEGRITY)
 		return false;
 	if (bio->bi_op == BIO_OP_READ)
-		return (bi->flags & BLK_INTEGRITY_VERIFY) && bi->profile->verify_fn && bi->store_ops &&
-		       bi->store_ops->load;
+		return (bi->flags & BLK_INTEGRITY_VERIFY) && bi->profile->verify_fn &&
+		       bi->store_ops && bi->store_ops->load;
 	if (bio->bi_op == BIO_OP_WRITE)
 		return (bi->flags & BLK_INTEGRITY_GENERATE) && bi->profile->generate_fn;
 	return false;
@@ -181,7 +182,8 @@ static int alloc_tuples(struct bio *bio, const struct blk_integrity *bi)
 	return 0;
 }
 
-/* @tuples given: copy them.  Else a read loads them from the store and a write is marked for generation. */
+/* @tuples given: copy them.  Else a read loads them from the store and a write is marked for
+ * generation. */
 int integrity_attach(struct bio *bio, const void *tuples)
 {
 	const struct blk_integrity *bi = bio->bi_bdev->integrity;
@@ -207,8 +209,8 @@ int integrity_attach(struct bio *bio, const void *tuples)
 		memcpy(buf, tuples, bip->bip_iter.bi_size);
 		return 0;
 	}
-	err = bi->store_ops->load(bi->store, bip->bip_iter.bi_sector, bip->bip_iter.bi_size / bi->profile->tuple_size,
-				  buf);
+	err = bi->store_ops->load(bi->store, bip->bip_iter.bi_sector,
+				  bip->bip_iter.bi_size / bi->profile->tuple_size, buf);
 	if (err)
 		bio_integrity_free(bio);
 	return err;
@@ -256,8 +258,10 @@ static void copy_data(const struct bio *bio, struct bvec_iter it, char *to, uint
  * One interval whose data or tuple lies in several pieces, through a copy.
  * Apart from the loop below because of the stack it takes.
  */
-static __attribute__((noinline)) int process_straddling(struct bio *bio, struct bvec_iter data, struct bvec_iter tuples,
-							struct integrity_iter *it, integrity_fn *fn, bool store)
+static __attribute__((noinline)) int process_straddling(struct bio *bio, struct bvec_iter data,
+							struct bvec_iter tuples,
+							struct integrity_iter *it, integrity_fn *fn,
+							bool store)
 {
 	const struct bio_integrity_payload *bip = bio->bi_integrity;
 	unsigned int tuple_size = bio->bi_bdev->integrity->profile->tuple_size;
@@ -279,8 +283,8 @@ static __attribute__((noinline)) int process_straddling(struct bio *bio, struct 
  * Run @fn over all intervals from @data on, in lockstep with the tuples from
  * @tuples on, in runs as long as both lie in one piece.
  */
-static int integrity_process(struct bio *bio, struct bvec_iter data, struct bvec_iter tuples, integrity_fn *fn,
-			     bool store)
+static int integrity_process(struct bio *bio, struct bvec_iter data, struct bvec_iter tuples,
+			     integrity_fn *fn, bool store)
 {
 	const struct blk_integrity *bi = bio->bi_bdev->integrity;
 	struct bio_integrity_payload *bip = bio->bi_integrity;
@@ -297,7 +301,8 @@ static int integrity_process(struct bio *bio, struct bvec_iter data, struct bvec
 	while (data.bi_size >= it.interval && tuples.bi_size >= tuple_size) {
 		struct bio_vec dv = bvec_iter_bvec(bio->bi_io_vec, data);
 		struct bio_vec tv = bvec_iter_bvec(bip->bip_vec, tuples);
-		unsigned int n = min_t(unsigned int, dv.bv_len >> bi->interval_exp, tv.bv_len / tuple_size);
+		unsigned int n =
+			min_t(unsigned int, dv.bv_len >> bi->interval_exp, tv.bv_len / tuple_size);
 
 		if (n) {
 			it.data_buf = dv.bv_base;
@@ -339,7 +344,8 @@ int bio_integrity_verify(struct bio *bio)
 {
 	const struct blk_integrity *bi = bio->bi_bdev->integrity;
 	struct bio_integrity_payload *bip = bio->bi_integrity;
-	int err = integrity_process(bio, bip->bip_data_iter, bip->bip_tuple_iter, bi->profile->verify_fn, false);
+	int err = integrity_process(bio, bip->bip_data_iter, bip->bip_tuple_iter,
+				    bi->profile->verify_fn, false);
 
 	integrity_count(0, bip->bip_tuple_iter.bi_size / bi->profile->tuple_size, err ? 1 : 0);
 	return err;
@@ -354,8 +360,8 @@ static int save_tuples(struct bio *bio)
 	/* BIP_SAVE is only set on payloads whose tuples are ours, in one piece. */
 	struct bio_vec bv = bvec_iter_bvec(bip->bip_vec, bip->bip_tuple_iter);
 
-	return bi->store_ops->save(bi->store, bip->bip_tuple_iter.bi_sector, bv.bv_len / bi->profile->tuple_size,
-				   bv.bv_base);
+	return bi->store_ops->save(bi->store, bip->bip_tuple_iter.bi_sector,
+				   bv.bv_len / bi->profile->tuple_size, bv.bv_base);
 }
 
 int integrity_finish(struct bio *bio)
@@ -403,7 +409,8 @@ void bio_integrity_endio(struct bio *bio)
 	pthread_mutex_lock(&in_flight.lock);
 	in_flight.count++;
 	pthread_mutex_unlock(&in_flight.lock);
-	/* Saving may take the store's locks and time: never in a thread that others' completions wait for. */
+	/* Saving may take the store's locks and time: never in a thread that others' completions
+	 * wait for. */
 	if (bip->bip_data_iter.bi_size <= inline_limit && !(bip->bip_flags & BIP_SAVE)) {
 		finish_and_complete(bio);
 		return;

@@ -14,7 +14,8 @@
 #include "core/lib/workqueue.h"
 #include "tallyfs/types.h"
 
-/* The 16-byte tuple: layout of NVMe's protection information with 64-bit guard.  See docs/FORMAT.md. */
+/* The 16-byte tuple: layout of NVMe's protection information with 64-bit guard.  See
+ * docs/FORMAT.md. */
 struct tuple16 {
 	le64 guard;
 	le16 app;	/* kind of block */
@@ -76,9 +77,10 @@ struct blk_integrity {
 	const struct integrity_profile *profile;
 	uint8_t interval_exp; /* log2 bytes, 9 .. 16 */
 	unsigned int flags;
-	uint64_t key;				 /* seeds every guard */
-	uint16_t app;				 /* default application tag */
-	const struct tuple_store_ops *store_ops; /* NULL: a read's payload only comes from its caller */
+	uint64_t key; /* seeds every guard */
+	uint16_t app; /* default application tag */
+	const struct tuple_store_ops
+		*store_ops; /* NULL: a read's payload only comes from its caller */
 	void *store;
 };
 
@@ -108,9 +110,10 @@ enum {
 	BIP_VECS_FROM_POOL = 1 << 3,
 	BIP_BUF_FROM_POOL = 1 << 4,
 	/* What completion has to do before bi_end_io; travels to the parts of a split. */
-	BIP_CHECK = 1 << 5,    /* verify */
-	BIP_SAVE = 1 << 6,     /* give the tuples to the store */
-	BIP_GENERATE = 1 << 7, /* tuples not filled in yet (between prepare and issue, in submit_bio) */
+	BIP_CHECK = 1 << 5, /* verify */
+	BIP_SAVE = 1 << 6,  /* give the tuples to the store */
+	BIP_GENERATE =
+		1 << 7, /* tuples not filled in yet (between prepare and issue, in submit_bio) */
 };
 
 /* Payload for up to @nr_vecs pieces of tuple memory.  NULL: out of memory (only without a pool). */
@@ -146,10 +149,12 @@ int bio_integrity_generate(struct bio *bio);
 void bio_integrity_endio(struct bio *bio);
 /* Wait for all verification in flight.  Not from a completion. */
 void blk_flush_integrity(void);
-/* Copy tuple bytes out of (linearise) the payload: the tuples of the whole bio as prepared.  Returns bytes copied. */
+/* Copy tuple bytes out of (linearise) the payload: the tuples of the whole bio as prepared. Returns
+ * bytes copied. */
 unsigned int bio_integrity_copy_tuples(const struct bio *bio, void *buf, unsigned int size);
 
-unsigned int bio_integrity_tag_size(struct bio *bio); /* bytes of application tag space in the whole bio */
+unsigned int
+bio_integrity_tag_size(struct bio *bio); /* bytes of application tag space in the whole bio */
 /*
  * Write and read application bytes, tag_size of them per tuple; @len up to
  * bio_integrity_tag_size().  Guards do not cover them.  A device whose bios
@@ -169,14 +174,14 @@ int bioset_integrity_create(struct bio_set *bs, unsigned int pool_size);
 void bioset_integrity_free(struct bio_set *bs);
 
 /* Without a bio (metadata, file system's own buffers): tuples of @n intervals at @data. */
-void blk_integrity_generate_buf(const struct blk_integrity *bi, const void *data, uint64_t first, unsigned int n,
-				uint16_t app, void *tuples);
+void blk_integrity_generate_buf(const struct blk_integrity *bi, const void *data, uint64_t first,
+				unsigned int n, uint16_t app, void *tuples);
 /*
- * 0, or -EILSEQ and *bad (may be NULL) = index of the first interval that fails.  @app: the application tag that all
- * must have; 0: whatever they have.
+ * 0, or -EILSEQ and *bad (may be NULL) = index of the first interval that fails.  @app: the
+ * application tag that all must have; 0: whatever they have.
  */
-int blk_integrity_verify_buf(const struct blk_integrity *bi, const void *data, uint64_t first, unsigned int n,
-			     uint16_t app, const void *tuples, unsigned int *bad);
+int blk_integrity_verify_buf(const struct blk_integrity *bi, const void *data, uint64_t first,
+			     unsigned int n, uint16_t app, const void *tuples, unsigned int *bad);
 
 /* Process-wide counters for `tallyctl status`. */
 struct integrity_stats {

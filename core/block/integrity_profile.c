@@ -218,10 +218,16 @@ static int type3_ip_verify(struct integrity_iter *it)
 	return verify8(it, guard_ip, 3);
 }
 
-#define TUPLE16_TAG .tuple_size = sizeof(struct tuple16), .tag_size = 2, .tag_offset = offsetof(struct tuple16, app)
-#define TYPE1_TAG .tuple_size = sizeof(struct t10_tuple), .tag_size = 2, .tag_offset = offsetof(struct t10_tuple, app)
+#define TUPLE16_TAG                                          \
+	.tuple_size = sizeof(struct tuple16), .tag_size = 2, \
+	.tag_offset = offsetof(struct tuple16, app)
+#define TYPE1_TAG                                              \
+	.tuple_size = sizeof(struct t10_tuple), .tag_size = 2, \
+	.tag_offset = offsetof(struct t10_tuple, app)
 /* Type 3 gives the reference tag to the application as well. */
-#define TYPE3_TAG .tuple_size = sizeof(struct t10_tuple), .tag_size = 6, .tag_offset = offsetof(struct t10_tuple, app)
+#define TYPE3_TAG                                              \
+	.tuple_size = sizeof(struct t10_tuple), .tag_size = 6, \
+	.tag_offset = offsetof(struct t10_tuple, app)
 
 const struct integrity_profile profile_xxh3_64 = {
 	.name = "xxh3-64", .generate_fn = xxh3_generate, .verify_fn = xxh3_verify, TUPLE16_TAG
@@ -229,23 +235,27 @@ const struct integrity_profile profile_xxh3_64 = {
 const struct integrity_profile profile_crc32 = {
 	.name = "crc32", .generate_fn = crc32_generate, .verify_fn = crc32_verify, TUPLE16_TAG
 };
-const struct integrity_profile profile_t10_type1_crc = {
-	.name = "t10-dif-type1-crc", .generate_fn = type1_crc_generate, .verify_fn = type1_crc_verify, TYPE1_TAG
-};
-const struct integrity_profile profile_t10_type1_ip = {
-	.name = "t10-dif-type1-ip", .generate_fn = type1_ip_generate, .verify_fn = type1_ip_verify, TYPE1_TAG
-};
-const struct integrity_profile profile_t10_type3_crc = {
-	.name = "t10-dif-type3-crc", .generate_fn = type3_crc_generate, .verify_fn = type3_crc_verify, TYPE3_TAG
-};
-const struct integrity_profile profile_t10_type3_ip = {
-	.name = "t10-dif-type3-ip", .generate_fn = type3_ip_generate, .verify_fn = type3_ip_verify, TYPE3_TAG
-};
+const struct integrity_profile profile_t10_type1_crc = { .name = "t10-dif-type1-crc",
+							 .generate_fn = type1_crc_generate,
+							 .verify_fn = type1_crc_verify,
+							 TYPE1_TAG };
+const struct integrity_profile profile_t10_type1_ip = { .name = "t10-dif-type1-ip",
+							.generate_fn = type1_ip_generate,
+							.verify_fn = type1_ip_verify,
+							TYPE1_TAG };
+const struct integrity_profile profile_t10_type3_crc = { .name = "t10-dif-type3-crc",
+							 .generate_fn = type3_crc_generate,
+							 .verify_fn = type3_crc_verify,
+							 TYPE3_TAG };
+const struct integrity_profile profile_t10_type3_ip = { .name = "t10-dif-type3-ip",
+							.generate_fn = type3_ip_generate,
+							.verify_fn = type3_ip_verify,
+							TYPE3_TAG };
 
 /* Buffers without a bio */
 
-static struct integrity_iter buf_iter(const struct blk_integrity *bi, const void *data, uint64_t first, unsigned int n,
-				      const void *tuples)
+static struct integrity_iter buf_iter(const struct blk_integrity *bi, const void *data,
+				      uint64_t first, unsigned int n, const void *tuples)
 {
 	return (struct integrity_iter){
 		.prot_buf = (void *)tuples,
@@ -257,8 +267,8 @@ static struct integrity_iter buf_iter(const struct blk_integrity *bi, const void
 	};
 }
 
-void blk_integrity_generate_buf(const struct blk_integrity *bi, const void *data, uint64_t first, unsigned int n,
-				uint16_t app, void *tuples)
+void blk_integrity_generate_buf(const struct blk_integrity *bi, const void *data, uint64_t first,
+				unsigned int n, uint16_t app, void *tuples)
 {
 	struct integrity_iter it = buf_iter(bi, data, first, n, tuples);
 
@@ -267,8 +277,8 @@ void blk_integrity_generate_buf(const struct blk_integrity *bi, const void *data
 	integrity_count(n, 0, 0);
 }
 
-int blk_integrity_verify_buf(const struct blk_integrity *bi, const void *data, uint64_t first, unsigned int n,
-			     uint16_t app, const void *tuples, unsigned int *bad)
+int blk_integrity_verify_buf(const struct blk_integrity *bi, const void *data, uint64_t first,
+			     unsigned int n, uint16_t app, const void *tuples, unsigned int *bad)
 {
 	struct integrity_iter it = buf_iter(bi, data, first, n, tuples);
 	int err;

@@ -28,10 +28,12 @@ unsigned int bio_integrity_bytes(const struct blk_integrity *bi, unsigned int se
 	return bio_integrity_intervals(bi, sectors) * bi->profile->tuple_size;
 }
 
-static void window_advance(struct bio_integrity_payload *bip, const struct blk_integrity *bi, uint64_t intervals)
+static void window_advance(struct bio_integrity_payload *bip, const struct blk_integrity *bi,
+			   uint64_t intervals)
 {
 	bip->bip_iter.bi_sector += intervals;
-	bvec_iter_advance(bip->bip_vec, &bip->bip_iter, (unsigned int)intervals * bi->profile->tuple_size);
+	bvec_iter_advance(bip->bip_vec, &bip->bip_iter,
+			  (unsigned int)intervals * bi->profile->tuple_size);
 }
 
 static uint64_t intervals_between(const struct blk_integrity *bi, sector_t from, uint64_t sectors)
@@ -53,13 +55,16 @@ void bio_integrity_trim(struct bio *bio, unsigned int offset, unsigned int secto
 	struct bio_integrity_payload *bip = bio->bi_integrity;
 
 	bio_integrity_advance(bio, offset << SECTOR_SHIFT);
-	/* Down: a trim inside an interval leaves a bio that cannot be submitted, but nothing beyond the window. */
+	/* Down: a trim inside an interval leaves a bio that cannot be submitted, but nothing beyond
+	 * the window. */
 	bip->bip_iter.bi_size =
-		(uint32_t)intervals_between(bi, bio->bi_iter.bi_sector + offset, sectors) * bi->profile->tuple_size;
+		(uint32_t)intervals_between(bi, bio->bi_iter.bi_sector + offset, sectors) *
+		bi->profile->tuple_size;
 }
 
 /* A payload for @to over the tuples of @from, at the same place. */
-static struct bio_integrity_payload *share_payload(struct bio *to, const struct bio_integrity_payload *from)
+static struct bio_integrity_payload *share_payload(struct bio *to,
+						   const struct bio_integrity_payload *from)
 {
 	struct bio_integrity_payload *bip = bio_integrity_alloc(to, 0);
 
@@ -84,15 +89,16 @@ int bio_integrity_split(struct bio *bio, struct bio *front, unsigned int sectors
 	if (!bip)
 		return -ENOMEM;
 	bip->bip_flags |= rest->bip_flags & (BIP_CHECK | BIP_SAVE);
-	bip->bip_iter.bi_size =
-		(uint32_t)intervals_between(bi, bio->bi_iter.bi_sector, sectors) * bi->profile->tuple_size;
+	bip->bip_iter.bi_size = (uint32_t)intervals_between(bi, bio->bi_iter.bi_sector, sectors) *
+				bi->profile->tuple_size;
 	bip->bip_prep_iter = bip->bip_iter;
 	integrity_mark_submitted(front);
 	bio_integrity_advance(bio, sectors << SECTOR_SHIFT);
 	return 0;
 }
 
-/* The clone verifies what it reads; storing tuples stays the business of the bio it was cloned from. */
+/* The clone verifies what it reads; storing tuples stays the business of the bio it was cloned
+ * from. */
 int bio_integrity_clone(struct bio *bio, struct bio *src)
 {
 	struct bio_integrity_payload *bip = share_payload(bio, src->bi_integrity);
@@ -105,8 +111,8 @@ int bio_integrity_clone(struct bio *bio, struct bio *src)
 }
 
 /* Copy @len bytes at @pos of the window @it, out of it or into it; pieces may end anywhere. */
-static void window_copy(const struct bio_integrity_payload *bip, struct bvec_iter it, uint32_t pos, char *buf,
-			uint32_t len, bool in)
+static void window_copy(const struct bio_integrity_payload *bip, struct bvec_iter it, uint32_t pos,
+			char *buf, uint32_t len, bool in)
 {
 	bvec_iter_advance(bip->bip_vec, &it, pos);
 	while (len) {
@@ -123,14 +129,14 @@ static void window_copy(const struct bio_integrity_payload *bip, struct bvec_ite
 	}
 }
 
-void integrity_tuple_bytes_get(const struct bio_integrity_payload *bip, struct bvec_iter it, uint32_t pos, void *buf,
-			       uint32_t len)
+void integrity_tuple_bytes_get(const struct bio_integrity_payload *bip, struct bvec_iter it,
+			       uint32_t pos, void *buf, uint32_t len)
 {
 	window_copy(bip, it, pos, buf, len, false);
 }
 
-void integrity_tuple_bytes_set(const struct bio_integrity_payload *bip, struct bvec_iter it, uint32_t pos,
-			       const void *buf, uint32_t len)
+void integrity_tuple_bytes_set(const struct bio_integrity_payload *bip, struct bvec_iter it,
+			       uint32_t pos, const void *buf, uint32_t len)
 {
 	window_copy(bip, it, pos, (char *)buf, len, true);
 }
@@ -153,7 +159,8 @@ unsigned int bio_integrity_tag_size(struct bio *bio)
 
 	if (!bi || !bi->profile || !bio->bi_integrity)
 		return 0;
-	return bio->bi_integrity->bip_tuple_iter.bi_size / bi->profile->tuple_size * bi->profile->tag_size;
+	return bio->bi_integrity->bip_tuple_iter.bi_size / bi->profile->tuple_size *
+	       bi->profile->tag_size;
 }
 
 /* Spread @tag over the tuples, or gather it from them. */

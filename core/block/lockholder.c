@@ -22,11 +22,13 @@ struct search {
 };
 
 /* A line of /proc/locks, or of /proc/PID/fdinfo/FD behind "lock:". */
-static bool parse_lock(const char *line, char kind[16], char file[64], int64_t *first, int64_t *last)
+static bool parse_lock(const char *line, char kind[16], char file[64], int64_t *first,
+		       int64_t *last)
 {
 	char end[24];
 
-	if (sscanf(line, " %*[^:]: %15s %*s %*s %*d %63s %" SCNd64 " %23s", kind, file, first, end) != 4)
+	if (sscanf(line, " %*[^:]: %15s %*s %*s %*d %63s %" SCNd64 " %23s", kind, file, first,
+		   end) != 4)
 		return false;
 	*last = strcmp(end, "EOF") ? strtoll(end, NULL, 10) : INT64_MAX;
 	return true;
@@ -37,13 +39,15 @@ static bool matches(const struct search *s, const char *line)
 	char kind[16], file[64];
 	int64_t first, last;
 
-	return parse_lock(line, kind, file, &first, &last) && !strcmp(kind, s->kind) && !strcmp(file, s->file) &&
-	       first <= s->last && last >= s->first;
+	return parse_lock(line, kind, file, &first, &last) && !strcmp(kind, s->kind) &&
+	       !strcmp(file, s->file) && first <= s->last && last >= s->first;
 }
 
 static int lock_naming_byte(int fd, short type)
 {
-	struct flock fl = { .l_type = type, .l_whence = SEEK_SET, .l_start = NAMING_BYTE, .l_len = 1 };
+	struct flock fl = {
+		.l_type = type, .l_whence = SEEK_SET, .l_start = NAMING_BYTE, .l_len = 1
+	};
 
 	return fcntl(fd, F_OFD_SETLK, &fl) ? -errno : 0;
 }
@@ -63,7 +67,8 @@ static int name_file(int fd, struct search *s)
 	f = fopen(path, "re");
 	err = f ? -ENOENT : -errno;
 	while (f && err && getline(&line, &size, f) > 0)
-		if (!strncmp(line, "lock:", 5) && parse_lock(line + 5, kind, s->file, &first, &last))
+		if (!strncmp(line, "lock:", 5) &&
+		    parse_lock(line + 5, kind, s->file, &first, &last))
 			err = 0;
 	free(line);
 	if (f)
@@ -113,8 +118,8 @@ static unsigned int look_at(const struct search *s, int dir, const char *fd, boo
 	return n;
 }
 
-static void look_at_process(const struct search *s, const char *pid, void (*fn)(void *arg, const struct lockholder *h),
-			    void *arg)
+static void look_at_process(const struct search *s, const char *pid,
+			    void (*fn)(void *arg, const struct lockholder *h), void *arg)
 {
 	struct lockholder h = { 0 };
 	struct dirent *e;
@@ -186,7 +191,8 @@ static void prefer_writer(void *arg, const struct lockholder *h)
 		*best = *h;
 }
 
-void lockholder_text(int fd, const char *kind, int64_t first, int64_t last, char text[LOCKHOLDER_TEXT])
+void lockholder_text(int fd, const char *kind, int64_t first, int64_t last,
+		     char text[LOCKHOLDER_TEXT])
 {
 	struct lockholder best = { 0 };
 

@@ -217,7 +217,8 @@ static void give_slot(struct seg_pool *pool, struct seg_chunk *c, void *p)
 
 struct seg *seg_alloc(struct seg_pool *pool, size_t bytes)
 {
-	uint64_t size = bytes >= 4096 ? round_up_to(bytes, 4096) : round_up_to(bytes ? bytes : 1, 1024);
+	uint64_t size =
+		bytes >= 4096 ? round_up_to(bytes, 4096) : round_up_to(bytes ? bytes : 1, 1024);
 	unsigned int shift;
 	struct seg *s;
 

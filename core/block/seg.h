@@ -34,16 +34,18 @@ void seg_pool_is_vital(struct seg_pool *pool);
 /* Every segment must have been put. */
 void seg_pool_destroy(struct seg_pool *pool);
 uint64_t seg_pool_bytes(const struct seg_pool *pool);
-/* Of them, those that wait for content (receive buffers): no memory bound of a cache counts them. */
+/* Of them, those that wait for content (receive buffers): no memory bound of a cache counts
+ * them. */
 uint64_t seg_pool_idle_bytes(const struct seg_pool *pool);
 
-/* @bytes is rounded up to a multiple of 1024 (4096 from 4096 up).  Contents undefined.  NULL if out of memory. */
+/* @bytes is rounded up to a multiple of 1024 (4096 from 4096 up).  Contents undefined.  NULL if out
+ * of memory. */
 struct seg *seg_alloc(struct seg_pool *pool, size_t bytes);
 struct seg *seg_get(struct seg *s);
 void seg_put(struct seg *s); /* NULL is fine */
 /*
- * Whoever holds a segment only to have one says so, and takes it back before the segment is put or left to
- * somebody else.
+ * Whoever holds a segment only to have one says so, and takes it back before the segment is put or
+ * left to somebody else.
  */
 void seg_set_idle(struct seg *s, bool idle);
 

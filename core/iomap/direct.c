@@ -10,8 +10,8 @@
  *   pos                                             end (EOF or wanted)
  *    |                                               |
  *  [ b b ][ b b b b ][ b b b b ][ b b b b ][ b b b b | . . ]
- *   detour        straight to the caller's memory     straight, if the memory reaches to the end of the
- *                                                     block, else a detour
+ *   detour        straight to the caller's memory     straight, if the memory reaches to the end of
+ * the block, else a detour
  */
 #include <errno.h>
 #include <string.h>
@@ -90,7 +90,8 @@ static void submit_io(struct dio_read *r, struct dio_io *io, bool wait)
 }
 
 /* Have @bytes at @pos read to @mem.  0 or -ENOMEM. */
-static int add_io(struct dio_read *r, const struct iomap *map, uint64_t pos, char *mem, uint32_t bytes)
+static int add_io(struct dio_read *r, const struct iomap *map, uint64_t pos, char *mem,
+		  uint32_t bytes)
 {
 	unsigned int tuple_bytes = iomap_tuple_bytes(r->m, map);
 	size_t all_tuples = (size_t)(bytes >> r->m->blkbits) * tuple_bytes;
@@ -122,15 +123,18 @@ static int add_io(struct dio_read *r, const struct iomap *map, uint64_t pos, cha
 }
 
 /* Whole blocks that have no content on the device. */
-static void fill_zeros(struct dio_read *r, const struct iomap *map, uint64_t pos, char *mem, uint64_t bytes)
+static void fill_zeros(struct dio_read *r, const struct iomap *map, uint64_t pos, char *mem,
+		       uint64_t bytes)
 {
 	memset(mem, 0, bytes);
 	if (map->type == IOMAP_INLINE && !pos)
 		memcpy(mem, map->inline_data,
-		       min_t(uint64_t, map->inline_len, min_t(uint64_t, i_size_read(r->m), block_bytes(r->m))));
+		       min_t(uint64_t, map->inline_len,
+			     min_t(uint64_t, i_size_read(r->m), block_bytes(r->m))));
 }
 
-/* What the current mapping has of the range that goes to @mem (the place of it->pos).  Bytes or -ENOMEM. */
+/* What the current mapping has of the range that goes to @mem (the place of it->pos).  Bytes or
+ * -ENOMEM. */
 static int64_t read_mapping(struct dio_read *r, const struct iomap_iter *it, char *mem)
 {
 	const struct iomap *map = iomap_iter_srcmap(it);
@@ -208,8 +212,10 @@ static void wait_all(struct dio_read *r)
 	}
 }
 
-/* Whole blocks, some of them inside EOF, into aligned memory.  Bytes in a row, or -errno if not one block. */
-static int64_t read_blocks(struct address_space *m, uint64_t pos, char *mem, uint64_t len, const struct iomap_ops *ops)
+/* Whole blocks, some of them inside EOF, into aligned memory.  Bytes in a row, or -errno if not one
+ * block. */
+static int64_t read_blocks(struct address_space *m, uint64_t pos, char *mem, uint64_t len,
+			   const struct iomap_ops *ops)
 {
 	struct dio_read r = { .m = m, .ops = ops, .bad = pos + len };
 	struct iomap_iter it = { .mapping = m, .pos = pos, .len = len, .flags = IOMAP_DIRECT };
@@ -229,7 +235,8 @@ static int64_t read_blocks(struct address_space *m, uint64_t pos, char *mem, uin
 }
 
 /* Up to @len bytes at @pos over memory of our own.  Bytes or -errno. */
-static int64_t read_detour(struct address_space *m, uint64_t pos, char *mem, uint64_t len, const struct iomap_ops *ops)
+static int64_t read_detour(struct address_space *m, uint64_t pos, char *mem, uint64_t len,
+			   const struct iomap_ops *ops)
 {
 	uint64_t start = round_down_to(pos, block_bytes(m)), bytes;
 	struct seg *seg;
@@ -249,8 +256,8 @@ static int64_t read_detour(struct address_space *m, uint64_t pos, char *mem, uin
 }
 
 /* One piece of the read: @want bytes, into memory that has room for @room.  Bytes or -errno. */
-static int64_t read_piece(struct address_space *m, uint64_t pos, char *mem, uint64_t want, uint64_t room,
-			  const struct iomap_ops *ops)
+static int64_t read_piece(struct address_space *m, uint64_t pos, char *mem, uint64_t want,
+			  uint64_t room, const struct iomap_ops *ops)
 {
 	uint64_t bs = block_bytes(m), in_block = pos & (bs - 1), whole = round_up_to(want, bs);
 	int64_t ret;
@@ -267,7 +274,8 @@ static int64_t read_piece(struct address_space *m, uint64_t pos, char *mem, uint
 	return ret > (int64_t)want ? (int64_t)want : ret;
 }
 
-int64_t iomap_dio_read(struct address_space *m, uint64_t pos, void *buf, size_t len, const struct iomap_ops *ops)
+int64_t iomap_dio_read(struct address_space *m, uint64_t pos, void *buf, size_t len,
+		       const struct iomap_ops *ops)
 {
 	uint64_t isize = i_size_read(m), bs = block_bytes(m), done = 0, want;
 	int64_t ret;

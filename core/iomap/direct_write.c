@@ -48,7 +48,8 @@ void iomap_dio_end_ioend(struct iomap_dio *dio, uint64_t pos, int error)
 }
 
 /* @bytes from file offset @pos on into bios. */
-static void fill_ioend(struct iomap_dio *dio, struct iomap_ioend *ioend, uint64_t pos, uint64_t bytes)
+static void fill_ioend(struct iomap_dio *dio, struct iomap_ioend *ioend, uint64_t pos,
+		       uint64_t bytes)
 {
 	struct iomap_writepage_ctx *wpc = dio->wpc;
 	char *mem = (char *)dio->src->buf + (pos - dio->pos);
@@ -65,10 +66,12 @@ static void fill_ioend(struct iomap_dio *dio, struct iomap_ioend *ioend, uint64_
 }
 
 /* A place for the front of @len bytes at @pos, and off they go.  Bytes or -errno. */
-static int64_t write_run(struct iomap_dio *dio, const struct iomap_writeback_ops *wb_ops, uint64_t pos, uint64_t len)
+static int64_t write_run(struct iomap_dio *dio, const struct iomap_writeback_ops *wb_ops,
+			 uint64_t pos, uint64_t len)
 {
 	struct iomap_writepage_ctx *wpc = dio->wpc;
-	/* all that can fail for want of memory comes first: space that has a block must not be lost track of */
+	/* all that can fail for want of memory comes first: space that has a block must not be lost
+	 * track of */
 	struct iomap_ioend *ioend = iomap_ioend_alloc(dio->m, wb_ops);
 	unsigned int bios;
 	int err;
@@ -76,7 +79,8 @@ static int64_t write_run(struct iomap_dio *dio, const struct iomap_writeback_ops
 	if (!ioend)
 		return -ENOMEM;
 	len = min_t(uint64_t, len, IOMAP_IOEND_MAX_BYTES);
-	bios = iomap_ioend_reserve(ioend, (unsigned int)div_up(len, IOEND_BIO_BYTES), 1, wpc->bs, true);
+	bios = iomap_ioend_reserve(ioend, (unsigned int)div_up(len, IOEND_BIO_BYTES), 1, wpc->bs,
+				   true);
 	if (!bios) {
 		iomap_ioend_free(ioend);
 		return -ENOMEM;
@@ -101,8 +105,10 @@ static int64_t write_run(struct iomap_dio *dio, const struct iomap_writeback_ops
 	return (int64_t)len;
 }
 
-/* The current mapping brought a promise for each of its blocks; those in ioends keep it.  Bytes or -errno. */
-static int64_t write_mapping(struct iomap_dio *dio, struct iomap_iter *it, const struct iomap_writeback_ops *wb_ops)
+/* The current mapping brought a promise for each of its blocks; those in ioends keep it.  Bytes or
+ * -errno. */
+static int64_t write_mapping(struct iomap_dio *dio, struct iomap_iter *it,
+			     const struct iomap_writeback_ops *wb_ops)
 {
 	uint64_t len = iomap_length(it), done = 0;
 	int64_t n = 0;
@@ -122,8 +128,12 @@ static int64_t write_blocks(struct address_space *m, uint64_t pos, const struct 
 			    const struct iomap_ops *ops, struct iomap_writepage_ctx *wpc,
 			    const struct iomap_writeback_ops *wb_ops)
 {
-	struct iomap_dio dio = { .m = m, .src = src, .pos = pos, .wpc = wpc, .bad = pos + src->len };
-	struct iomap_iter it = { .mapping = m, .pos = pos, .len = src->len, .flags = IOMAP_WRITE | IOMAP_DIRECT };
+	struct iomap_dio dio = {
+		.m = m, .src = src, .pos = pos, .wpc = wpc, .bad = pos + src->len
+	};
+	struct iomap_iter it = {
+		.mapping = m, .pos = pos, .len = src->len, .flags = IOMAP_WRITE | IOMAP_DIRECT
+	};
 	int ret;
 
 	pthread_mutex_init(&dio.lock, NULL);
@@ -158,7 +168,8 @@ static int64_t write_cached(struct address_space *m, uint64_t pos, const struct 
 
 	if (ret <= 0)
 		return ret;
-	err = filemap_write_and_wait_range(m, round_down_to(pos, bs), round_up_to(pos + (uint64_t)ret, bs));
+	err = filemap_write_and_wait_range(m, round_down_to(pos, bs),
+					   round_up_to(pos + (uint64_t)ret, bs));
 	return err ? err : ret;
 }
 
@@ -185,10 +196,12 @@ static int64_t write_aligned(struct address_space *m, uint64_t pos, const struct
 	return ret;
 }
 
-int64_t iomap_dio_write(struct address_space *m, uint64_t pos, const struct iomap_src *src, const struct iomap_ops *ops,
-			struct iomap_writepage_ctx *wpc, const struct iomap_writeback_ops *wb_ops)
+int64_t iomap_dio_write(struct address_space *m, uint64_t pos, const struct iomap_src *src,
+			const struct iomap_ops *ops, struct iomap_writepage_ctx *wpc,
+			const struct iomap_writeback_ops *wb_ops)
 {
-	uint64_t bs = block_bytes(m), end = pos + src->len, ws = round_up_to(pos, bs), we = round_down_to(end, bs);
+	uint64_t bs = block_bytes(m), end = pos + src->len, ws = round_up_to(pos, bs),
+		 we = round_down_to(end, bs);
 	uint64_t at = pos;
 	int64_t ret = 0;
 
@@ -199,7 +212,8 @@ int64_t iomap_dio_write(struct address_space *m, uint64_t pos, const struct ioma
 		return write_cached(m, pos, src, ops);
 	while (at < end) {
 		uint64_t stop = at < ws ? ws : at < we ? we : end;
-		struct iomap_src part = { (const char *)src->buf + (at - pos), stop - at, src->seg };
+		struct iomap_src part = { (const char *)src->buf + (at - pos), stop - at,
+					  src->seg };
 
 		if (stop == we)
 			ret = write_aligned(m, at, &part, ops, wpc, wb_ops);

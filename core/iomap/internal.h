@@ -18,7 +18,8 @@ struct read_op {
 	struct address_space *m;
 	const struct iomap_ops *ops;
 	unsigned int flags; /* for iomap_begin */
-	bool sync;	    /* read_op_finish() waits; otherwise folios are unlocked and put as they complete */
+	bool sync; /* read_op_finish() waits; otherwise folios are unlocked and put as they complete
+		    */
 	struct folio **folios;
 	unsigned int nr_folios;
 	uint64_t end;	      /* file bytes, where reading will stop: sizes what is allocated */
@@ -30,11 +31,13 @@ struct read_op {
 	pthread_cond_t done;
 	int error; /* first one */
 };
-void read_op_init(struct read_op *op, struct address_space *m, const struct iomap_ops *ops, struct folio **folios,
-		  unsigned int nr, bool sync);
+void read_op_init(struct read_op *op, struct address_space *m, const struct iomap_ops *ops,
+		  struct folio **folios, unsigned int nr, bool sync);
 /* Missing blocks [first, first + n) of @f, all inside @map. 0 or -errno. */
-int read_op_run(struct read_op *op, struct folio *f, unsigned int first, unsigned int n, const struct iomap *map);
-/* Submit the last bio; sync: wait for all, find out which blocks failed.  Returns the first error. */
+int read_op_run(struct read_op *op, struct folio *f, unsigned int first, unsigned int n,
+		const struct iomap *map);
+/* Submit the last bio; sync: wait for all, find out which blocks failed.  Returns the first
+ * error. */
 int read_op_finish(struct read_op *op);
 
 /* ---- suspect.c ---- */
@@ -60,8 +63,9 @@ struct iomap_suspect {
 	uint64_t expected, found;
 };
 /*
- * The bio ended with @status, and s->data is what it left.  0: s->data is right after all (read again, or
- * the block has moved); -EIO: the block is bad and that has been reported; -ENOMEM, -errno of iomap_begin.
+ * The bio ended with @status, and s->data is what it left.  0: s->data is right after all (read
+ * again, or the block has moved); -EIO: the block is bad and that has been reported; -ENOMEM,
+ * -errno of iomap_begin.
  */
 int iomap_suspect_resolve(struct iomap_suspect *s, const struct iomap_ops *ops, int status);
 
@@ -69,11 +73,11 @@ int iomap_suspect_resolve(struct iomap_suspect *s, const struct iomap_ops *ops, 
 /* Read what is missing of [start, end) (file bytes, block aligned) into the op's folios. */
 void read_op_fill(struct read_op *op, uint64_t start, uint64_t end);
 /*
- * Make blocks [first, first + n) of a locked folio uptodate.  @map: they all lie in it and can be read from
- * it directly, see iomap_readable_map(); NULL: the file system is asked.
+ * Make blocks [first, first + n) of a locked folio uptodate.  @map: they all lie in it and can be
+ * read from it directly, see iomap_readable_map(); NULL: the file system is asked.
  */
-int iomap_read_blocks(struct folio *f, unsigned int first, unsigned int n, const struct iomap_ops *ops,
-		      const struct iomap *map);
+int iomap_read_blocks(struct folio *f, unsigned int first, unsigned int n,
+		      const struct iomap_ops *ops, const struct iomap *map);
 
 /* ---- write.c ---- */
 /*
@@ -81,41 +85,52 @@ int iomap_read_blocks(struct folio *f, unsigned int first, unsigned int n, const
  * locked folio.  Returns bytes done or -errno; *dirtied grows by the blocks that
  * turned dirty.
  */
-int64_t folio_write(struct folio *f, size_t off, size_t len, const struct iomap_src *src, size_t src_off,
-		    const struct iomap_iter *it, const struct iomap_ops *ops, uint64_t *dirtied);
-/* @map, if the block at @pos can be read from it; NULL: it lacks the tuples that the device wants. */
-const struct iomap *iomap_readable_map(struct address_space *m, const struct iomap *map, uint64_t pos);
-/* The folio at @pos, locked, if the mapping still holds; NULL: *err is set, or 0 and the mapping is stale. */
-struct folio *iomap_write_folio(struct iomap_iter *it, uint64_t pos, const struct iomap_ops *ops, int *err);
-/* Give blocks whose memory must not change (writeback, static zeros) memory of their own with the same content. */
-int folio_make_writable(struct address_space *m, struct folio *f, unsigned int first, unsigned int n);
+int64_t folio_write(struct folio *f, size_t off, size_t len, const struct iomap_src *src,
+		    size_t src_off, const struct iomap_iter *it, const struct iomap_ops *ops,
+		    uint64_t *dirtied);
+/* @map, if the block at @pos can be read from it; NULL: it lacks the tuples that the device
+ * wants. */
+const struct iomap *iomap_readable_map(struct address_space *m, const struct iomap *map,
+				       uint64_t pos);
+/* The folio at @pos, locked, if the mapping still holds; NULL: *err is set, or 0 and the mapping is
+ * stale. */
+struct folio *iomap_write_folio(struct iomap_iter *it, uint64_t pos, const struct iomap_ops *ops,
+				int *err);
+/* Give blocks whose memory must not change (writeback, static zeros) memory of their own with the
+ * same content. */
+int folio_make_writable(struct address_space *m, struct folio *f, unsigned int first,
+			unsigned int n);
 
 /*
- * Walk [pos, pos + len) with @body, which does one mapping and returns bytes done or -errno, looking at the
- * dirty limit whenever about a megabyte has been dirtied.  0 or -errno.
+ * Walk [pos, pos + len) with @body, which does one mapping and returns bytes done or -errno,
+ * looking at the dirty limit whenever about a megabyte has been dirtied.  0 or -errno.
  */
 int iomap_walk_throttled(struct address_space *m, uint64_t pos, uint64_t len, unsigned int flags,
 			 const struct iomap_ops *ops,
-			 int64_t (*body)(struct iomap_iter *it, const struct iomap_ops *ops, void *arg), void *arg);
+			 int64_t (*body)(struct iomap_iter *it, const struct iomap_ops *ops,
+					 void *arg),
+			 void *arg);
 
 /* ---- ioend.c ---- */
 /* An ioend without bios; NULL: out of memory. */
-struct iomap_ioend *iomap_ioend_alloc(struct address_space *m, const struct iomap_writeback_ops *ops);
+struct iomap_ioend *iomap_ioend_alloc(struct address_space *m,
+				      const struct iomap_writeback_ops *ops);
 void iomap_ioend_free(struct iomap_ioend *ioend); /* and its bios */
 #define IOEND_BIO_BYTES (1u << 20)		  /* a bio of an ioend takes no more */
 /*
- * See that @nr bios of @vecs pieces each are there for iomap_ioend_add_bio(): to be called before the blocks get their
- * space, for there is no way to give that back.  How many are, of @nr.  The first of an ioend comes from @bs (may be
- * NULL); with @wait it is waited for if need be, until others have ended: what the caller has built so far must have
- * been submitted.
+ * See that @nr bios of @vecs pieces each are there for iomap_ioend_add_bio(): to be called before
+ * the blocks get their space, for there is no way to give that back.  How many are, of @nr.  The
+ * first of an ioend comes from @bs (may be NULL); with @wait it is waited for if need be, until
+ * others have ended: what the caller has built so far must have been submitted.
  */
-unsigned int iomap_ioend_reserve(struct iomap_ioend *ioend, unsigned int nr, unsigned int vecs, struct bio_set *bs,
-				 bool wait);
+unsigned int iomap_ioend_reserve(struct iomap_ioend *ioend, unsigned int nr, unsigned int vecs,
+				 struct bio_set *bs, bool wait);
 /* One of them, for what follows in the ioend. */
 struct bio *iomap_ioend_add_bio(struct iomap_ioend *ioend, struct bdev *bdev);
 /* It begins at file offset @offset, where @map says. */
 void iomap_ioend_start(struct iomap_ioend *ioend, const struct iomap *map, uint64_t offset);
-/* All bios of the ioend are built: send them, or fail it with @error; either way it completes the normal way. */
+/* All bios of the ioend are built: send them, or fail it with @error; either way it completes the
+ * normal way. */
 void iomap_ioend_submit(struct iomap_ioend *ioend, int error);
 
 /* ---- direct.c, direct_write.c ---- */

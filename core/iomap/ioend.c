@@ -24,7 +24,8 @@ static pthread_mutex_t init_lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned int init_count;
 static struct ratelimit ioend_log_limit = RATELIMIT_INIT;
 
-struct iomap_ioend *iomap_ioend_alloc(struct address_space *m, const struct iomap_writeback_ops *ops)
+struct iomap_ioend *iomap_ioend_alloc(struct address_space *m,
+				      const struct iomap_writeback_ops *ops)
 {
 	struct iomap_ioend *ioend = tl_zalloc(sizeof(*ioend));
 
@@ -59,11 +60,12 @@ void iomap_ioend_start(struct iomap_ioend *ioend, const struct iomap *map, uint6
 	ioend->io_size = 0;
 	ioend->io_type = map->type;
 	ioend->io_flags = map->flags;
-	ioend->io_addr = map->type == IOMAP_INLINE ? IOMAP_NULL_ADDR : map->addr + (offset - map->offset);
+	ioend->io_addr =
+		map->type == IOMAP_INLINE ? IOMAP_NULL_ADDR : map->addr + (offset - map->offset);
 }
 
-unsigned int iomap_ioend_reserve(struct iomap_ioend *ioend, unsigned int nr, unsigned int vecs, struct bio_set *bs,
-				 bool wait)
+unsigned int iomap_ioend_reserve(struct iomap_ioend *ioend, unsigned int nr, unsigned int vecs,
+				 struct bio_set *bs, bool wait)
 {
 	unsigned int end = ioend->io_nr_bios + nr;
 
@@ -125,7 +127,8 @@ void iomap_ioend_submit(struct iomap_ioend *ioend, int error)
 {
 	unsigned int i, n = ioend->io_nr_bios;
 
-	trace4(iomap_ioend_submit, ioend->io_mapping->ino, ioend->io_offset, ioend->io_size, ioend->io_addr);
+	trace4(iomap_ioend_submit, ioend->io_mapping->ino, ioend->io_offset, ioend->io_size,
+	       ioend->io_addr);
 	atomic_fetch_add(&ioend->io_mapping->cache->ioends_built, 1);
 	if (ioend->io_ops.prepare_ioend)
 		error = ioend->io_ops.prepare_ioend(ioend, error);
@@ -167,7 +170,9 @@ void iomap_sort_ioends(struct list_head *ioends)
 /* The last of what has been merged into @ioend, or itself. */
 static const struct iomap_ioend *ioend_tail(const struct iomap_ioend *ioend)
 {
-	return list_empty(&ioend->io_merged) ? ioend : list_last_entry(&ioend->io_merged, struct iomap_ioend, io_list);
+	return list_empty(&ioend->io_merged)
+		       ? ioend
+		       : list_last_entry(&ioend->io_merged, struct iomap_ioend, io_list);
 }
 
 static bool can_merge(const struct iomap_ioend *ioend, const struct iomap_ioend *next)
@@ -175,13 +180,15 @@ static bool can_merge(const struct iomap_ioend *ioend, const struct iomap_ioend 
 	const struct iomap_ioend *tail = ioend_tail(ioend);
 
 	return ioend->io_mapping == next->io_mapping && ioend->io_dio == next->io_dio &&
-	       ioend->io_error == next->io_error && !((ioend->io_flags ^ next->io_flags) & IOMAP_F_SHARED) &&
+	       ioend->io_error == next->io_error &&
+	       !((ioend->io_flags ^ next->io_flags) & IOMAP_F_SHARED) &&
 	       ioend->io_type == next->io_type && ioend->io_type != IOMAP_INLINE &&
 	       tail->io_offset + tail->io_size == next->io_offset;
 }
 
 void iomap_ioend_try_merge(struct iomap_ioend *ioend, struct list_head *more,
-			   void (*merge_private)(struct iomap_ioend *ioend, struct iomap_ioend *next))
+			   void (*merge_private)(struct iomap_ioend *ioend,
+						 struct iomap_ioend *next))
 {
 	while (!list_empty(more)) {
 		struct iomap_ioend *next = list_first_entry(more, struct iomap_ioend, io_list);
@@ -215,11 +222,13 @@ struct bio *iomap_ioend_next_bio(struct iomap_ioend *ioend, struct bio *bio)
 /* Everything in @ioends that belongs to the file system of the first, in order, to @batch. */
 static struct iomap_writeback_ops take_batch(struct list_head *ioends, struct list_head *batch)
 {
-	struct iomap_writeback_ops ops = list_first_entry(ioends, struct iomap_ioend, io_list)->io_ops;
+	struct iomap_writeback_ops ops =
+		list_first_entry(ioends, struct iomap_ioend, io_list)->io_ops;
 	struct iomap_ioend *ioend, *next;
 
 	list_for_each_entry_safe(ioend, next, ioends, io_list)
-		if (ioend->io_ops.end_ioends == ops.end_ioends && ioend->io_ops.host_fs == ops.host_fs)
+		if (ioend->io_ops.end_ioends == ops.end_ioends &&
+		    ioend->io_ops.host_fs == ops.host_fs)
 			list_move_tail(&ioend->io_list, batch);
 	return ops;
 }
@@ -267,7 +276,8 @@ static void ioend_work_fn(struct work *w)
 /* ---- the end of writeback ---- */
 
 /* Blocks whose writeback failed stay dirty, as the file system's policy has it. */
-static void redirty_blocks(struct address_space *m, struct folio *f, unsigned int first, unsigned int n, bool keep)
+static void redirty_blocks(struct address_space *m, struct folio *f, unsigned int first,
+			   unsigned int n, bool keep)
 {
 	struct folio_state *fs = folio_state(f);
 	unsigned int newly = 0;
@@ -286,11 +296,13 @@ static void redirty_blocks(struct address_space *m, struct folio *f, unsigned in
 }
 
 /* The mapping may be gone when this returns, if nothing else of it is under writeback. */
-static void finish_folio(struct address_space *m, uint64_t pos, unsigned int n, bool failed, bool keep)
+static void finish_folio(struct address_space *m, uint64_t pos, unsigned int n, bool failed,
+			 bool keep)
 {
 	struct folio *f = filemap_get_folio(m, pos >> m->folio_shift);
 	struct folio_state *fs = folio_state(f);
-	unsigned int first = (unsigned int)((pos - folio_pos(m, f)) >> m->blkbits), cleared, bytes = n << m->blkbits;
+	unsigned int first = (unsigned int)((pos - folio_pos(m, f)) >> m->blkbits), cleared,
+		     bytes = n << m->blkbits;
 
 	if (failed)
 		redirty_blocks(m, f, first, n, keep);
@@ -350,7 +362,8 @@ static void finish_ioend(struct iomap_ioend *ioend, int error)
 	while (pos < end) {
 		uint64_t n = min_t(uint64_t, size - (pos & (size - 1)), end - pos);
 
-		finish_folio(m, pos, (unsigned int)(n >> blkbits), error, ioend->io_ops.keep_dirty_on_error);
+		finish_folio(m, pos, (unsigned int)(n >> blkbits), error,
+			     ioend->io_ops.keep_dirty_on_error);
 		pos += n;
 	}
 	list_del_init(&ioend->io_list);

@@ -28,7 +28,8 @@ struct iomap {
 	enum iomap_type type;
 	unsigned int flags;
 	struct bdev *bdev;
-	/* IOMAP_INLINE: content of block 0; the rest of the block reads as zeros.  Valid until iomap_end. */
+	/* IOMAP_INLINE: content of block 0; the rest of the block reads as zeros.  Valid until
+	 * iomap_end. */
 	const void *inline_data;
 	uint32_t inline_len;
 	/*
@@ -66,23 +67,24 @@ struct iomap_ops {
 	 * once more for reading, between its own begin and end, if its mapping brought
 	 * no tuples and the device wants them.
 	 */
-	int (*iomap_begin)(struct address_space *m, uint64_t pos, uint64_t length, unsigned int flags,
-			   struct iomap *iomap, struct iomap *srcmap);
+	int (*iomap_begin)(struct address_space *m, uint64_t pos, uint64_t length,
+			   unsigned int flags, struct iomap *iomap, struct iomap *srcmap);
 	/*
 	 * @written bytes were done; @dirtied blocks went from clean to dirty (each
 	 * keeps its promise; promises for the others go back now).
 	 */
-	int (*iomap_end)(struct address_space *m, uint64_t pos, uint64_t length, uint64_t written, uint64_t dirtied,
-			 unsigned int flags, struct iomap *iomap);
-	/* May be NULL.  False if the mapping may have changed since begin (checked with the folio locked). */
+	int (*iomap_end)(struct address_space *m, uint64_t pos, uint64_t length, uint64_t written,
+			 uint64_t dirtied, unsigned int flags, struct iomap *iomap);
+	/* May be NULL.  False if the mapping may have changed since begin (checked with the folio
+	 * locked). */
 	bool (*iomap_valid)(struct address_space *m, const struct iomap *iomap);
 	/*
 	 * May be NULL.  A block was read well but did not match its tuple, and a
 	 * second look with a fresh mapping said the same.  For the log, the
 	 * counters and the damage list.  No lock but the folio's is held.
 	 */
-	void (*read_mismatch)(struct address_space *m, uint64_t pos, uint64_t dev_addr, uint64_t expected,
-			      uint64_t found);
+	void (*read_mismatch)(struct address_space *m, uint64_t pos, uint64_t dev_addr,
+			      uint64_t expected, uint64_t found);
 };
 
 /* One step of an operation on a range; see iomap_iter(). */
@@ -105,29 +107,35 @@ static inline const struct iomap *iomap_iter_srcmap(const struct iomap_iter *it)
 }
 
 /* ---- reading (B3, B4, B8) ---- */
-/* Fill every block of the locked folio that is not uptodate and unlock it when the I/O is done.  0 or -errno. */
+/* Fill every block of the locked folio that is not uptodate and unlock it when the I/O is done.  0
+ * or -errno. */
 int iomap_read_folio(struct folio *f, const struct iomap_ops *ops);
 /*
  * Start reading [pos, pos+len) (grown to whole blocks), merged across folios;
  * waits for nothing; errors show on re-read.
  */
-void iomap_readahead(struct address_space *m, uint64_t pos, uint64_t len, const struct iomap_ops *ops);
+void iomap_readahead(struct address_space *m, uint64_t pos, uint64_t len,
+		     const struct iomap_ops *ops);
 /*
- * To be told after each buffered read of bytes [pos, end) whose content has been handed on.  If that is how a
- * sequential reader goes on, what comes next is fetched; and what lies some MiB behind is dropped, since the
- * reader has its copy (the kernel caches what it reads from us).  The caller holds the inode lock shared.
+ * To be told after each buffered read of bytes [pos, end) whose content has been handed on.  If
+ * that is how a sequential reader goes on, what comes next is fetched; and what lies some MiB
+ * behind is dropped, since the reader has its copy (the kernel caches what it reads from us).  The
+ * caller holds the inode lock shared.
  */
-void iomap_read_done(struct address_space *m, uint64_t pos, uint64_t end, const struct iomap_ops *ops);
+void iomap_read_done(struct address_space *m, uint64_t pos, uint64_t end,
+		     const struct iomap_ops *ops);
 /*
- * The same in two steps.  The first only takes note of the read, and says if there is anything to do; the second does
- * it, and may wait for the device (for metadata of the file system).
+ * The same in two steps.  The first only takes note of the read, and says if there is anything to
+ * do; the second does it, and may wait for the device (for metadata of the file system).
  */
 struct iomap_ahead {
 	uint64_t fetch, fetch_len;   /* bytes to fetch; length 0: none */
 	uint64_t behind, behind_end; /* bytes to drop; equal: none */
 };
-bool iomap_read_note(struct address_space *m, uint64_t pos, uint64_t end, struct iomap_ahead *ahead);
-void iomap_read_ahead(struct address_space *m, const struct iomap_ahead *ahead, const struct iomap_ops *ops);
+bool iomap_read_note(struct address_space *m, uint64_t pos, uint64_t end,
+		     struct iomap_ahead *ahead);
+void iomap_read_ahead(struct address_space *m, const struct iomap_ahead *ahead,
+		      const struct iomap_ops *ops);
 
 /*
  * Buffered read, zero copy: pins the memory of [pos, pos+len) and describes it.
@@ -141,30 +149,36 @@ struct iomap_read_result {
 	size_t bytes;
 };
 /* Bytes clipped to i_size; 0 with res->bytes == 0 at EOF. */
-int iomap_file_buffered_read(struct address_space *m, uint64_t pos, size_t len, const struct iomap_ops *ops,
-			     struct iomap_read_result *res);
-/* The same of what is all there: waits for no I/O and starts none.  -EAGAIN: something is missing; -ENOMEM. */
-int iomap_file_cached_read(struct address_space *m, uint64_t pos, size_t len, struct iomap_read_result *res);
+int iomap_file_buffered_read(struct address_space *m, uint64_t pos, size_t len,
+			     const struct iomap_ops *ops, struct iomap_read_result *res);
+/* The same of what is all there: waits for no I/O and starts none.  -EAGAIN: something is missing;
+ * -ENOMEM. */
+int iomap_file_cached_read(struct address_space *m, uint64_t pos, size_t len,
+			   struct iomap_read_result *res);
 void iomap_read_result_release(struct iomap_read_result *res);
 
 /* ---- writing (B7 to B12) ---- */
 struct iomap_src {
 	const void *buf;
 	size_t len;
-	/* If set, [buf, buf+len) lies in this segment and whole, aligned blocks may be adopted instead of copied. */
+	/* If set, [buf, buf+len) lies in this segment and whole, aligned blocks may be adopted
+	 * instead of copied. */
 	struct seg *seg;
 };
 /*
  * Bytes written (which may be short of src->len) or -errno.  Inode lock held
  * exclusive.  Moves i_size after the copy; zeroes a gap beyond the old EOF.
- * Throttles after each piece (a MiB, or what a small cache allows) but the last: callers do that (balance_dirty_pages)
- * when they hold no lock.
+ * Throttles after each piece (a MiB, or what a small cache allows) but the last: callers do that
+ * (balance_dirty_pages) when they hold no lock.
  */
-int64_t iomap_file_buffered_write(struct address_space *m, uint64_t pos, const struct iomap_src *src,
-				  const struct iomap_ops *ops);
-int iomap_file_unshare(struct address_space *m, uint64_t pos, uint64_t len, const struct iomap_ops *ops);
-int iomap_zero_range(struct address_space *m, uint64_t pos, uint64_t len, bool *did_zero, const struct iomap_ops *ops);
-int iomap_truncate_page(struct address_space *m, uint64_t pos, bool *did_zero, const struct iomap_ops *ops);
+int64_t iomap_file_buffered_write(struct address_space *m, uint64_t pos,
+				  const struct iomap_src *src, const struct iomap_ops *ops);
+int iomap_file_unshare(struct address_space *m, uint64_t pos, uint64_t len,
+		       const struct iomap_ops *ops);
+int iomap_zero_range(struct address_space *m, uint64_t pos, uint64_t len, bool *did_zero,
+		     const struct iomap_ops *ops);
+int iomap_truncate_page(struct address_space *m, uint64_t pos, bool *did_zero,
+			const struct iomap_ops *ops);
 /*
  * A locked, uptodate folio is about to be changed in place: space is promised
  * for its blocks inside EOF, they become dirty, and none shares its memory with
@@ -185,8 +199,10 @@ struct iomap_writeback_ops {
 	 * Where dirty bytes at @offset go: set wpc->iomap (new, not yet
 	 * mapped space; at most @len bytes are dirty in a row).  IOMAP_HOLE: skip.
 	 */
-	int (*map_blocks)(struct iomap_writepage_ctx *wpc, struct address_space *m, uint64_t offset, uint64_t len);
-	/* May be NULL.  Before submission; an error fails the ioend by the normal path.  Returns the error to use. */
+	int (*map_blocks)(struct iomap_writepage_ctx *wpc, struct address_space *m, uint64_t offset,
+			  uint64_t len);
+	/* May be NULL.  Before submission; an error fails the ioend by the normal path.  Returns
+	 * the error to use. */
 	int (*prepare_ioend)(struct iomap_ioend *ioend, int status);
 	/*
 	 * A batch of finished ioends, any mappings, sorted and merged; runs in a
@@ -198,7 +214,8 @@ struct iomap_writeback_ops {
 	void (*merge_private)(struct iomap_ioend *ioend, struct iomap_ioend *next);
 	/* May be NULL.  [pos, pos+len) could not be mapped.  The folio is locked. */
 	void (*discard_folio)(struct folio *f, uint64_t pos, uint64_t len);
-	/* Block policy of DESIGN rule 5: true keeps a failed block dirty (retried later), false drops it. */
+	/* Block policy of DESIGN rule 5: true keeps a failed block dirty (retried later), false
+	 * drops it. */
 	bool keep_dirty_on_error;
 	void *host_fs;
 };
@@ -216,37 +233,42 @@ struct iomap_ioend {
 	struct bio *io_first_bio;
 	unsigned int io_nr_bios;
 	void *io_private;
-	struct iomap_dio
-		*io_dio; /* a direct write's: its data was never in the cache, all of it lies inside the new EOF */
+	struct iomap_dio *io_dio; /* a direct write's: its data was never in the cache, all of it
+				     lies inside the new EOF */
 	/* iomap's own */
 	struct iomap_writeback_ops io_ops; /* as given to iomap_writepages() */
 	atomic_int io_status;		   /* first error of a bio */
 	atomic_uint io_remaining;	   /* bios in flight */
-	unsigned int io_nr_had;		   /* bios there are: behind the io_nr_bios first they wait for content */
+	unsigned int
+		io_nr_had; /* bios there are: behind the io_nr_bios first they wait for content */
 	struct bio *io_bios[IOMAP_IOEND_MAX_BIOS];
 };
 
 struct iomap_writepage_ctx {
-	struct iomap iomap; /* mapping in use; kept between folios while it still covers what comes */
+	struct iomap
+		iomap; /* mapping in use; kept between folios while it still covers what comes */
 	struct iomap_ioend *ioend;
 	const struct iomap_writeback_ops *ops;
 	struct bio_set *bs;
 	unsigned int app; /* application tag for the tuples */
-	bool direct;	  /* map_blocks: whole blocks of a direct write; i_size does not speak of them yet */
+	bool direct; /* map_blocks: whole blocks of a direct write; i_size does not speak of them
+			yet */
 	void *private;
 };
 
 /*
- * Write the dirty blocks of the range.  Without wbc->sync, folios under writeback are left for later.  0, or the first
- * error of map_blocks (-ENOMEM too); those of the device come with the ioends.
+ * Write the dirty blocks of the range.  Without wbc->sync, folios under writeback are left for
+ * later.  0, or the first error of map_blocks (-ENOMEM too); those of the device come with the
+ * ioends.
  */
-int iomap_writepages(struct address_space *m, struct writeback_control *wbc, struct iomap_writepage_ctx *wpc,
-		     const struct iomap_writeback_ops *ops);
+int iomap_writepages(struct address_space *m, struct writeback_control *wbc,
+		     struct iomap_writepage_ctx *wpc, const struct iomap_writeback_ops *ops);
 /* End the writeback of @ioend and of all merged into it: bits, wakeups, errors, memory. */
 void iomap_finish_ioends(struct iomap_ioend *ioend, int error);
 void iomap_sort_ioends(struct list_head *ioends); /* by mapping, then offset */
 void iomap_ioend_try_merge(struct iomap_ioend *ioend, struct list_head *more,
-			   void (*merge_private)(struct iomap_ioend *ioend, struct iomap_ioend *next));
+			   void (*merge_private)(struct iomap_ioend *ioend,
+						 struct iomap_ioend *next));
 /* Walk the bios of one (unmerged) ioend in file order. */
 struct bio *iomap_ioend_first_bio(struct iomap_ioend *ioend);
 struct bio *iomap_ioend_next_bio(struct iomap_ioend *ioend, struct bio *bio);
@@ -257,29 +279,35 @@ void iomap_ioend_exit(void);
 
 /* ---- direct I/O (direct.c, direct_write.c) ---- */
 /*
- * Read [pos, pos + len) past the cache, straight into @buf and verified there; what is dirty in the cache is
- * written first.  Blocks that the range covers only in part, and all blocks if @buf and @pos do not lie alike
- * within a block (or page, if that is smaller), take a detour over memory of our own.
+ * Read [pos, pos + len) past the cache, straight into @buf and verified there; what is dirty in the
+ * cache is written first.  Blocks that the range covers only in part, and all blocks if @buf and
+ * @pos do not lie alike within a block (or page, if that is smaller), take a detour over memory of
+ * our own.
  *
- * Bytes read, up to EOF; a bad block in the middle ends the result before it.  -EIO, -ENOMEM, -errno of writing
- * back or of iomap_begin if it is not one.  Memory behind what was read may have been written to.  Inode lock
- * held shared.
+ * Bytes read, up to EOF; a bad block in the middle ends the result before it.  -EIO, -ENOMEM,
+ * -errno of writing back or of iomap_begin if it is not one.  Memory behind what was read may have
+ * been written to.  Inode lock held shared.
  */
-int64_t iomap_dio_read(struct address_space *m, uint64_t pos, void *buf, size_t len, const struct iomap_ops *ops);
+int64_t iomap_dio_read(struct address_space *m, uint64_t pos, void *buf, size_t len,
+		       const struct iomap_ops *ops);
 /*
- * Write past the cache: whole blocks become ioends like those of writeback, with @wpc's bio set and operations, and
- * have been through end_ioends() on return.  Blocks covered in part, and all if the memory is not aligned, are
- * written through the cache and then written back.  The cache holds nothing of the whole blocks afterwards.
+ * Write past the cache: whole blocks become ioends like those of writeback, with @wpc's bio set and
+ * operations, and have been through end_ioends() on return.  Blocks covered in part, and all if the
+ * memory is not aligned, are written through the cache and then written back.  The cache holds
+ * nothing of the whole blocks afterwards.
  *
- * The memory must not change until this returns.  Bytes written, in a row from @pos on, or -errno if not one; an
- * error is the caller's alone and is not remembered on the mapping.  Moves i_size when the data is there; after an
- * error blocks behind what is reported may have been written too, even behind i_size.  Inode lock held exclusive.
+ * The memory must not change until this returns.  Bytes written, in a row from @pos on, or -errno
+ * if not one; an error is the caller's alone and is not remembered on the mapping.  Moves i_size
+ * when the data is there; after an error blocks behind what is reported may have been written too,
+ * even behind i_size.  Inode lock held exclusive.
  */
-int64_t iomap_dio_write(struct address_space *m, uint64_t pos, const struct iomap_src *src, const struct iomap_ops *ops,
-			struct iomap_writepage_ctx *wpc, const struct iomap_writeback_ops *wb_ops);
+int64_t iomap_dio_write(struct address_space *m, uint64_t pos, const struct iomap_src *src,
+			const struct iomap_ops *ops, struct iomap_writepage_ctx *wpc,
+			const struct iomap_writeback_ops *wb_ops);
 
 /* ---- seek (cache and mapping together) ---- */
 int64_t iomap_seek_hole(struct address_space *m, uint64_t pos, const struct iomap_ops *ops);
-int64_t iomap_seek_data(struct address_space *m, uint64_t pos, const struct iomap_ops *ops); /* -ENXIO */
+int64_t iomap_seek_data(struct address_space *m, uint64_t pos,
+			const struct iomap_ops *ops); /* -ENXIO */
 
 #endif

@@ -23,7 +23,8 @@ static int iter_end_step(struct iomap_iter *it, const struct iomap_ops *ops)
 
 	assert(done <= it->len);
 	if (ops->iomap_end)
-		err = ops->iomap_end(it->mapping, it->pos, iomap_length(it), done, it->dirtied, it->flags, &it->iomap);
+		err = ops->iomap_end(it->mapping, it->pos, iomap_length(it), done, it->dirtied,
+				     it->flags, &it->iomap);
 	memset(&it->iomap, 0, sizeof(it->iomap));
 	memset(&it->srcmap, 0, sizeof(it->srcmap));
 	it->pos += done;
@@ -54,8 +55,8 @@ int iomap_iter(struct iomap_iter *it, const struct iomap_ops *ops)
 	it->iomap.addr = IOMAP_NULL_ADDR;
 	trace4(iomap_iter, it->mapping->ino, it->pos, it->len, it->flags);
 	ret = ops->iomap_begin(it->mapping, it->pos, it->len, it->flags, &it->iomap, &it->srcmap);
-	if (!ret &&
-	    (!map_covers(&it->iomap, it->pos) || (it->srcmap.type != IOMAP_HOLE && !map_covers(&it->srcmap, it->pos))))
+	if (!ret && (!map_covers(&it->iomap, it->pos) ||
+		     (it->srcmap.type != IOMAP_HOLE && !map_covers(&it->srcmap, it->pos))))
 		ret = -EIO;
 	if (ret < 0) {
 		memset(&it->iomap, 0, sizeof(it->iomap));

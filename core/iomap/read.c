@@ -16,7 +16,8 @@ static int fill_mapping(struct read_op *op, const struct iomap_iter *it, const s
 
 	while (pos < end) {
 		struct folio *f = op->folios[(pos >> m->folio_shift) - op->folios[0]->index];
-		uint64_t fpos = folio_pos(m, f), stop = min_t(uint64_t, end, fpos + (1ULL << m->folio_shift));
+		uint64_t fpos = folio_pos(m, f),
+			 stop = min_t(uint64_t, end, fpos + (1ULL << m->folio_shift));
 		unsigned int first = (unsigned int)((pos - fpos) >> m->blkbits), n;
 		unsigned int last = (unsigned int)((stop - fpos) >> m->blkbits);
 		int err;
@@ -65,8 +66,8 @@ void read_op_fill(struct read_op *op, uint64_t start, uint64_t end)
 		op->error = ret;
 }
 
-int iomap_read_blocks(struct folio *f, unsigned int first, unsigned int n, const struct iomap_ops *ops,
-		      const struct iomap *map)
+int iomap_read_blocks(struct folio *f, unsigned int first, unsigned int n,
+		      const struct iomap_ops *ops, const struct iomap *map)
 {
 	struct address_space *m = f->mapping;
 	uint64_t pos = folio_pos(m, f) + ((uint64_t)first << m->blkbits);
@@ -141,7 +142,8 @@ static int result_add(struct reader *r, struct seg *seg, void *addr, size_t len)
 	if (res->nr_iov) {
 		struct iovec *last = &res->iov[res->nr_iov - 1];
 
-		if (res->segs[res->nr_iov - 1] == seg && (char *)last->iov_base + last->iov_len == addr) {
+		if (res->segs[res->nr_iov - 1] == seg &&
+		    (char *)last->iov_base + last->iov_len == addr) {
 			last->iov_len += len;
 			res->bytes += len;
 			return 0;
@@ -167,7 +169,8 @@ static unsigned int contiguous_blocks(const struct folio *f, unsigned int block,
 	return i - block;
 }
 
-/* Take what is uptodate of @f from r->pos on.  1: to the end of folio or read; 0: a block is missing; -ENOMEM. */
+/* Take what is uptodate of @f from r->pos on.  1: to the end of folio or read; 0: a block is
+ * missing; -ENOMEM. */
 static int collect(struct reader *r, struct folio *f)
 {
 	struct address_space *m = r->m;
@@ -188,7 +191,8 @@ static int collect(struct reader *r, struct folio *f)
 		uint64_t bpos = fpos + ((uint64_t)i << m->blkbits);
 		uint64_t to = min_t(uint64_t, stop, bpos + ((uint64_t)n << m->blkbits));
 
-		err = result_add(r, f->blocks[i].seg, (char *)f->blocks[i].addr + (r->pos - bpos), to - r->pos);
+		err = result_add(r, f->blocks[i].seg, (char *)f->blocks[i].addr + (r->pos - bpos),
+				 to - r->pos);
 		if (!err)
 			r->pos = to;
 		i += n;
@@ -214,7 +218,8 @@ static int read_cached(struct reader *r)
 		uint64_t index = r->pos >> r->m->folio_shift;
 		unsigned int i, n;
 
-		n = (unsigned int)min_t(uint64_t, ((r->end - 1) >> r->m->folio_shift) - index + 1, READ_BATCH);
+		n = (unsigned int)min_t(uint64_t, ((r->end - 1) >> r->m->folio_shift) - index + 1,
+					READ_BATCH);
 		filemap_get_batch(r->m, index, n, folios);
 		for (i = 0; i < n && ret > 0; i++) {
 			ret = folios[i] ? collect(r, folios[i]) : 0;
@@ -226,8 +231,10 @@ static int read_cached(struct reader *r)
 	return ret;
 }
 
-/* Lock the folios of [pos, end) in ascending order, made where there are none.  How many: 0 when out of memory. */
-static unsigned int lock_folios(struct address_space *m, uint64_t pos, uint64_t end, struct folio **folios)
+/* Lock the folios of [pos, end) in ascending order, made where there are none.  How many: 0 when
+ * out of memory. */
+static unsigned int lock_folios(struct address_space *m, uint64_t pos, uint64_t end,
+				struct folio **folios)
 {
 	uint64_t index = pos >> m->folio_shift, last = (end - 1) >> m->folio_shift;
 	unsigned int n;
@@ -245,7 +252,8 @@ static unsigned int lock_folios(struct address_space *m, uint64_t pos, uint64_t 
 	return n;
 }
 
-/* Read from r->pos on what is missing, and take it while it is locked.  0, or why not even the next byte can be had. */
+/* Read from r->pos on what is missing, and take it while it is locked.  0, or why not even the next
+ * byte can be had. */
 static int read_missing(struct reader *r)
 {
 	struct address_space *m = r->m;
@@ -273,7 +281,8 @@ static int read_missing(struct reader *r)
 	return r->pos > before ? 0 : err ? err : -EIO;
 }
 
-int iomap_file_cached_read(struct address_space *m, uint64_t pos, size_t len, struct iomap_read_result *res)
+int iomap_file_cached_read(struct address_space *m, uint64_t pos, size_t len,
+			   struct iomap_read_result *res)
 {
 	uint64_t isize = i_size_read(m);
 	struct reader r = { .m = m, .res = res, .pos = pos };
@@ -286,15 +295,16 @@ int iomap_file_cached_read(struct address_space *m, uint64_t pos, size_t len, st
 	while (ret > 0 && r.pos < r.end)
 		ret = read_cached(&r);
 	if (ret > 0) {
-		atomic_fetch_add(&m->cache->read_hits, div_up(r.end, block_bytes(m)) - (pos >> m->blkbits));
+		atomic_fetch_add(&m->cache->read_hits,
+				 div_up(r.end, block_bytes(m)) - (pos >> m->blkbits));
 		return 0;
 	}
 	iomap_read_result_release(res);
 	return ret ? ret : -EAGAIN;
 }
 
-int iomap_file_buffered_read(struct address_space *m, uint64_t pos, size_t len, const struct iomap_ops *ops,
-			     struct iomap_read_result *res)
+int iomap_file_buffered_read(struct address_space *m, uint64_t pos, size_t len,
+			     const struct iomap_ops *ops, struct iomap_read_result *res)
 {
 	uint64_t isize = i_size_read(m);
 	struct reader r = { .m = m, .ops = ops, .res = res, .pos = pos };

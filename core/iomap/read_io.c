@@ -33,8 +33,8 @@ struct read_io {
 	struct read_piece pieces[];
 };
 
-void read_op_init(struct read_op *op, struct address_space *m, const struct iomap_ops *ops, struct folio **folios,
-		  unsigned int nr, bool sync)
+void read_op_init(struct read_op *op, struct address_space *m, const struct iomap_ops *ops,
+		  struct folio **folios, unsigned int nr, bool sync)
 {
 	memset(op, 0, sizeof(*op));
 	op->m = m;
@@ -67,8 +67,10 @@ static struct read_io *read_io_alloc(struct read_op *op, const struct iomap *map
 
 	max = max_t(uint64_t, max, block_bytes(m));
 	pieces = (unsigned int)min_t(uint64_t, (max >> m->folio_shift) + 2, BIO_MAX_VECS);
-	/* runs between blocks that are cached already start new bios, so one piece per folio is enough */
-	io = tl_zalloc(sizeof(*io) + pieces * sizeof(io->pieces[0]) + (max >> m->blkbits) * tuple_bytes);
+	/* runs between blocks that are cached already start new bios, so one piece per folio is
+	 * enough */
+	io = tl_zalloc(sizeof(*io) + pieces * sizeof(io->pieces[0]) +
+		       (max >> m->blkbits) * tuple_bytes);
 	if (!io)
 		return NULL;
 	io->bio = bio_alloc(map->bdev, pieces, BIO_OP_READ, NULL);
@@ -94,7 +96,8 @@ static struct read_io *read_io_alloc(struct read_op *op, const struct iomap *map
 }
 
 /* Put verified memory into the folio, with zeros behind the end of the file. */
-static void attach(struct address_space *m, const struct read_piece *p, unsigned int i, unsigned int n)
+static void attach(struct address_space *m, const struct read_piece *p, unsigned int i,
+		   unsigned int n)
 {
 	uint64_t pos = folio_pos(m, p->f) + ((uint64_t)(p->first + i) << m->blkbits);
 	uint64_t len = (uint64_t)n << m->blkbits, isize = i_size_read(m);
@@ -133,7 +136,8 @@ static void read_pending_add(struct folio *f, uint32_t bytes)
 	pthread_mutex_unlock(&fs->lock);
 }
 
-/* What could not be had by readahead is just not there: whoever needs it reads again and gets the error. */
+/* What could not be had by readahead is just not there: whoever needs it reads again and gets the
+ * error. */
 static void read_end_async(struct bio *bio)
 {
 	struct read_io *io = bio->bi_private;
@@ -226,13 +230,15 @@ static void submit_cur(struct read_op *op)
 
 static bool can_append(const struct read_io *io, const struct iomap *map, uint64_t pos)
 {
-	return io->pos + io->bytes == pos && io->dev + io->bytes == map->addr + (pos - map->offset) &&
-	       io->bdev == map->bdev && io->tuple_bytes == iomap_tuple_bytes(io->m, map) && io->bytes < io->max_bytes &&
+	return io->pos + io->bytes == pos &&
+	       io->dev + io->bytes == map->addr + (pos - map->offset) && io->bdev == map->bdev &&
+	       io->tuple_bytes == iomap_tuple_bytes(io->m, map) && io->bytes < io->max_bytes &&
 	       io->nr_pieces < io->max_pieces;
 }
 
 /* Read @n blocks from @first on, as many as the current bio takes.  How many, or -errno. */
-static int add_piece(struct read_op *op, struct folio *f, unsigned int first, unsigned int n, const struct iomap *map)
+static int add_piece(struct read_op *op, struct folio *f, unsigned int first, unsigned int n,
+		     const struct iomap *map)
 {
 	struct address_space *m = op->m;
 	uint64_t pos = folio_pos(m, f) + ((uint64_t)first << m->blkbits);
@@ -262,8 +268,8 @@ static int add_piece(struct read_op *op, struct folio *f, unsigned int first, un
 		return -EIO;
 	}
 	if (io->tuple_bytes)
-		memcpy(io->tuples + (size_t)(io->bytes >> m->blkbits) * io->tuple_bytes, iomap_tuple(m, map, pos),
-		       (size_t)p->n * io->tuple_bytes);
+		memcpy(io->tuples + (size_t)(io->bytes >> m->blkbits) * io->tuple_bytes,
+		       iomap_tuple(m, map, pos), (size_t)p->n * io->tuple_bytes);
 	io->bytes += len;
 	read_pending_add(f, len);
 	return (int)p->n;
@@ -272,7 +278,8 @@ static int add_piece(struct read_op *op, struct folio *f, unsigned int first, un
 /* The content of an inline file: block 0 in memory of its own. */
 static int read_inline(struct address_space *m, struct folio *f, const struct iomap *map)
 {
-	uint64_t len = min_t(uint64_t, map->inline_len, min_t(uint64_t, i_size_read(m), block_bytes(m)));
+	uint64_t len =
+		min_t(uint64_t, map->inline_len, min_t(uint64_t, i_size_read(m), block_bytes(m)));
 	struct seg *seg = pagecache_seg_alloc(m->cache, block_bytes(m));
 
 	if (!seg)
@@ -284,7 +291,8 @@ static int read_inline(struct address_space *m, struct folio *f, const struct io
 	return 0;
 }
 
-int read_op_run(struct read_op *op, struct folio *f, unsigned int first, unsigned int n, const struct iomap *map)
+int read_op_run(struct read_op *op, struct folio *f, unsigned int first, unsigned int n,
+		const struct iomap *map)
 {
 	struct address_space *m = op->m;
 	uint64_t pos = folio_pos(m, f) + ((uint64_t)first << m->blkbits), isize;
@@ -322,7 +330,8 @@ int read_op_run(struct read_op *op, struct folio *f, unsigned int first, unsigne
 }
 
 /* Block @i of piece @p of a failed bio; @at: its place in the bio, in blocks. */
-static int recover_block(struct read_op *op, struct read_io *io, struct read_piece *p, unsigned int i, unsigned int at)
+static int recover_block(struct read_op *op, struct read_io *io, struct read_piece *p,
+			 unsigned int i, unsigned int at)
 {
 	struct address_space *m = io->m;
 	struct iomap_suspect s = {

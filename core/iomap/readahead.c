@@ -10,14 +10,17 @@
 /* The window grows from the one to the other. */
 #define RA_MIN (128u << 10)
 #define RA_MAX (2u << 20)
-/* A reader's requests are served by several threads: so far, or this many requests, they may overtake each other. */
+/* A reader's requests are served by several threads: so far, or this many requests, they may
+ * overtake each other. */
 #define RA_SLACK (256u << 10)
 #define RA_SLACK_REQUESTS 4
 /* What is kept behind a sequential reader: more than its requests overtake each other. */
 #define RA_BEHIND (4u << 20)
 
-/* Folios from @index on (at most @max) that can be locked at once and miss something; each keeps a byte pending. */
-static unsigned int ra_collect(struct address_space *m, uint64_t index, unsigned int max, struct folio **folios)
+/* Folios from @index on (at most @max) that can be locked at once and miss something; each keeps a
+ * byte pending. */
+static unsigned int ra_collect(struct address_space *m, uint64_t index, unsigned int max,
+			       struct folio **folios)
 {
 	unsigned int n;
 
@@ -41,7 +44,8 @@ static unsigned int ra_collect(struct address_space *m, uint64_t index, unsigned
 	return n;
 }
 
-void iomap_readahead(struct address_space *m, uint64_t pos, uint64_t len, const struct iomap_ops *ops)
+void iomap_readahead(struct address_space *m, uint64_t pos, uint64_t len,
+		     const struct iomap_ops *ops)
 {
 	uint64_t bs = block_bytes(m), isize = i_size_read(m), end, index, last;
 	struct folio *folios[READ_BATCH];
@@ -54,11 +58,13 @@ void iomap_readahead(struct address_space *m, uint64_t pos, uint64_t len, const 
 	end = round_up_to(end, bs);
 	while (pos < end) {
 		/* never at the price of what is dirty, or of waiting */
-		if (!pagecache_make_room(m->cache, min_t(uint64_t, end - pos, pagecache_unit(m->cache)), false))
+		if (!pagecache_make_room(
+			    m->cache, min_t(uint64_t, end - pos, pagecache_unit(m->cache)), false))
 			return;
 		index = pos >> m->folio_shift;
 		last = (end - 1) >> m->folio_shift;
-		n = ra_collect(m, index, (unsigned int)min_t(uint64_t, last - index + 1, READ_BATCH), folios);
+		n = ra_collect(m, index,
+			       (unsigned int)min_t(uint64_t, last - index + 1, READ_BATCH), folios);
 		if (n) {
 			uint64_t stop = min_t(uint64_t, end, (index + n) << m->folio_shift);
 
@@ -116,8 +122,10 @@ bool iomap_read_note(struct address_space *m, uint64_t pos, uint64_t end, struct
 		atomic_store_explicit(&m->ra_window, 0, memory_order_relaxed);
 		return false;
 	}
-	atomic_store_explicit(&m->ra_prev, pos ? max_t(uint64_t, prev, end) : end, memory_order_relaxed);
-	if (end > RA_BEHIND && atomic_load_explicit(&m->ra_window, memory_order_relaxed) >= RA_MAX) {
+	atomic_store_explicit(&m->ra_prev, pos ? max_t(uint64_t, prev, end) : end,
+			      memory_order_relaxed);
+	if (end > RA_BEHIND &&
+	    atomic_load_explicit(&m->ra_window, memory_order_relaxed) >= RA_MAX) {
 		a->behind = pos > RA_BEHIND ? pos - RA_BEHIND : 0;
 		a->behind_end = end - RA_BEHIND;
 	}
@@ -125,7 +133,8 @@ bool iomap_read_note(struct address_space *m, uint64_t pos, uint64_t end, struct
 	return a->fetch_len || a->behind < a->behind_end;
 }
 
-void iomap_read_ahead(struct address_space *m, const struct iomap_ahead *a, const struct iomap_ops *ops)
+void iomap_read_ahead(struct address_space *m, const struct iomap_ahead *a,
+		      const struct iomap_ops *ops)
 {
 	if (a->behind < a->behind_end)
 		pagecache_drop_behind(m, a->behind, a->behind_end);
@@ -133,7 +142,8 @@ void iomap_read_ahead(struct address_space *m, const struct iomap_ahead *a, cons
 		iomap_readahead(m, a->fetch, a->fetch_len, ops);
 }
 
-void iomap_read_done(struct address_space *m, uint64_t pos, uint64_t end, const struct iomap_ops *ops)
+void iomap_read_done(struct address_space *m, uint64_t pos, uint64_t end,
+		     const struct iomap_ops *ops)
 {
 	struct iomap_ahead a;
 

@@ -14,8 +14,10 @@ static bool block_is_data(const struct folio *f, struct folio_state *fs, unsigne
 	       bitmap_test(folio_bits(f, fs, FB_WRITEBACK), i);
 }
 
-/* First byte in [pos, end) of @f's part where the cache has data (@data) or none; @end if there is none. */
-static uint64_t seek_folio(struct address_space *m, struct folio *f, uint64_t pos, uint64_t end, bool data)
+/* First byte in [pos, end) of @f's part where the cache has data (@data) or none; @end if there is
+ * none. */
+static uint64_t seek_folio(struct address_space *m, struct folio *f, uint64_t pos, uint64_t end,
+			   bool data)
 {
 	struct folio_state *fs = folio_state(f);
 	uint64_t fpos = f->index << m->folio_shift;

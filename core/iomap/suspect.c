@@ -30,7 +30,8 @@ unsigned int iomap_tuple_bytes(const struct address_space *m, const struct iomap
 
 const void *iomap_tuple(const struct address_space *m, const struct iomap *map, uint64_t pos)
 {
-	return (const char *)map->tuples + ((pos - map->offset) >> m->blkbits) * iomap_tuple_bytes(m, map);
+	return (const char *)map->tuples +
+	       ((pos - map->offset) >> m->blkbits) * iomap_tuple_bytes(m, map);
 }
 
 bool iomap_needs_zeroing(struct address_space *m, const struct iomap *map, uint64_t pos)
@@ -45,7 +46,8 @@ static int suspect_verify(struct iomap_suspect *s)
 	unsigned int bad;
 
 	return blk_integrity_verify_buf(bi, s->data, s->dev >> bi->interval_exp,
-					1u << (s->m->blkbits - bi->interval_exp), bi->app, s->tuples, &bad);
+					1u << (s->m->blkbits - bi->interval_exp), bi->app,
+					s->tuples, &bad);
 }
 
 /* Read the one block again.  0, -EILSEQ, -EIO, ... */
@@ -96,7 +98,8 @@ static int suspect_remap(struct iomap_suspect *s, const struct iomap_ops *ops)
 		ret = 2;
 	} else {
 		tuple_bytes = iomap_tuple_bytes(m, map);
-		ret = s->dev != map->addr + (s->pos - map->offset) || s->tuple_bytes != tuple_bytes ||
+		ret = s->dev != map->addr + (s->pos - map->offset) ||
+		      s->tuple_bytes != tuple_bytes ||
 		      (tuple_bytes && memcmp(s->tuples, iomap_tuple(m, map, s->pos), tuple_bytes));
 		s->bdev = map->bdev;
 		s->dev = map->addr + (s->pos - map->offset);
@@ -119,13 +122,16 @@ static void report_bad(struct iomap_suspect *s, const struct iomap_ops *ops, int
 		ops->read_mismatch(s->m, s->pos, s->dev, s->expected, s->found);
 		return;
 	}
-	if (log_is_news(&read_errors_told, s->m->ino, s->dev) && ratelimit_ok(&read_error_limit, &held))
-		log_err("%s: read error %d on inode %llu, offset %llu, sector %llu%s", s->bdev->name, err,
-			(unsigned long long)s->m->ino, (unsigned long long)s->pos,
-			(unsigned long long)(s->dev >> SECTOR_SHIFT), ratelimit_text(held, more));
+	if (log_is_news(&read_errors_told, s->m->ino, s->dev) &&
+	    ratelimit_ok(&read_error_limit, &held))
+		log_err("%s: read error %d on inode %llu, offset %llu, sector %llu%s",
+			s->bdev->name, err, (unsigned long long)s->m->ino,
+			(unsigned long long)s->pos, (unsigned long long)(s->dev >> SECTOR_SHIFT),
+			ratelimit_text(held, more));
 }
 
-/* The block is bad at first sight (@err).  0: its memory is right after all; -EIO, -ENOMEM, -errno of iomap_begin. */
+/* The block is bad at first sight (@err).  0: its memory is right after all; -EIO, -ENOMEM, -errno
+ * of iomap_begin. */
 static int second_look(struct iomap_suspect *s, const struct iomap_ops *ops, int err)
 {
 	bool same_before = false;

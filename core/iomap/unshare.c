@@ -8,8 +8,8 @@
 #include "core/iomap/internal.h"
 
 /* Blocks [first, first + n) of a locked folio.  0 or -errno. */
-static int unshare_blocks(struct folio *f, unsigned int first, unsigned int n, struct iomap_iter *it,
-			  const struct iomap_ops *ops)
+static int unshare_blocks(struct folio *f, unsigned int first, unsigned int n,
+			  struct iomap_iter *it, const struct iomap_ops *ops)
 {
 	struct address_space *m = f->mapping;
 	unsigned int i = first, newly;
@@ -18,7 +18,8 @@ static int unshare_blocks(struct folio *f, unsigned int first, unsigned int n, s
 	if (!folio_state_create(f))
 		return -ENOMEM;
 	if (folio_next_run(f, &i, first + n, false)) {
-		err = iomap_read_blocks(f, first, n, ops, iomap_readable_map(m, iomap_iter_srcmap(it), it->pos));
+		err = iomap_read_blocks(f, first, n, ops,
+					iomap_readable_map(m, iomap_iter_srcmap(it), it->pos));
 		if (err)
 			return err;
 	}
@@ -44,8 +45,10 @@ static int64_t unshare_mapping(struct iomap_iter *it, const struct iomap_ops *op
 
 		if (!f)
 			break;
-		err = unshare_blocks(f, (unsigned int)(off >> m->blkbits),
-				     (unsigned int)(div_up(off + want, block_bytes(m)) - (off >> m->blkbits)), it, ops);
+		err = unshare_blocks(
+			f, (unsigned int)(off >> m->blkbits),
+			(unsigned int)(div_up(off + want, block_bytes(m)) - (off >> m->blkbits)),
+			it, ops);
 		folio_unlock(f);
 		folio_put(f);
 		if (err)
@@ -55,12 +58,14 @@ static int64_t unshare_mapping(struct iomap_iter *it, const struct iomap_ops *op
 	return done ? (int64_t)done : err;
 }
 
-int iomap_file_unshare(struct address_space *m, uint64_t pos, uint64_t len, const struct iomap_ops *ops)
+int iomap_file_unshare(struct address_space *m, uint64_t pos, uint64_t len,
+		       const struct iomap_ops *ops)
 {
 	uint64_t isize = i_size_read(m);
 
 	if (pos >= isize)
 		return 0;
 	len = min_t(uint64_t, len, isize - pos);
-	return iomap_walk_throttled(m, pos, len, IOMAP_WRITE | IOMAP_UNSHARE, ops, unshare_mapping, NULL);
+	return iomap_walk_throttled(m, pos, len, IOMAP_WRITE | IOMAP_UNSHARE, ops, unshare_mapping,
+				    NULL);
 }

@@ -12,7 +12,8 @@
 #include "core/block/integrity.h"
 #include "core/iomap/internal.h"
 
-/* Receive buffers are adopted from this payload on; below, what a copy costs is less than what the buffer pins. */
+/* Receive buffers are adopted from this payload on; below, what a copy costs is less than what the
+ * buffer pins. */
 #define ADOPT_MIN (64u << 10)
 
 enum run_kind { RUN_IN_PLACE, RUN_FRESH, RUN_ADOPT, RUN_COPY_ON_WRITE };
@@ -65,7 +66,8 @@ static enum run_kind block_kind(const struct piece *p, struct folio_state *fs, u
 }
 
 /* The run of alike blocks that starts at @first; in place: contiguous in memory too. */
-static unsigned int next_run(const struct piece *p, unsigned int first, unsigned int end, enum run_kind *kind)
+static unsigned int next_run(const struct piece *p, unsigned int first, unsigned int end,
+			     enum run_kind *kind)
 {
 	struct folio *f = p->f;
 	struct folio_state *fs = folio_state(f);
@@ -102,7 +104,8 @@ static int write_run(const struct piece *p, unsigned int first, unsigned int n, 
 	int newly;
 
 	if (kind == RUN_ADOPT)
-		return (int)folio_publish(m, f, first, n, p->src->seg, (void *)piece_src(p, start), true);
+		return (int)folio_publish(m, f, first, n, p->src->seg, (void *)piece_src(p, start),
+					  true);
 	if (kind == RUN_FRESH && !p->src)
 		return (int)folio_publish(m, f, first, n, NULL, NULL, true);
 	if (kind == RUN_IN_PLACE) {
@@ -120,7 +123,8 @@ static int write_run(const struct piece *p, unsigned int first, unsigned int n, 
 	return newly;
 }
 
-const struct iomap *iomap_readable_map(struct address_space *m, const struct iomap *map, uint64_t pos)
+const struct iomap *iomap_readable_map(struct address_space *m, const struct iomap *map,
+				       uint64_t pos)
 {
 	if (iomap_needs_zeroing(m, map, pos) || map->tuples || !map->bdev->integrity)
 		return map;
@@ -128,20 +132,25 @@ const struct iomap *iomap_readable_map(struct address_space *m, const struct iom
 }
 
 /* Make a partly written block uptodate (SEEDS B8). */
-static int fill_edge(struct piece *p, unsigned int i, const struct iomap_iter *it, const struct iomap_ops *ops)
+static int fill_edge(struct piece *p, unsigned int i, const struct iomap_iter *it,
+		     const struct iomap_ops *ops)
 {
 	uint64_t pos = folio_pos(p->m, p->f) + ((uint64_t)i << p->m->blkbits);
 
 	if (block_whole(p, i) || iomap_block_uptodate(p->f, i))
 		return 0;
-	return iomap_read_blocks(p->f, i, 1, ops, iomap_readable_map(p->m, iomap_iter_srcmap(it), pos));
+	return iomap_read_blocks(p->f, i, 1, ops,
+				 iomap_readable_map(p->m, iomap_iter_srcmap(it), pos));
 }
 
-int64_t folio_write(struct folio *f, size_t off, size_t len, const struct iomap_src *src, size_t src_off,
-		    const struct iomap_iter *it, const struct iomap_ops *ops, uint64_t *dirtied)
+int64_t folio_write(struct folio *f, size_t off, size_t len, const struct iomap_src *src,
+		    size_t src_off, const struct iomap_iter *it, const struct iomap_ops *ops,
+		    uint64_t *dirtied)
 {
 	struct address_space *m = f->mapping;
-	struct piece p = { .m = m, .f = f, .off = off, .end = off + len, .src = src, .src_off = src_off };
+	struct piece p = {
+		.m = m, .f = f, .off = off, .end = off + len, .src = src, .src_off = src_off
+	};
 	unsigned int first = (unsigned int)(off >> m->blkbits);
 	unsigned int end = (unsigned int)div_up(off + len, block_bytes(m)), i, n, newly = 0;
 	int ret;
@@ -170,7 +179,8 @@ int64_t folio_write(struct folio *f, size_t off, size_t len, const struct iomap_
 	return (int64_t)(min_t(size_t, (size_t)i << m->blkbits, p.end) - off);
 }
 
-struct folio *iomap_write_folio(struct iomap_iter *it, uint64_t pos, const struct iomap_ops *ops, int *err)
+struct folio *iomap_write_folio(struct iomap_iter *it, uint64_t pos, const struct iomap_ops *ops,
+				int *err)
 {
 	struct folio *f = filemap_grab_folio(it->mapping, pos >> it->mapping->folio_shift);
 
@@ -224,8 +234,8 @@ static int64_t write_mapping(struct iomap_iter *it, const struct iomap_src *src,
 }
 
 /* One chunk.  Bytes written, or -errno if not one. */
-static int64_t write_chunk(struct address_space *m, uint64_t pos, size_t len, const struct iomap_src *src,
-			   size_t src_off, const struct iomap_ops *ops)
+static int64_t write_chunk(struct address_space *m, uint64_t pos, size_t len,
+			   const struct iomap_src *src, size_t src_off, const struct iomap_ops *ops)
 {
 	struct iomap_iter it = { .mapping = m, .pos = pos, .len = len, .flags = IOMAP_WRITE };
 	int ret;
@@ -235,8 +245,8 @@ static int64_t write_chunk(struct address_space *m, uint64_t pos, size_t len, co
 	return it.pos > pos ? (int64_t)(it.pos - pos) : ret;
 }
 
-int64_t iomap_file_buffered_write(struct address_space *m, uint64_t pos, const struct iomap_src *src,
-				  const struct iomap_ops *ops)
+int64_t iomap_file_buffered_write(struct address_space *m, uint64_t pos,
+				  const struct iomap_src *src, const struct iomap_ops *ops)
 {
 	/* the unit between two looks at the dirty limit */
 	size_t unit = pagecache_unit(m->cache), done = 0;
@@ -266,18 +276,23 @@ int64_t iomap_file_buffered_write(struct address_space *m, uint64_t pos, const s
 
 int iomap_walk_throttled(struct address_space *m, uint64_t pos, uint64_t len, unsigned int flags,
 			 const struct iomap_ops *ops,
-			 int64_t (*body)(struct iomap_iter *it, const struct iomap_ops *ops, void *arg), void *arg)
+			 int64_t (*body)(struct iomap_iter *it, const struct iomap_ops *ops,
+					 void *arg),
+			 void *arg)
 {
 	size_t unit = pagecache_unit(m->cache);
 	uint64_t end = pos + len;
 	int ret = 0;
 
 	while (pos < end) {
-		struct iomap_iter it = { .mapping = m, .pos = pos, .len = end - pos, .flags = flags };
+		struct iomap_iter it = {
+			.mapping = m, .pos = pos, .len = end - pos, .flags = flags
+		};
 
 		while ((ret = iomap_iter(&it, ops)) > 0) {
 			it.processed = body(&it, ops, arg);
-			/* enough dirtied: end this walk here, so that no mapping is held while we wait */
+			/* enough dirtied: end this walk here, so that no mapping is held while we
+			 * wait */
 			if (it.processed > 0 && it.dirtied << m->blkbits >= unit)
 				it.len = (uint64_t)it.processed;
 		}
@@ -291,7 +306,8 @@ int iomap_walk_throttled(struct address_space *m, uint64_t pos, uint64_t len, un
 	return 0;
 }
 
-int folio_make_writable(struct address_space *m, struct folio *f, unsigned int first, unsigned int n)
+int folio_make_writable(struct address_space *m, struct folio *f, unsigned int first,
+			unsigned int n)
 {
 	struct folio_state *fs = folio_state(f);
 	unsigned int i;
@@ -339,7 +355,8 @@ int iomap_page_mkwrite(struct folio *f, const struct iomap_ops *ops)
 	if (!m || folio_pos(m, f) >= i_size_read(m))
 		return -EFAULT;
 	it.pos = folio_pos(m, f);
-	it.len = min_t(uint64_t, 1ULL << m->folio_shift, round_up_to(i_size_read(m), block_bytes(m)) - it.pos);
+	it.len = min_t(uint64_t, 1ULL << m->folio_shift,
+		       round_up_to(i_size_read(m), block_bytes(m)) - it.pos);
 	if (!iomap_is_partially_uptodate(f, 0, it.len))
 		return -EIO;
 	while ((ret = iomap_iter(&it, ops)) > 0)

@@ -30,25 +30,28 @@ static void wb_submit(struct wb *wb)
 	wb->wpc->ioend = NULL;
 }
 
-static bool can_add(const struct iomap_ioend *ioend, const struct iomap *map, struct address_space *m, uint64_t pos,
-		    uint64_t len)
+static bool can_add(const struct iomap_ioend *ioend, const struct iomap *map,
+		    struct address_space *m, uint64_t pos, uint64_t len)
 {
 	return ioend->io_mapping == m && ioend->io_type == map->type && map->type != IOMAP_INLINE &&
-	       !((ioend->io_flags ^ map->flags) & IOMAP_F_SHARED) && ioend->io_offset + ioend->io_size == pos &&
+	       !((ioend->io_flags ^ map->flags) & IOMAP_F_SHARED) &&
+	       ioend->io_offset + ioend->io_size == pos &&
 	       ioend->io_addr + ioend->io_size == map->addr + (pos - map->offset) &&
-	       ioend->io_bio->bi_bdev == map->bdev && ioend->io_size + len <= IOMAP_IOEND_MAX_BYTES &&
+	       ioend->io_bio->bi_bdev == map->bdev &&
+	       ioend->io_size + len <= IOMAP_IOEND_MAX_BYTES &&
 	       ioend->io_nr_bios + WB_RUN_BIOS <= IOMAP_IOEND_MAX_BIOS;
 }
 
 /*
- * What a run of up to BIO_MAX_VECS blocks of a folio may need: an ioend of its own with one bio, and one more bio in
- * that at hand, should it go on there.  0 or -ENOMEM.
+ * What a run of up to BIO_MAX_VECS blocks of a folio may need: an ioend of its own with one bio,
+ * and one more bio in that at hand, should it go on there.  0 or -ENOMEM.
  */
 static int prepare(struct wb *wb, const struct folio *f)
 {
 	struct iomap_writepage_ctx *wpc = wb->wpc;
 	unsigned int vecs = (unsigned int)min_t(
-		uint64_t, max_t(uint64_t, f->nblocks, atomic_load(&wb->m->nr_dirty_blocks)), BIO_MAX_VECS);
+		uint64_t, max_t(uint64_t, f->nblocks, atomic_load(&wb->m->nr_dirty_blocks)),
+		BIO_MAX_VECS);
 
 	if (wpc->ioend && !iomap_ioend_reserve(wpc->ioend, 1, vecs, NULL, false))
 		wb_submit(wb);
@@ -64,7 +67,8 @@ static int prepare(struct wb *wb, const struct folio *f)
 }
 
 /* Blocks [first, first + n) of @f into @ioend. */
-static void fill_ioend(struct wb *wb, struct iomap_ioend *ioend, struct folio *f, unsigned int first, unsigned int n)
+static void fill_ioend(struct wb *wb, struct iomap_ioend *ioend, struct folio *f,
+		       unsigned int first, unsigned int n)
 {
 	struct address_space *m = wb->m;
 	struct bio *bio = ioend->io_bio;
@@ -145,7 +149,8 @@ static void write_blocks(struct wb *wb, struct folio *f, unsigned int first, uns
 	struct iomap_writepage_ctx *wpc = wb->wpc;
 	uint64_t pos = folio_pos(wb->m, f) + ((uint64_t)first << wb->m->blkbits);
 
-	if (wpc->ioend && !can_add(wpc->ioend, &wpc->iomap, wb->m, pos, (uint64_t)n << wb->m->blkbits))
+	if (wpc->ioend &&
+	    !can_add(wpc->ioend, &wpc->iomap, wb->m, pos, (uint64_t)n << wb->m->blkbits))
 		wb_submit(wb);
 	if (!wpc->ioend) {
 		iomap_ioend_start(wb->spare, &wpc->iomap, pos);
@@ -259,8 +264,8 @@ static bool lock_for_write(struct wb *wb, struct folio *f)
 	return false;
 }
 
-int iomap_writepages(struct address_space *m, struct writeback_control *wbc, struct iomap_writepage_ctx *wpc,
-		     const struct iomap_writeback_ops *ops)
+int iomap_writepages(struct address_space *m, struct writeback_control *wbc,
+		     struct iomap_writepage_ctx *wpc, const struct iomap_writeback_ops *ops)
 {
 	struct wb wb = { .m = m, .wbc = wbc, .wpc = wpc };
 	uint64_t index = wbc->start >> m->folio_shift, last;

@@ -7,8 +7,10 @@
 #include <errno.h>
 #include "core/iomap/internal.h"
 
-/* The first run of blocks in [*first, end) that are dirty; *unsettled: one under writeback and clean came before it. */
-static unsigned int next_dirty_run(struct folio *f, unsigned int *first, unsigned int end, bool *unsettled)
+/* The first run of blocks in [*first, end) that are dirty; *unsettled: one under writeback and
+ * clean came before it. */
+static unsigned int next_dirty_run(struct folio *f, unsigned int *first, unsigned int end,
+				   bool *unsettled)
 {
 	struct folio_state *fs = folio_state(f);
 	unsigned int dirty, stop, i;
@@ -24,8 +26,9 @@ static unsigned int next_dirty_run(struct folio *f, unsigned int *first, unsigne
 }
 
 /*
- * Zero what is dirty of bytes [from, to) in a locked folio over a hole or an unwritten extent.  0, -errno,
- * or -EAGAIN: a block is being written, and will be mapped once that is done, or already was.
+ * Zero what is dirty of bytes [from, to) in a locked folio over a hole or an unwritten extent.  0,
+ * -errno, or -EAGAIN: a block is being written, and will be mapped once that is done, or already
+ * was.
  */
 static int zero_dirty_blocks(struct folio *f, size_t from, size_t to, struct iomap_iter *it,
 			     const struct iomap_ops *ops, bool *did_zero)
@@ -53,24 +56,29 @@ static int zero_dirty_blocks(struct folio *f, size_t from, size_t to, struct iom
 }
 
 /*
- * A hole or unwritten extent: only what is dirty in the cache needs work.  What was dirty when the mapping was
- * made may by now be written, mapped, and gone from the cache: so the mapping must hold at the end as well.
+ * A hole or unwritten extent: only what is dirty in the cache needs work.  What was dirty when the
+ * mapping was made may by now be written, mapped, and gone from the cache: so the mapping must hold
+ * at the end as well.
  */
 static int64_t zero_over_hole(struct iomap_iter *it, const struct iomap_ops *ops, bool *did_zero)
 {
 	struct address_space *m = it->mapping;
-	uint64_t length = iomap_length(it), end = it->pos + length, index = it->pos >> m->folio_shift;
+	uint64_t length = iomap_length(it), end = it->pos + length,
+		 index = it->pos >> m->folio_shift;
 	bool busy = mapping_busy(m);
 	struct folio *f;
 	int err = 0;
 
-	for (; busy && !err && (f = filemap_next_folio(m, &index, (end - 1) >> m->folio_shift, false)); index++) {
+	for (; busy && !err &&
+	       (f = filemap_next_folio(m, &index, (end - 1) >> m->folio_shift, false));
+	     index++) {
 		folio_lock(f);
 		if (f->mapping == m) {
 			uint64_t pos = folio_pos(m, f);
 
 			err = zero_dirty_blocks(f, it->pos > pos ? it->pos - pos : 0,
-						min_t(uint64_t, end - pos, 1ULL << m->folio_shift), it, ops, did_zero);
+						min_t(uint64_t, end - pos, 1ULL << m->folio_shift),
+						it, ops, did_zero);
 		}
 		folio_unlock(f);
 		if (err == -EAGAIN)
@@ -119,14 +127,17 @@ static int64_t zero_mapping(struct iomap_iter *it, const struct iomap_ops *ops, 
 	return done ? (int64_t)done : n;
 }
 
-int iomap_zero_range(struct address_space *m, uint64_t pos, uint64_t len, bool *did_zero, const struct iomap_ops *ops)
+int iomap_zero_range(struct address_space *m, uint64_t pos, uint64_t len, bool *did_zero,
+		     const struct iomap_ops *ops)
 {
 	bool unused = false;
 
-	return iomap_walk_throttled(m, pos, len, IOMAP_ZERO, ops, zero_mapping, did_zero ? did_zero : &unused);
+	return iomap_walk_throttled(m, pos, len, IOMAP_ZERO, ops, zero_mapping,
+				    did_zero ? did_zero : &unused);
 }
 
-int iomap_truncate_page(struct address_space *m, uint64_t pos, bool *did_zero, const struct iomap_ops *ops)
+int iomap_truncate_page(struct address_space *m, uint64_t pos, bool *did_zero,
+			const struct iomap_ops *ops)
 {
 	uint64_t off = pos & (block_bytes(m) - 1);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Ranges of bits in arrays of longs, a word at a time.  Ranges are [from, from + n) or [from, end). */
+/* Ranges of bits in arrays of longs, a word at a time.  Ranges are [from, from + n) or [from,
+ * end). */
 #ifndef CORE_BITMAP_H
 #define CORE_BITMAP_H
 
@@ -55,7 +56,8 @@ static inline unsigned int bitmap_clear_range(unsigned long *map, unsigned int f
 }
 
 /* First bit in [from, end) that is set (@set) or clear (!@set); @end if there is none. */
-static inline unsigned int bitmap_find(const unsigned long *map, unsigned int from, unsigned int end, bool set)
+static inline unsigned int bitmap_find(const unsigned long *map, unsigned int from,
+				       unsigned int end, bool set)
 {
 	unsigned int w;
 
@@ -68,12 +70,14 @@ static inline unsigned int bitmap_find(const unsigned long *map, unsigned int fr
 	return end;
 }
 
-static inline unsigned int bitmap_next_set(const unsigned long *map, unsigned int from, unsigned int end)
+static inline unsigned int bitmap_next_set(const unsigned long *map, unsigned int from,
+					   unsigned int end)
 {
 	return from < end ? bitmap_find(map, from, end, true) : end;
 }
 
-static inline unsigned int bitmap_next_clear(const unsigned long *map, unsigned int from, unsigned int end)
+static inline unsigned int bitmap_next_clear(const unsigned long *map, unsigned int from,
+					     unsigned int end)
 {
 	return from < end ? bitmap_find(map, from, end, false) : end;
 }

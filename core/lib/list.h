@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Circular doubly linked lists with the entry embedded in its object, under the names every kernel reader knows. */
+/* Circular doubly linked lists with the entry embedded in its object, under the names every kernel
+ * reader knows. */
 #ifndef CORE_LIST_H
 #define CORE_LIST_H
 
@@ -79,9 +80,11 @@ static inline void list_splice_tail_init(struct list_head *from, struct list_hea
 #define list_for_each_entry_safe(pos, n, head, member)                  \
 	for (pos = list_entry((head)->next, __typeof__(*pos), member),  \
 	    n = list_entry(pos->member.next, __typeof__(*pos), member); \
-	     &pos->member != (head); pos = n, n = list_entry(n->member.next, __typeof__(*n), member))
+	     &pos->member != (head);                                    \
+	     pos = n, n = list_entry(n->member.next, __typeof__(*n), member))
 
 /* Stable merge sort, ascending by @cmp (negative, zero, positive). */
-void list_sort(struct list_head *head, int (*cmp)(const struct list_head *a, const struct list_head *b));
+void list_sort(struct list_head *head,
+	       int (*cmp)(const struct list_head *a, const struct list_head *b));
 
 #endif

@@ -111,8 +111,8 @@ bool log_is_news(struct log_recent *r, uint64_t key0, uint64_t key1)
 
 	pthread_mutex_lock(&r->lock);
 	for (size_t i = 0; i < ARRAY_SIZE(r->told) && news; i++)
-		news = !r->told[i].time_ns || now - r->told[i].time_ns >= NEWS_NS || r->told[i].key[0] != key0 ||
-		       r->told[i].key[1] != key1;
+		news = !r->told[i].time_ns || now - r->told[i].time_ns >= NEWS_NS ||
+		       r->told[i].key[0] != key0 || r->told[i].key[1] != key1;
 	if (news) {
 		r->told[r->next].key[0] = key0;
 		r->told[r->next].key[1] = key1;

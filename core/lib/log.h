@@ -9,10 +9,12 @@
 
 enum log_level { LOG_LVL_ERR, LOG_LVL_WARN, LOG_LVL_INFO, LOG_LVL_DEBUG };
 
-/* Who prints.  @use_syslog after the daemon has detached; @max is the most talkative level shown. */
+/* Who prints.  @use_syslog after the daemon has detached; @max is the most talkative level
+ * shown. */
 void log_init(const char *ident, bool use_syslog, enum log_level max);
 void log_line(enum log_level lvl, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Tests, and tools, may take the lines instead, escaped as text_escape() does; NULL restores the default. */
+/* Tests, and tools, may take the lines instead, escaped as text_escape() does; NULL restores the
+ * default. */
 void log_set_hook(void (*hook)(enum log_level lvl, const char *line));
 
 #define log_err(...) log_line(LOG_LVL_ERR, __VA_ARGS__)

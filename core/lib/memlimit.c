@@ -120,7 +120,8 @@ uint64_t memlimit_bytes(void)
 
 uint64_t memlimit_default_cache(void)
 {
-	uint64_t usual = min_t(uint64_t, max_t(uint64_t, machine_bytes() / 16, CACHE_MIN), CACHE_MAX);
+	uint64_t usual =
+		min_t(uint64_t, max_t(uint64_t, machine_bytes() / 16, CACHE_MIN), CACHE_MAX);
 
 	return max_t(uint64_t, min_t(uint64_t, usual, memlimit_bytes() / 4) / MIB * MIB, MIB);
 }

@@ -238,7 +238,9 @@ void *radix_next(const struct radix_tree *t, uint64_t *index, bool tagged)
 			slot = n->slot + 1u;
 			n = n->parent;
 			shift = n->level * RADIX_SHIFT;
-			base = shift + RADIX_SHIFT > 63 ? 0 : base >> (shift + RADIX_SHIFT) << (shift + RADIX_SHIFT);
+			base = shift + RADIX_SHIFT > 63
+				       ? 0
+				       : base >> (shift + RADIX_SHIFT) << (shift + RADIX_SHIFT);
 			continue;
 		}
 		base |= (uint64_t)found << shift;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Text for people.  Names, labels and arguments come from strangers: a terminal obeys what is in them, and a reader
- * believes it.  So whatever is shown goes through here, and comes out as valid UTF-8 without controls.
+ * Text for people.  Names, labels and arguments come from strangers: a terminal obeys what is in
+ * them, and a reader believes it.  So whatever is shown goes through here, and comes out as valid
+ * UTF-8 without controls.
  */
 #ifndef CORE_TEXT_H
 #define CORE_TEXT_H
@@ -12,14 +13,17 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* Length of the UTF-8 character at @s (of @left bytes, at least 1), and the character; 0: it is none. */
+/* Length of the UTF-8 character at @s (of @left bytes, at least 1), and the character; 0: it is
+ * none. */
 size_t text_char(const char *s, size_t left, uint32_t *c);
-/* May it be shown as it is?  Not: controls (C0, DEL, C1), what is invisible, what turns the direction of the rest. */
+/* May it be shown as it is?  Not: controls (C0, DEL, C1), what is invisible, what turns the
+ * direction of the rest. */
 bool text_is_plain(uint32_t c);
 
 /*
- * @len bytes of @s into @out, always ended with 0: each byte that is not part of a plain character becomes \xHH, a
- * backslash two, so that nothing else looks like it.  What does not fit is left out.  The length.
+ * @len bytes of @s into @out, always ended with 0: each byte that is not part of a plain character
+ * becomes \xHH, a backslash two, so that nothing else looks like it.  What does not fit is left
+ * out.  The length.
  */
 size_t text_escape(char *out, size_t size, const char *s, size_t len);
 

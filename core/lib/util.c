@@ -103,7 +103,8 @@ void *tl_zalloc(size_t bytes)
 
 void *tl_realloc(void *p, size_t bytes)
 {
-	/* Still good where it failed, which a compiler that does not look at the result can't know. */
+	/* Still good where it failed, which a compiler that does not look at the result can't
+	 * know. */
 	void *volatile old = p;
 
 	if (injected_failure())

@@ -74,10 +74,10 @@ void *tl_map_vital(size_t bytes); /* see tl_reserve() */
 void tl_unmap(void *p, size_t bytes);
 
 /*
- * A reserve: when memory is refused, tl_alloc() and its like let it go and try again, so that what is under way can be
- * brought to its end, and @fn is told, whose part it is to see that less memory is used.  It is called with any locks
- * held.  tl_map() does neither, since a cache is to grow no further then; tl_map_vital() is for the rest.
- * tl_reserve(): true if the reserve is there (again).
+ * A reserve: when memory is refused, tl_alloc() and its like let it go and try again, so that what
+ * is under way can be brought to its end, and @fn is told, whose part it is to see that less memory
+ * is used.  It is called with any locks held.  tl_map() does neither, since a cache is to grow no
+ * further then; tl_map_vital() is for the rest. tl_reserve(): true if the reserve is there (again).
  */
 void tl_on_refusal(void (*fn)(void *arg), void *arg);
 bool tl_reserve(void);

@@ -25,7 +25,8 @@ void workqueue_destroy(struct workqueue *wq);
 void queue_work(struct workqueue *wq, struct work *w);
 /* Returns when everything queued before the call has finished running. */
 void flush_workqueue(struct workqueue *wq);
-/* True if the calling thread is a worker of @wq (completion code then runs inline instead of queueing). */
+/* True if the calling thread is a worker of @wq (completion code then runs inline instead of
+ * queueing). */
 bool workqueue_is_worker(const struct workqueue *wq);
 
 #endif

@@ -18,7 +18,8 @@ void mapping_set_error(struct address_space *m, int err)
 	if (!err)
 		return;
 	do {
-		new = ((old & ~(ERRSEQ_ERRNO | ERRSEQ_SEEN)) + ERRSEQ_ONE) | ((unsigned int)-err & ERRSEQ_ERRNO);
+		new = ((old & ~(ERRSEQ_ERRNO | ERRSEQ_SEEN)) + ERRSEQ_ONE) |
+		      ((unsigned int)-err & ERRSEQ_ERRNO);
 	} while (!atomic_compare_exchange_weak(&m->wb_err, &old, new));
 }
 

@@ -29,7 +29,8 @@ void filemap_get_batch(struct address_space *m, uint64_t index, unsigned int n, 
 	pthread_mutex_unlock(&m->lock);
 }
 
-struct folio *filemap_next_folio(struct address_space *m, uint64_t *index, uint64_t last, bool dirty)
+struct folio *filemap_next_folio(struct address_space *m, uint64_t *index, uint64_t last,
+				 bool dirty)
 {
 	struct folio *f;
 
@@ -127,7 +128,8 @@ bool filemap_remove_folio(struct address_space *m, struct folio *f, bool force)
 	bool ok;
 
 	pthread_mutex_lock(&m->lock);
-	/* the index holds one reference, the caller the other; new ones are only had under this lock */
+	/* the index holds one reference, the caller the other; new ones are only had under this
+	 * lock */
 	ok = force || (atomic_load(&f->refs) == 2 && !folio_has_busy_blocks(f));
 	if (ok) {
 		radix_delete(&m->index, f->index);
@@ -226,7 +228,9 @@ int filemap_writepages(struct address_space *m, struct writeback_control *wbc)
 
 int filemap_fdatawrite_range(struct address_space *m, uint64_t start, uint64_t end)
 {
-	struct writeback_control wbc = { .start = start, .end = end, .nr_to_write = UINT64_MAX, .sync = true };
+	struct writeback_control wbc = {
+		.start = start, .end = end, .nr_to_write = UINT64_MAX, .sync = true
+	};
 
 	if (start >= end || !atomic_load(&m->nr_dirty_blocks))
 		return 0;
@@ -255,7 +259,8 @@ int filemap_write_and_wait_range(struct address_space *m, uint64_t start, uint64
 	return err ? err : mapping_error_after(m, mark);
 }
 
-/* The whole blocks of [start, end) in a locked folio without writeback go; the folio too, if it is all inside. */
+/* The whole blocks of [start, end) in a locked folio without writeback go; the folio too, if it is
+ * all inside. */
 static void truncate_folio(struct address_space *m, struct folio *f, uint64_t start, uint64_t end)
 {
 	uint64_t size = 1ULL << m->folio_shift, pos = folio_pos(m, f);

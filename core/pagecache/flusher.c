@@ -52,7 +52,8 @@ void flusher_kick(struct pagecache *pc)
 	pthread_mutex_unlock(&pc->flusher_lock);
 }
 
-/* Next mapping of the pass that began at @limit, held; NULL: the pass is over.  @skip: passed over, try the next. */
+/* Next mapping of the pass that began at @limit, held; NULL: the pass is over.  @skip: passed over,
+ * try the next. */
 static struct address_space *next_mapping(struct pagecache *pc, uint64_t limit, bool *skip)
 {
 	struct address_space *m = NULL;
@@ -66,7 +67,8 @@ static struct address_space *next_mapping(struct pagecache *pc, uint64_t limit, 
 		} else {
 			m->busy_seq = ++pc->seq;
 			list_move_tail(&m->busy_link, &pc->busy);
-			*skip = !atomic_load(&m->nr_dirty_blocks) || now_ns() < atomic_load(&m->wb_retry_ns) ||
+			*skip = !atomic_load(&m->nr_dirty_blocks) ||
+				now_ns() < atomic_load(&m->wb_retry_ns) ||
 				(m->a_ops->grab && !m->a_ops->grab(m));
 		}
 	}
@@ -87,7 +89,8 @@ static uint64_t flush_pass(struct pagecache *pc, bool all)
 	while ((m = next_mapping(pc, limit, &skip))) {
 		struct writeback_control wbc = {
 			.end = UINT64_MAX,
-			.nr_to_write = all ? UINT64_MAX : max_t(uint64_t, FLUSH_CHUNK_BYTES >> m->blkbits, 1),
+			.nr_to_write = all ? UINT64_MAX
+					   : max_t(uint64_t, FLUSH_CHUNK_BYTES >> m->blkbits, 1),
 		};
 
 		if (skip)
@@ -108,7 +111,8 @@ static bool over_background(struct pagecache *pc)
 	return background && atomic_load(&pc->dirty_bytes) > background;
 }
 
-/* Sleep until there is a reason to write.  Returns true for a tick of the clock, false for a kick. */
+/* Sleep until there is a reason to write.  Returns true for a tick of the clock, false for a
+ * kick. */
 static bool flusher_sleep(struct pagecache *pc, const struct timespec *tick)
 {
 	int err = 0;
@@ -209,7 +213,8 @@ static uint64_t unwritten_bytes(struct pagecache *pc)
 	return atomic_load(&pc->dirty_bytes) + atomic_load(&pc->writeback_bytes);
 }
 
-/* Must a writer stop?  Over the dirty limit, or over the memory bound with nothing but dirty data to drop. */
+/* Must a writer stop?  Over the dirty limit, or over the memory bound with nothing but dirty data
+ * to drop. */
 static bool must_throttle(struct pagecache *pc)
 {
 	uint64_t limit = atomic_load(&pc->dirty_limit), unwritten = unwritten_bytes(pc);

@@ -40,7 +40,8 @@ static void put_blocks(struct folio *f, unsigned int first, unsigned int n)
 	}
 }
 
-static void set_uptodate(struct folio *f, struct folio_state *fs, unsigned int first, unsigned int n)
+static void set_uptodate(struct folio *f, struct folio_state *fs, unsigned int first,
+			 unsigned int n)
 {
 	fs->nr_uptodate += bitmap_set_range(folio_bits(f, fs, FB_UPTODATE), first, n);
 	if (fs->nr_uptodate == f->nblocks)
@@ -54,8 +55,8 @@ static void set_uptodate(struct folio *f, struct folio_state *fs, unsigned int f
 	}
 }
 
-unsigned int folio_publish(struct address_space *m, struct folio *f, unsigned int first, unsigned int n,
-			   struct seg *seg, void *base, bool dirty)
+unsigned int folio_publish(struct address_space *m, struct folio *f, unsigned int first,
+			   unsigned int n, struct seg *seg, void *base, bool dirty)
 {
 	struct folio_state *fs = folio_state(f);
 	unsigned int i, newly = 0;
@@ -66,7 +67,8 @@ unsigned int folio_publish(struct address_space *m, struct folio *f, unsigned in
 	put_blocks(f, first, n);
 	for (i = first; i < first + n; i++) {
 		f->blocks[i].seg = seg;
-		f->blocks[i].addr = seg ? (char *)base + ((size_t)(i - first) << m->blkbits) : iomap_zero_block(m, i);
+		f->blocks[i].addr = seg ? (char *)base + ((size_t)(i - first) << m->blkbits)
+					: iomap_zero_block(m, i);
 	}
 	set_uptodate(f, fs, first, n);
 	if (dirty) {
@@ -77,7 +79,8 @@ unsigned int folio_publish(struct address_space *m, struct folio *f, unsigned in
 	return newly;
 }
 
-unsigned int folio_dirty_blocks(struct address_space *m, struct folio *f, unsigned int first, unsigned int n)
+unsigned int folio_dirty_blocks(struct address_space *m, struct folio *f, unsigned int first,
+				unsigned int n)
 {
 	struct folio_state *fs = folio_state(f);
 	unsigned int newly;
@@ -175,7 +178,8 @@ bool iomap_block_dirty(struct folio *f, unsigned int block)
 }
 
 /* Forget blocks [first, first + n); state lock held.  Returns how many were dirty. */
-static unsigned int drop_blocks(struct folio *f, struct folio_state *fs, unsigned int first, unsigned int n)
+static unsigned int drop_blocks(struct folio *f, struct folio_state *fs, unsigned int first,
+				unsigned int n)
 {
 	unsigned int dirty = bitmap_clear_range(folio_bits(f, fs, FB_DIRTY), first, n);
 
@@ -238,7 +242,8 @@ int iomap_migrate_folio(struct folio *to, struct folio *from)
 	struct folio_state *fs = folio_state(from);
 	unsigned int i;
 
-	if (!m || to->mapping || folio_state(to) || to->nblocks != from->nblocks || to->index != from->index)
+	if (!m || to->mapping || folio_state(to) || to->nblocks != from->nblocks ||
+	    to->index != from->index)
 		return -EINVAL;
 	if (folio_test(from, FOLIO_WRITEBACK))
 		return -EBUSY;
@@ -248,7 +253,8 @@ int iomap_migrate_folio(struct folio *to, struct folio *from)
 		if (!ts)
 			return -ENOMEM;
 		pthread_mutex_lock(&fs->lock);
-		memcpy(ts->bits, fs->bits, (size_t)FB_NR * BITS_TO_LONGS(from->nblocks) * sizeof(long));
+		memcpy(ts->bits, fs->bits,
+		       (size_t)FB_NR * BITS_TO_LONGS(from->nblocks) * sizeof(long));
 		ts->nr_uptodate = fs->nr_uptodate;
 		ts->nr_dirty = fs->nr_dirty;
 		for (i = 0; i < from->nblocks; i++) {
@@ -258,7 +264,8 @@ int iomap_migrate_folio(struct folio *to, struct folio *from)
 		memset(fs->bits, 0, (size_t)FB_NR * BITS_TO_LONGS(from->nblocks) * sizeof(long));
 		fs->nr_uptodate = fs->nr_dirty = 0;
 		pthread_mutex_unlock(&fs->lock);
-		atomic_fetch_or(&to->flags, atomic_load(&from->flags) & (FOLIO_UPTODATE | FOLIO_DIRTY | FOLIO_ERROR));
+		atomic_fetch_or(&to->flags, atomic_load(&from->flags) &
+						    (FOLIO_UPTODATE | FOLIO_DIRTY | FOLIO_ERROR));
 		atomic_fetch_and(&from->flags, ~(FOLIO_UPTODATE | FOLIO_DIRTY | FOLIO_ERROR));
 	}
 	filemap_replace_folio(m, from, to);

@@ -55,7 +55,8 @@ struct pagecache *pagecache_create(const struct pagecache_config *cfg)
 		goto out_free;
 	atomic_init(&pc->cache_bytes, cfg->cache_bytes);
 	atomic_init(&pc->dirty_limit, cfg->dirty_bytes);
-	atomic_init(&pc->background, cfg->background_bytes ? cfg->background_bytes : cfg->dirty_bytes / 2);
+	atomic_init(&pc->background,
+		    cfg->background_bytes ? cfg->background_bytes : cfg->dirty_bytes / 2);
 	pc->flush_interval_ms = cfg->flush_interval_ms;
 	pthread_mutex_init(&pc->lock, NULL);
 	INIT_LIST_HEAD(&pc->lru);
@@ -148,7 +149,8 @@ size_t pagecache_unit(const struct pagecache *pc)
 
 	if (!limit || limit / 8 >= PAGECACHE_UNIT_MAX)
 		return PAGECACHE_UNIT_MAX;
-	return limit / 8 <= PAGECACHE_UNIT_MIN ? PAGECACHE_UNIT_MIN : (size_t)1 << ilog2_u64(limit / 8);
+	return limit / 8 <= PAGECACHE_UNIT_MIN ? PAGECACHE_UNIT_MIN
+					       : (size_t)1 << ilog2_u64(limit / 8);
 }
 
 bool pagecache_over(const struct pagecache *pc, uint64_t more)
@@ -177,7 +179,8 @@ void pagecache_get_stats(struct pagecache *pc, struct pagecache_stats *st)
 }
 
 void mapping_init(struct address_space *m, struct pagecache *pc, void *host, uint64_t ino,
-		  const struct address_space_ops *a_ops, unsigned int blkbits, unsigned int folio_shift)
+		  const struct address_space_ops *a_ops, unsigned int blkbits,
+		  unsigned int folio_shift)
 {
 	*m = (struct address_space){
 		.cache = pc,
@@ -220,7 +223,8 @@ static void mapping_update_busy(struct address_space *m)
 	pthread_mutex_unlock(&pc->lock);
 }
 
-static void account_one(atomic_ullong *blocks, atomic_ullong *bytes, int64_t delta, unsigned int blkbits)
+static void account_one(atomic_ullong *blocks, atomic_ullong *bytes, int64_t delta,
+			unsigned int blkbits)
 {
 	uint64_t old = atomic_fetch_add(blocks, (uint64_t)delta);
 
@@ -245,7 +249,8 @@ void mapping_account(struct address_space *m, int64_t dirty_blocks, int64_t writ
 	if (dirty_blocks > 0)
 		account_one(&m->nr_dirty_blocks, &pc->dirty_bytes, dirty_blocks, m->blkbits);
 	if (writeback_blocks)
-		account_one(&m->nr_writeback_blocks, &pc->writeback_bytes, writeback_blocks, m->blkbits);
+		account_one(&m->nr_writeback_blocks, &pc->writeback_bytes, writeback_blocks,
+			    m->blkbits);
 	if (dirty_blocks < 0)
 		account_one(&m->nr_dirty_blocks, &pc->dirty_bytes, dirty_blocks, m->blkbits);
 	if (busy < 0)
@@ -303,7 +308,8 @@ int pagecache_sync(struct pagecache *pc, bool wait)
 		return (int)n;
 	marks = tl_alloc(((size_t)n + 1) * sizeof(*marks));
 	if (!marks)
-		err = -ENOMEM; /* goes on all the same: data on the device is worth more than a precise answer */
+		err = -ENOMEM; /* goes on all the same: data on the device is worth more than a
+				  precise answer */
 	/* first all that is dirty is started, then waited for: devices like to see much at once */
 	for (i = 0; i < n; i++) {
 		if (marks)

@@ -32,10 +32,11 @@ struct address_space;
 struct writeback_control;
 
 struct pagecache_config {
-	uint64_t cache_bytes;		/* bound on memory held (segments and folios); 0: none */
-	uint64_t dirty_bytes;		/* writers are throttled here (dirty and under writeback); 0: never */
+	uint64_t cache_bytes; /* bound on memory held (segments and folios); 0: none */
+	uint64_t dirty_bytes; /* writers are throttled here (dirty and under writeback); 0: never */
 	uint64_t background_bytes;	/* the flusher starts here; 0: half of dirty_bytes */
-	unsigned int flush_interval_ms; /* how often dirty data is written; 0: only on pressure and request */
+	unsigned int flush_interval_ms; /* how often dirty data is written; 0: only on pressure and
+					   request */
 };
 
 /*
@@ -56,7 +57,7 @@ struct folio_state {
 	pthread_mutex_t lock;
 	uint32_t read_bytes_pending, write_bytes_pending;
 	uint32_t nr_uptodate, nr_dirty; /* bits set */
-	unsigned long bits[];		/* uptodate, dirty, error, writeback bits: one run of longs each */
+	unsigned long bits[]; /* uptodate, dirty, error, writeback bits: one run of longs each */
 };
 
 enum {
@@ -70,7 +71,8 @@ enum {
 };
 
 struct folio {
-	struct address_space *mapping; /* NULL once removed (truncated or reclaimed); stable under the folio lock */
+	struct address_space *mapping; /* NULL once removed (truncated or reclaimed); stable under
+					  the folio lock */
 	struct pagecache *cache;
 	uint64_t index; /* file offset >> mapping->folio_shift */
 	atomic_uint refs;
@@ -116,15 +118,18 @@ struct address_space {
 	pthread_mutex_t lock;	  /* index and its tags */
 	struct radix_tree index;  /* of folios; tagged: has a dirty block */
 	uint64_t nr_folios;
-	struct list_head busy_link; /* in the cache's list of mappings with dirty or writeback blocks */
-	uint64_t busy_seq;	    /* place in that list */
-	uint64_t dirtied_when_ns;   /* when it came onto the list */
+	struct list_head
+		busy_link; /* in the cache's list of mappings with dirty or writeback blocks */
+	uint64_t busy_seq; /* place in that list */
+	uint64_t dirtied_when_ns; /* when it came onto the list */
 	atomic_ullong nr_dirty_blocks, nr_writeback_blocks;
-	/* Both in one: never 0 for a moment while blocks go from one state to the other.  Ask mapping_busy(). */
+	/* Both in one: never 0 for a moment while blocks go from one state to the other.  Ask
+	 * mapping_busy(). */
 	atomic_ullong nr_busy_blocks;
 	atomic_ullong wb_err;	   /* errseq: see mapping_set_error */
 	atomic_ullong wb_retry_ns; /* after an error: when the flusher tries again */
-	/* sequential reads: where the last one ended, how far and how much is read ahead; hints, unlocked */
+	/* sequential reads: where the last one ended, how far and how much is read ahead; hints,
+	 * unlocked */
 	atomic_ullong ra_prev, ra_end, ra_window;
 };
 
@@ -135,29 +140,31 @@ struct writeback_control {
 	uint64_t written;     /* out: blocks submitted */
 };
 
-/* NULL if out of memory.  Starts the flusher thread when flush_interval_ms or background_bytes ask for one. */
+/* NULL if out of memory.  Starts the flusher thread when flush_interval_ms or background_bytes ask
+ * for one. */
 struct pagecache *pagecache_create(const struct pagecache_config *cfg);
 /* Every mapping must have been removed. */
 void pagecache_destroy(struct pagecache *pc);
 /*
- * Start the flusher of a cache that was created without one (before a fork, say), and with it the dirty limit.
- * 0 or -errno.  pagecache_stop: the flusher rests, writers are no longer throttled.
+ * Start the flusher of a cache that was created without one (before a fork, say), and with it the
+ * dirty limit. 0 or -errno.  pagecache_stop: the flusher rests, writers are no longer throttled.
  */
 int pagecache_start(struct pagecache *pc, uint64_t dirty_bytes, unsigned int flush_interval_ms);
 void pagecache_stop(struct pagecache *pc);
 struct seg_pool *pagecache_segs(struct pagecache *pc);
 /* seg_alloc() within the bound as far as can be.  NULL: out of memory. */
 struct seg *pagecache_seg_alloc(struct pagecache *pc, size_t bytes);
-/* Drop clean folios until at most @target bytes are held (0: all that can go).  Returns bytes freed. */
+/* Drop clean folios until at most @target bytes are held (0: all that can go).  Returns bytes
+ * freed. */
 uint64_t pagecache_shrink(struct pagecache *pc, uint64_t target);
 /*
- * Drop the clean folios that lie in bytes [start, end) up to the last whole one: their reader has them, and keeps a
- * copy of its own.  Does not wait: what is in use stays.
+ * Drop the clean folios that lie in bytes [start, end) up to the last whole one: their reader has
+ * them, and keeps a copy of its own.  Does not wait: what is in use stays.
  */
 void pagecache_drop_behind(struct address_space *m, uint64_t start, uint64_t end);
 /*
- * How much one reader or writer should bring into the cache at a time, so that several of them find room in it: an
- * eighth of the bound, a power of two within these.
+ * How much one reader or writer should bring into the cache at a time, so that several of them find
+ * room in it: an eighth of the bound, a power of two within these.
  */
 #define PAGECACHE_UNIT_MIN (64u << 10)
 #define PAGECACHE_UNIT_MAX (1u << 20)
@@ -181,7 +188,8 @@ struct pagecache_stats {
 void pagecache_get_stats(struct pagecache *pc, struct pagecache_stats *st);
 
 void mapping_init(struct address_space *m, struct pagecache *pc, void *host, uint64_t ino,
-		  const struct address_space_ops *a_ops, unsigned int blkbits, unsigned int folio_shift);
+		  const struct address_space_ops *a_ops, unsigned int blkbits,
+		  unsigned int folio_shift);
 /* Must be empty (truncate_inode_pages(m, 0) first). */
 void mapping_destroy(struct address_space *m);
 
@@ -194,7 +202,8 @@ static inline void i_size_write(struct address_space *m, uint64_t size)
 	atomic_store(&m->i_size, size);
 }
 
-/* Is any block dirty or under writeback?  (Two looks, at one count and then the other, could miss a writeback failing.)
+/* Is any block dirty or under writeback?  (Two looks, at one count and then the other, could miss a
+ * writeback failing.)
  */
 static inline bool mapping_busy(struct address_space *m)
 {
@@ -202,15 +211,18 @@ static inline bool mapping_busy(struct address_space *m)
 }
 
 /* Folios come referenced; folio_put when done. */
-struct folio *filemap_get_folio(struct address_space *m, uint64_t index);  /* NULL: not cached */
-struct folio *filemap_lock_folio(struct address_space *m, uint64_t index); /* locked; NULL: not cached */
-struct folio *filemap_grab_folio(struct address_space *m, uint64_t index); /* locked, created; NULL: out of memory */
+struct folio *filemap_get_folio(struct address_space *m, uint64_t index); /* NULL: not cached */
+struct folio *filemap_lock_folio(struct address_space *m,
+				 uint64_t index); /* locked; NULL: not cached */
+struct folio *filemap_grab_folio(struct address_space *m,
+				 uint64_t index); /* locked, created; NULL: out of memory */
 void folio_put(struct folio *f);
 void folio_lock(struct folio *f);
 bool folio_trylock(struct folio *f);
 void folio_unlock(struct folio *f);
 void folio_wait_writeback(struct folio *f);
-/* A folio that is in no index yet (for iomap_migrate_folio): referenced, locked.  NULL: out of memory. */
+/* A folio that is in no index yet (for iomap_migrate_folio): referenced, locked.  NULL: out of
+ * memory. */
 struct folio *folio_alloc(struct address_space *m, uint64_t index);
 static inline bool folio_test(const struct folio *f, unsigned int flag)
 {
@@ -220,7 +232,8 @@ static inline bool folio_test(const struct folio *f, unsigned int flag)
 /* True while any block of the range is dirty or under writeback. */
 bool filemap_range_busy(struct address_space *m, uint64_t start, uint64_t end);
 
-/* Start (and wait for) writeback of dirty blocks in bytes [start, end).  0 or the first error of this run. */
+/* Start (and wait for) writeback of dirty blocks in bytes [start, end).  0 or the first error of
+ * this run. */
 int filemap_fdatawrite_range(struct address_space *m, uint64_t start, uint64_t end);
 void filemap_fdatawait_range(struct address_space *m, uint64_t start, uint64_t end);
 int filemap_write_and_wait_range(struct address_space *m, uint64_t start, uint64_t end);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the parts of the page cache (folio, filemap, reclaim, flusher) and iomap share among themselves. */
+/* What the parts of the page cache (folio, filemap, reclaim, flusher) and iomap share among
+ * themselves. */
 #ifndef CORE_PAGECACHE_INTERNAL_H
 #define CORE_PAGECACHE_INTERNAL_H
 
@@ -38,7 +39,8 @@ struct pagecache {
 /* Bits of a folio's state: struct folio_state::bits holds a run of longs for each. */
 enum folio_bits { FB_UPTODATE, FB_DIRTY, FB_ERROR, FB_WRITEBACK, FB_NR };
 
-static inline unsigned long *folio_bits(const struct folio *f, struct folio_state *fs, enum folio_bits which)
+static inline unsigned long *folio_bits(const struct folio *f, struct folio_state *fs,
+					enum folio_bits which)
 {
 	return fs->bits + (size_t)which * BITS_TO_LONGS(f->nblocks);
 }
@@ -54,12 +56,14 @@ static inline uint64_t folio_pos(const struct address_space *m, const struct fol
 }
 
 uint64_t now_ns(void);
-/* Absolute CLOCK_MONOTONIC time @ms from now, for the condition variables made by cond_init_monotonic(). */
+/* Absolute CLOCK_MONOTONIC time @ms from now, for the condition variables made by
+ * cond_init_monotonic(). */
 void deadline_ms(struct timespec *ts, uint64_t ms);
 int cond_init_monotonic(pthread_cond_t *c);
 
 /* ---- folio.c ---- */
-/* Clears FOLIO_WRITEBACK and wakes who waits; the caller holds a reference.  The mapping may be gone afterwards. */
+/* Clears FOLIO_WRITEBACK and wakes who waits; the caller holds a reference.  The mapping may be
+ * gone afterwards. */
 void folio_end_writeback(struct folio *f);
 void folio_get(struct folio *f);
 /* The state, made if there is none (folio locked).  NULL: out of memory. */
@@ -67,21 +71,26 @@ struct folio_state *folio_state_create(struct folio *f);
 bool folio_has_busy_blocks(struct folio *f); /* dirty or under writeback */
 
 /* ---- reclaim.c ---- */
-/* Memory was refused: the bound goes down.  By the flusher, or who else needs memory and holds no lock of the cache. */
+/* Memory was refused: the bound goes down.  By the flusher, or who else needs memory and holds no
+ * lock of the cache. */
 void pagecache_yield(struct pagecache *pc);
 
 /* ---- filemap.c ---- */
 /* First folio at or after *@index (up to @last), referenced; @dirty: with a dirty block. */
-struct folio *filemap_next_folio(struct address_space *m, uint64_t *index, uint64_t last, bool dirty);
-/* Up to @n folios of indices @index, @index + 1, ... into @out (referenced, or NULL where there is none). */
+struct folio *filemap_next_folio(struct address_space *m, uint64_t *index, uint64_t last,
+				 bool dirty);
+/* Up to @n folios of indices @index, @index + 1, ... into @out (referenced, or NULL where there is
+ * none). */
 void filemap_get_batch(struct address_space *m, uint64_t index, unsigned int n, struct folio **out);
 /* Like filemap_grab_folio(), but NULL instead of waiting for the lock. */
 struct folio *filemap_try_grab_folio(struct address_space *m, uint64_t index);
-/* a_ops->writepages(), its error recorded on the mapping: the file system may have tried more than once. */
+/* a_ops->writepages(), its error recorded on the mapping: the file system may have tried more than
+ * once. */
 int filemap_writepages(struct address_space *m, struct writeback_control *wbc);
 /* Make the index tag of a folio follow its bits. */
 void filemap_sync_dirty_tag(struct address_space *m, struct folio *f);
-/* Take a locked folio out of the index if nobody but the caller and the index holds it (@force: whoever does). */
+/* Take a locked folio out of the index if nobody but the caller and the index holds it (@force:
+ * whoever does). */
 bool filemap_remove_folio(struct address_space *m, struct folio *f, bool force);
 /* Replace @from by @to in the index; both locked. */
 void filemap_replace_folio(struct address_space *m, struct folio *from, struct folio *to);

@@ -48,7 +48,8 @@ static struct folio *isolate_coldest(struct pagecache *pc)
 		} else if (folio_test(f, FOLIO_DIRTY | FOLIO_WRITEBACK) || !folio_trylock(f)) {
 			f = NULL;
 		} else {
-			/* on the list, so the index holds it still: who removes it locks it first */
+			/* on the list, so the index holds it still: who removes it locks it
+			 * first */
 			folio_get(f);
 		}
 	}
@@ -123,7 +124,8 @@ bool pagecache_make_room(struct pagecache *pc, uint64_t bytes, bool may_wait)
 	for (tries = 0; may_wait && tries < 3 && pagecache_over(pc, bytes); tries++) {
 		unsigned int seen = atomic_load(&pc->progress_gen);
 
-		if (!flusher_present(pc) || !(atomic_load(&pc->dirty_bytes) + atomic_load(&pc->writeback_bytes)))
+		if (!flusher_present(pc) ||
+		    !(atomic_load(&pc->dirty_bytes) + atomic_load(&pc->writeback_bytes)))
 			break;
 		flusher_kick(pc);
 		flusher_wait_progress(pc, seen, 20);
@@ -147,7 +149,8 @@ static void limit_to(struct pagecache *pc, uint64_t bytes)
 		atomic_store(&pc->background, target / 8);
 	}
 	if (ratelimit_ok(&rl, &held))
-		log_warn("memory is refused: the cache makes do with %llu MiB", (unsigned long long)(target >> 20));
+		log_warn("memory is refused: the cache makes do with %llu MiB",
+			 (unsigned long long)(target >> 20));
 }
 
 void pagecache_yield(struct pagecache *pc)
@@ -158,7 +161,8 @@ void pagecache_yield(struct pagecache *pc)
 	reclaim_to(pc, usage - usage / 8);
 }
 
-/* Refused: what is clean goes, and what is to be written is waited for, but not for long: a lock may be held. */
+/* Refused: what is clean goes, and what is to be written is waited for, but not for long: a lock
+ * may be held. */
 static struct seg *seg_alloc_hard(struct pagecache *pc, size_t bytes)
 {
 	struct seg *seg = NULL;

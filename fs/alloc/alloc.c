@@ -2,7 +2,8 @@
 /*
  * Claim maps, and the way of blocks through them:
  *
- *   free --alloc_data--> claimed --alloc_commit--> in use --alloc_free--> pending --alloc_release--> free
+ *   free --alloc_data--> claimed --alloc_commit--> in use --alloc_free--> pending
+ * --alloc_release--> free
  *
  * In the claim map a block is set in every state but the first.  A group's map is
  * loaded when it is first looked at, and may be dropped again while no block
@@ -264,7 +265,8 @@ void alloc_note_growth(struct tfs_fs *fs)
 {
 	struct tfs_alloc *a = fs->alloc;
 	/* several extents for the same blocks say nothing of the others' */
-	uint64_t own = fs->cnt.nr_extents - min_t(uint64_t, fs->cnt.nr_extents, fs->cnt.shared_extents);
+	uint64_t own =
+		fs->cnt.nr_extents - min_t(uint64_t, fs->cnt.nr_extents, fs->cnt.shared_extents);
 	uint64_t growth = fs->cnt.data_blocks - min_t(uint64_t, fs->cnt.data_blocks, own);
 
 	pthread_mutex_lock(&a->lock);
@@ -276,20 +278,24 @@ void alloc_note_growth(struct tfs_fs *fs)
 
 static int bad_bits(struct tfs_fs *fs, uint64_t start, uint64_t n, bool set)
 {
-	return tfs_fs_error(fs, -EUCLEAN, "blocks %llu+%llu: %s", (unsigned long long)start, (unsigned long long)n,
+	return tfs_fs_error(fs, -EUCLEAN, "blocks %llu+%llu: %s", (unsigned long long)start,
+			    (unsigned long long)n,
 			    set ? "allocated, but in use already" : "freed, but not in use");
 }
 
 /* What the header and the counters say must bear the change, or they are wrong. */
-static int mark_header(struct tfs_trans *t, struct tfs_buf *hdr, uint32_t n, uint32_t slots, bool set)
+static int mark_header(struct tfs_trans *t, struct tfs_buf *hdr, uint32_t n, uint32_t slots,
+		       bool set)
 {
 	struct tfs_counters *c = &t->fs->cnt;
 	struct tfs_group *h = buf_data(hdr);
-	uint32_t nr = le32_get(h->nr_blocks), free = le32_get(h->free_blocks), fs = le32_get(h->free_slots);
+	uint32_t nr = le32_get(h->nr_blocks), free = le32_get(h->free_blocks),
+		 fs = le32_get(h->free_slots);
 
 	if (set ? free < n || fs < slots || c->free_blocks < n || c->free_slots < slots
 		: free + n > nr || fs + slots > nr)
-		return tfs_fs_error(t->fs, -EUCLEAN, "group %llu: the counts of free blocks are wrong",
+		return tfs_fs_error(t->fs, -EUCLEAN,
+				    "group %llu: the counts of free blocks are wrong",
 				    (unsigned long long)le64_get(h->index));
 	h->free_blocks = le32_of(set ? free - n : free + n);
 	h->free_slots = le32_of(set ? fs - slots : fs + slots);
@@ -306,14 +312,14 @@ static bool early_reuse(const struct tfs_fs *fs)
 	return fs->opts.break_rules & TFS_BREAK_EARLY_REUSE;
 }
 
-static int mark_bits(struct tfs_trans *t, struct tfs_buf *bmp, struct tfs_buf *hdr, uint64_t start, uint32_t from,
-		     uint32_t to, bool set)
+static int mark_bits(struct tfs_trans *t, struct tfs_buf *bmp, struct tfs_buf *hdr, uint64_t start,
+		     uint32_t from, uint32_t to, bool set)
 {
 	uint32_t nb = t->fs->geom.node_blocks, slots;
 	int err;
 
-	if ((set ? block_bitmap_next_set(buf_data(bmp), from, to) : block_bitmap_next_clear(buf_data(bmp), from, to)) !=
-	    to)
+	if ((set ? block_bitmap_next_set(buf_data(bmp), from, to)
+		 : block_bitmap_next_clear(buf_data(bmp), from, to)) != to)
 		return bad_bits(t->fs, start, to - from, set);
 	err = buf_modify(t, bmp);
 	if (!err)
@@ -353,7 +359,8 @@ int alloc_disk_mark(struct tfs_trans *t, uint64_t start, uint64_t n, bool set)
 
 /* ---- transactions ---- */
 
-/* Is it a range of one group that may be allocated at all?  No extent crosses into the next one's header. */
+/* Is it a range of one group that may be allocated at all?  No extent crosses into the next one's
+ * header. */
 static bool range_ok(struct tfs_fs *fs, uint64_t start, uint64_t n)
 {
 	return n && n <= fs->geom.blocks_per_group && !tfs_geom_fixed(&fs->geom, start, n);
@@ -404,7 +411,8 @@ int alloc_commit(struct tfs_trans *t, uint64_t start, uint64_t n)
 	assert(a->groups[group].claimed >= n && a->claimed >= n);
 	a->groups[group].claimed -= (uint32_t)n;
 	a->claimed -= n;
-	a->growth += n; /* the caller's extent is about to be counted; set right by the next alloc_note_growth */
+	a->growth += n; /* the caller's extent is about to be counted; set right by the next
+			   alloc_note_growth */
 	pthread_mutex_unlock(&a->lock);
 	return 0;
 }
@@ -425,7 +433,8 @@ int alloc_free(struct tfs_trans *t, uint64_t start, uint64_t n)
 
 	if (!range_ok(t->fs, start, n) || group >= t->fs->cnt.groups_init)
 		return bad_bits(t->fs, start, n, false);
-	/* the map is loaded while it still shows the blocks in use, and stays until they are released */
+	/* the map is loaded while it still shows the blocks in use, and stays until they are
+	 * released */
 	ag = alloc_lock_group(t, group, &err);
 	if (!ag)
 		return err;
@@ -452,7 +461,8 @@ void alloc_release(struct tfs_fs *fs, uint64_t start, uint64_t n)
 	struct agroup *ag = &a->groups[group];
 
 	pthread_mutex_lock(&a->lock);
-	assert(ag->map && ag->pending >= n && block_bitmap_next_clear(ag->map, from, from + (uint32_t)n) == from + n);
+	assert(ag->map && ag->pending >= n &&
+	       block_bitmap_next_clear(ag->map, from, from + (uint32_t)n) == from + n);
 	count_pending(a, ag, n, true);
 	alloc_map_clear(fs, ag, from, from + (uint32_t)n);
 	a->released += n;

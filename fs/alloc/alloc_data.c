@@ -82,7 +82,8 @@ static uint32_t find_run(const void *map, uint32_t from, uint32_t to, uint32_t w
 {
 	uint32_t b, e, best = 0;
 
-	for (b = block_bitmap_next_clear(map, from, to); b < to; b = block_bitmap_next_clear(map, e, to)) {
+	for (b = block_bitmap_next_clear(map, from, to); b < to;
+	     b = block_bitmap_next_clear(map, e, to)) {
 		e = block_bitmap_next_set(map, b, to - b > want ? b + want : to);
 		if (e - b > best) {
 			best = e - b;
@@ -95,7 +96,8 @@ static uint32_t find_run(const void *map, uint32_t from, uint32_t to, uint32_t w
 }
 
 /* *longest: set to the longest run of the range if that came out. */
-static bool try_run(struct search *s, struct agroup *ag, uint32_t from, uint32_t to, uint32_t least, uint32_t *longest)
+static bool try_run(struct search *s, struct agroup *ag, uint32_t from, uint32_t to, uint32_t least,
+		    uint32_t *longest)
 {
 	uint32_t want = (uint32_t)min_t(uint64_t, run_limit(s), to - from), at = 0, n;
 
@@ -168,7 +170,8 @@ static bool try_group(struct search *s, struct agroup *ag, uint64_t group, uint3
 	}
 }
 
-/* Look into one group, its map read if that is allowed.  @at: where to begin, 0: its first place for data. */
+/* Look into one group, its map read if that is allowed.  @at: where to begin, 0: its first place
+ * for data. */
 static bool search_group(struct search *s, uint64_t group, uint32_t at, unsigned int *loads)
 {
 	struct agroup *ag = &s->a->groups[group];
@@ -227,7 +230,8 @@ static bool search_goal(struct search *s, uint64_t goal)
 {
 	const struct tfs_geom *g = &s->fs->geom;
 	uint64_t group = tfs_group_of(g, goal);
-	uint32_t at = (uint32_t)(goal - tfs_group_start(g, group)), nr = tfs_group_nr_blocks(g, group), end;
+	uint32_t at = (uint32_t)(goal - tfs_group_start(g, group)),
+		 nr = tfs_group_nr_blocks(g, group), end;
 	struct tfs_alloc *a = s->a;
 	struct agroup *ag;
 	uint64_t limit;
@@ -306,7 +310,8 @@ void alloc_cancel(struct tfs_fs *fs, uint64_t start, uint64_t n, bool rereserve)
 	struct agroup *ag = &a->groups[group];
 
 	pthread_mutex_lock(&a->lock);
-	assert(ag->map && ag->claimed >= n && block_bitmap_next_clear(ag->map, from, from + (uint32_t)n) == from + n);
+	assert(ag->map && ag->claimed >= n &&
+	       block_bitmap_next_clear(ag->map, from, from + (uint32_t)n) == from + n);
 	ag->claimed -= (uint32_t)n;
 	a->claimed -= n;
 	alloc_map_clear(fs, ag, from, from + (uint32_t)n);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Blocks for data: at the goal if that is free, else next-fit from where the last stream of data ended, in runs as long
- * as can be had. */
+/* Blocks for data: at the goal if that is free, else next-fit from where the last stream of data
+ * ended, in runs as long as can be had. */
 #ifndef FS_ALLOC_ALLOC_DATA_H
 #define FS_ALLOC_ALLOC_DATA_H
 

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * On a thin device (an image file with holes) a block may be handed out only when the host has given it its space:
- * then neither data nor tree nodes can fail for want of it, whenever they are written.
+ * On a thin device (an image file with holes) a block may be handed out only when the host has
+ * given it its space: then neither data nor tree nodes can fail for want of it, whenever they are
+ * written.
  *
  * The others are *unbacked*.  In the claim map they are set, so that no search finds them:
  *
  *   map = used, pending or claimed | unbacked         hidden = unbacked and else free
  *
- * At first everything counts as unbacked.  Growing makes blocks known to be backed: first by asking what the host
- * has of the groups in use ("finding", each group once), then by asking the host for more, from the front of the
- * device on, in steps.  A group that was never used begins with its own structures.
+ * At first everything counts as unbacked.  Growing makes blocks known to be backed: first by asking
+ * what the host has of the groups in use ("finding", each group once), then by asking the host for
+ * more, from the front of the device on, in steps.  A group that was never used begins with its own
+ * structures.
  *
- * All of that is done by one thread at a time, under alloc->grow, with neither meta_lock nor alloc->lock held while
- * the host works.  It is outer to both.  Hidden blocks change under it alone, but for some becoming hidden.
+ * All of that is done by one thread at a time, under alloc->grow, with neither meta_lock nor
+ * alloc->lock held while the host works.  It is outer to both.  Hidden blocks change under it
+ * alone, but for some becoming hidden.
  */
 #include <errno.h>
 #include <string.h>
@@ -110,7 +113,8 @@ static bool found_already(struct tfs_alloc *a, uint64_t group)
 static uint64_t found_run(struct tfs_fs *fs, uint64_t group, uint64_t start, uint64_t stop)
 {
 	uint64_t first = tfs_group_start(&fs->geom, group), gained = 0;
-	uint64_t from = div_up(start, fs->geom.block_size) - first, to = (stop >> fs->geom.blkbits) - first;
+	uint64_t from = div_up(start, fs->geom.block_size) - first,
+		 to = (stop >> fs->geom.blkbits) - first;
 	struct agroup *ag;
 	int err;
 
@@ -128,16 +132,19 @@ static uint64_t found_run(struct tfs_fs *fs, uint64_t group, uint64_t start, uin
 static uint64_t find(struct tfs_fs *fs, uint64_t group)
 {
 	struct tfs_alloc *a = fs->alloc;
-	uint64_t at = tfs_block_to_byte(fs, tfs_group_start(&fs->geom, group)), start, stop, gained = 0;
+	uint64_t at = tfs_block_to_byte(fs, tfs_group_start(&fs->geom, group)), start, stop,
+		 gained = 0;
 	uint64_t end = at + tfs_block_to_byte(fs, tfs_group_nr_blocks(&fs->geom, group));
 
 	if (found_already(a, group))
 		return 0;
-	for (; at < end && !bdev_backed(fs->bdev, at, end, &start, &stop) && start < stop; at = stop)
+	for (; at < end && !bdev_backed(fs->bdev, at, end, &start, &stop) && start < stop;
+	     at = stop)
 		gained += found_run(fs, group, start, stop);
 	pthread_mutex_lock(&a->lock);
 	a->groups[group].flags |= AGROUP_FOUND;
-	a->hidden_from = min_t(uint64_t, a->hidden_from, group); /* ask_host() has passed it over so far */
+	a->hidden_from =
+		min_t(uint64_t, a->hidden_from, group); /* ask_host() has passed it over so far */
 	pthread_mutex_unlock(&a->lock);
 	return gained;
 }
@@ -156,7 +163,8 @@ static int open_group(struct tfs_fs *fs, uint64_t group)
 static void open_if_backed(struct tfs_fs *fs, uint64_t group)
 {
 	const struct tfs_geom *g = &fs->geom;
-	uint64_t start = tfs_group_header_block(g, group), n = tfs_group_first_free(g, group) - start;
+	uint64_t start = tfs_group_header_block(g, group),
+		 n = tfs_group_first_free(g, group) - start;
 
 	if (bdev_all_backed(fs->bdev, tfs_block_to_byte(fs, start), tfs_block_to_byte(fs, n)))
 		open_group(fs, group);
@@ -225,7 +233,8 @@ static void note_refused(struct tfs_fs *fs)
 }
 
 /* The next hidden run of a found group at or after @at, at most @most blocks.  False: none. */
-static bool hidden_run(struct tfs_fs *fs, uint64_t group, uint64_t most, uint32_t *from, uint32_t *to)
+static bool hidden_run(struct tfs_fs *fs, uint64_t group, uint64_t most, uint32_t *from,
+		       uint32_t *to)
 {
 	uint32_t nr = tfs_group_nr_blocks(&fs->geom, group), nb = fs->geom.node_blocks;
 	struct agroup *ag;
@@ -237,7 +246,8 @@ static bool hidden_run(struct tfs_fs *fs, uint64_t group, uint64_t most, uint32_
 	if (!ag)
 		return false;
 	*from = block_bitmap_next_set(ag->hidden, 0, nr);
-	*to = block_bitmap_next_clear(ag->hidden, *from, nr - *from > most ? *from + (uint32_t)most : nr);
+	*to = block_bitmap_next_clear(ag->hidden, *from,
+				      nr - *from > most ? *from + (uint32_t)most : nr);
 	pthread_mutex_unlock(&fs->alloc->lock);
 	if (round_down_to(*to, nb) > *from)
 		*to = (uint32_t)round_down_to(*to, nb);
@@ -298,8 +308,8 @@ static uint64_t ask_host(struct tfs_fs *fs, uint64_t want)
 	if (err == -ENOSPC)
 		note_refused(fs);
 	else if (err)
-		log_warn("%s: no more space can be had from the file system that it lies on: %s", fs->bdev->name,
-			 strerror(-err));
+		log_warn("%s: no more space can be had from the file system that it lies on: %s",
+			 fs->bdev->name, strerror(-err));
 	else if (gained)
 		backing_given(fs);
 	return gained;
@@ -313,17 +323,21 @@ bool alloc_grow(struct tfs_fs *fs, uint64_t want)
 
 	if (!a->thin || fs->opts.ro || atomic_load(&fs->shutdown))
 		return false;
-	step = min_t(uint64_t, max_t(uint64_t, tfs_block_to_byte(fs, fs->geom.total_blocks) / 64, STEP_MIN), STEP_MAX);
+	step = min_t(uint64_t,
+		     max_t(uint64_t, tfs_block_to_byte(fs, fs->geom.total_blocks) / 64, STEP_MIN),
+		     STEP_MAX);
 	pthread_mutex_lock(&a->grow);
 	grown = atomic_load(&a->grow_seq) != seq; /* by another one, while we waited */
 	if (!grown) {
 		gained = find_some(fs, want, FIND_AT_ONCE);
 		if (gained < want)
-			gained += ask_host(fs, max_t(uint64_t, want - gained, step >> fs->geom.blkbits));
+			gained += ask_host(
+				fs, max_t(uint64_t, want - gained, step >> fs->geom.blkbits));
 		if (gained < want) {
 			gained += find_some(fs, want - gained, UINT64_MAX);
 			if (!gained) /* all holes: now they can be asked for */
-				gained += ask_host(fs, max_t(uint64_t, want, step >> fs->geom.blkbits));
+				gained += ask_host(fs,
+						   max_t(uint64_t, want, step >> fs->geom.blkbits));
 		}
 		grown = gained > 0;
 		if (grown)
@@ -335,7 +349,9 @@ bool alloc_grow(struct tfs_fs *fs, uint64_t want)
 
 uint64_t alloc_growable(struct tfs_fs *fs, uint64_t known, uint64_t hidden)
 {
-	uint64_t used = fs->geom.total_blocks - min_t(uint64_t, fs->geom.total_blocks, known + hidden), mine;
+	uint64_t used = fs->geom.total_blocks -
+			min_t(uint64_t, fs->geom.total_blocks, known + hidden),
+		 mine;
 	struct bdev_usage u;
 
 	if (bdev_usage(fs->bdev, &u))

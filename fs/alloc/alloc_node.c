@@ -21,7 +21,8 @@
 static void take(struct tfs_fs *fs, struct agroup *ag, uint64_t block)
 {
 	uint64_t group = tfs_group_of(&fs->geom, block);
-	uint32_t at = (uint32_t)(block - tfs_group_start(&fs->geom, group)), nb = fs->geom.node_blocks;
+	uint32_t at = (uint32_t)(block - tfs_group_start(&fs->geom, group)),
+		 nb = fs->geom.node_blocks;
 
 	alloc_map_set(fs, ag, at, at + nb);
 	ag->claimed += nb; /* keeps the map in memory until the bitmap has it */
@@ -34,7 +35,8 @@ static void give_back(struct tfs_fs *fs, uint64_t block, bool used)
 {
 	struct tfs_alloc *a = fs->alloc;
 	uint64_t group = tfs_group_of(&fs->geom, block);
-	uint32_t at = (uint32_t)(block - tfs_group_start(&fs->geom, group)), nb = fs->geom.node_blocks;
+	uint32_t at = (uint32_t)(block - tfs_group_start(&fs->geom, group)),
+		 nb = fs->geom.node_blocks;
 
 	pthread_mutex_lock(&a->lock);
 	a->groups[group].claimed -= nb;
@@ -70,7 +72,8 @@ static bool skip(struct tfs_alloc *a, uint64_t group, unsigned int flags)
 	bool no;
 
 	pthread_mutex_lock(&a->lock);
-	no = (ag->flags & (AGROUP_BAD | flags)) || (ag->flags & AGROUP_KNOWN ? !ag->slots : a->thin);
+	no = (ag->flags & (AGROUP_BAD | flags)) ||
+	     (ag->flags & AGROUP_KNOWN ? !ag->slots : a->thin);
 	pthread_mutex_unlock(&a->lock);
 	return no;
 }
@@ -110,7 +113,8 @@ static int pick_once(struct tfs_trans *t, uint64_t goal, uint64_t *block)
 {
 	const struct tfs_geom *g = &t->fs->geom;
 	struct tfs_alloc *a = t->fs->alloc;
-	uint64_t first = goal && goal < g->total_blocks ? tfs_group_of(g, goal) : a->node_group, i, group;
+	uint64_t first = goal && goal < g->total_blocks ? tfs_group_of(g, goal) : a->node_group, i,
+		 group;
 	int err = pick_area(t, first, goal, block);
 
 	for (i = 0; go_on(err) && i < a->open_groups; i++) {
@@ -240,7 +244,8 @@ int alloc_free_node(struct tfs_trans *t, uint64_t block)
 	int err;
 
 	if (block % fs->geom.blocks_per_group % nb || fs->cnt.node_blocks < nb)
-		return tfs_fs_error(fs, -EUCLEAN, "block %llu: freed as a tree node, which it can't be",
+		return tfs_fs_error(fs, -EUCLEAN,
+				    "block %llu: freed as a tree node, which it can't be",
 				    (unsigned long long)block);
 	err = alloc_free(t, block, nb);
 	if (!err)

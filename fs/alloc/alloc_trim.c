@@ -2,12 +2,14 @@
 /*
  * Telling the device which blocks are free (FITRIM).
  *
- * What the claim map shows as free was never used, or was freed by a transaction that is durable: no crash brings
- * back anything that refers to it, and no checkpoint or replay writes it any more (a freed node is revoked).  A run
- * is *held* while the device works on it: set in the claim map, so that nobody is handed it, and no lock.  Promises
- * go on counting it as free; who finds no other block waits for the end of the step under way.
+ * What the claim map shows as free was never used, or was freed by a transaction that is durable:
+ * no crash brings back anything that refers to it, and no checkpoint or replay writes it any more
+ * (a freed node is revoked).  A run is *held* while the device works on it: set in the claim map,
+ * so that nobody is handed it, and no lock.  Promises go on counting it as free; who finds no other
+ * block waits for the end of the step under way.
  *
- * A thin device loses the space: the run is hidden from then on (alloc_grow.c), and no promise counts it.
+ * A thin device loses the space: the run is hidden from then on (alloc_grow.c), and no promise
+ * counts it.
  */
 #include <errno.h>
 #include "core/block/bdev.h"
@@ -58,8 +60,8 @@ bool alloc_trim_wait(struct tfs_fs *fs, uint64_t *seq)
 }
 
 /*
- * On a thin device what is discarded has no space any more, but promises and the pool must keep theirs: as many blocks
- * of a run as can be spared.
+ * On a thin device what is discarded has no space any more, but promises and the pool must keep
+ * theirs: as many blocks of a run as can be spared.
  */
 static uint32_t spared(struct trim *tr, uint32_t n)
 {
@@ -72,8 +74,8 @@ static uint32_t spared(struct trim *tr, uint32_t n)
 }
 
 /*
- * Hold the next piece of a long enough run in [from, to).  False: there is none.  alloc->lock held.  Pieces begin
- * and end where the device can discard, and, but for the ends of a run, with a slot.
+ * Hold the next piece of a long enough run in [from, to).  False: there is none.  alloc->lock held.
+ * Pieces begin and end where the device can discard, and, but for the ends of a run, with a slot.
  */
 static bool hold_next(struct trim *tr, struct agroup *ag, uint32_t from, uint32_t to)
 {
@@ -82,7 +84,8 @@ static bool hold_next(struct trim *tr, struct agroup *ag, uint32_t from, uint32_
 	uint32_t step = max_t(uint32_t, TRIM_STEP >> g->blkbits, g->node_blocks);
 	uint32_t b, e, end;
 
-	for (b = block_bitmap_next_clear(ag->map, from, to); b < to; b = block_bitmap_next_clear(ag->map, e, to)) {
+	for (b = block_bitmap_next_clear(ag->map, from, to); b < to;
+	     b = block_bitmap_next_clear(ag->map, e, to)) {
 		e = block_bitmap_next_set(ag->map, b, to);
 		/* the rest of a run of which a part is done already */
 		if (e - b < tr->minlen && !(b == from && b < tr->run_end))
@@ -150,7 +153,8 @@ static int trim_group(struct trim *tr, uint64_t group, uint32_t from, uint32_t t
 		pthread_mutex_unlock(&tr->a->lock);
 		if (!found)
 			return 0;
-		err = bdev_discard(fs->bdev, tfs_block_to_byte(fs, first + tr->at), tfs_block_to_byte(fs, tr->n));
+		err = bdev_discard(fs->bdev, tfs_block_to_byte(fs, first + tr->at),
+				   tfs_block_to_byte(fs, tr->n));
 		let_go(tr, ag);
 		if (!err)
 			tr->trimmed += tr->n;
@@ -180,7 +184,8 @@ static int trim_range(struct trim *tr, uint64_t from, uint64_t to)
 		last = min_t(uint64_t, to, first + tfs_group_nr_blocks(g, group));
 		alloc_find(tr->fs, group);
 		if (!known_full(tr->a, group))
-			err = trim_group(tr, group, (uint32_t)(from - first), (uint32_t)(last - first));
+			err = trim_group(tr, group, (uint32_t)(from - first),
+					 (uint32_t)(last - first));
 		from = last;
 	}
 	return err;
@@ -205,8 +210,8 @@ static void end_turn(struct tfs_alloc *a)
 	pthread_mutex_unlock(&a->lock);
 }
 
-int alloc_trim(struct tfs_fs *fs, uint64_t from, uint64_t to, uint64_t minlen, bool (*stop)(void *arg), void *arg,
-	       uint64_t *trimmed)
+int alloc_trim(struct tfs_fs *fs, uint64_t from, uint64_t to, uint64_t minlen,
+	       bool (*stop)(void *arg), void *arg, uint64_t *trimmed)
 {
 	struct trim tr = { .fs = fs, .a = fs->alloc, .minlen = minlen, .stop = stop, .arg = arg };
 	int err;

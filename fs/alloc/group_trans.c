@@ -52,7 +52,8 @@ int group_init(struct tfs_trans *t, uint64_t group)
 }
 
 #define HEADERS_AT_ONCE 8u
-#define HEADER_CREDITS (sizeof(struct tfs_group) + 512) /* its image in the log, and what goes with it */
+/* its image in the log, and what goes with it */
+#define HEADER_CREDITS (sizeof(struct tfs_group) + 512)
 
 static int open_some(struct tfs_trans *t, uint64_t group)
 {
@@ -98,13 +99,15 @@ static int vouch(struct tfs_trans *t, struct tfs_buf *b)
 	struct tfs_buf *hdr;
 	int err;
 
-	err = buf_get(t, tfs_group_header_block(&fs->geom, tfs_group_of(&fs->geom, b->block)), BUF_GROUP, &hdr);
+	err = buf_get(t, tfs_group_header_block(&fs->geom, tfs_group_of(&fs->geom, b->block)),
+		      BUF_GROUP, &hdr);
 	if (err)
 		return err;
 	err = buf_modify(t, hdr);
 	if (!err) {
 		v = (struct tfs_vouch *)((char *)buf_data(hdr) + off);
-		v->guard = le64_of(group_guard(le32_get(fs->super.guard), fs->seed, buf_data(b), b->bytes));
+		v->guard = le64_of(
+			group_guard(le32_get(fs->super.guard), fs->seed, buf_data(b), b->bytes));
 		v->txid = le64_of(t->txid);
 		v->flags = le32_of(TFS_VOUCH_WRITTEN);
 		buf_log(t, hdr, (uint32_t)off, sizeof(*v));

@@ -13,8 +13,9 @@ int group_seal(struct tfs_trans *t, struct list_head *tx_bufs);
 int group_init(struct tfs_trans *t, uint64_t group);
 
 /*
- * Headers for all groups up to @group, in as many sections of its own as it takes: claims may be far ahead of what is
- * in use, and whichever of them is committed first would have to make all headers at once.  No meta_lock held.
+ * Headers for all groups up to @group, in as many sections of its own as it takes: claims may be
+ * far ahead of what is in use, and whichever of them is committed first would have to make all
+ * headers at once.  No meta_lock held.
  */
 int group_open(struct tfs_fs *fs, uint64_t group);
 

@@ -37,13 +37,15 @@ void space_init(struct tfs_fs *fs)
 	uint64_t dirty = fs->opts.dirty_size ? fs->opts.dirty_size : DIRTY_DEFAULT;
 	uint64_t nb = g->node_blocks;
 
-	a->const_pool = max_t(uint64_t, min_t(uint64_t, g->total_blocks / 32, CONST_NODES * nb), CONST_NODES_MIN * nb);
-	a->dirty_pool = min_t(uint64_t, max_t(uint64_t, dirty >> g->blkbits, POOL_MIN), g->total_blocks / 16);
+	a->const_pool = max_t(uint64_t, min_t(uint64_t, g->total_blocks / 32, CONST_NODES * nb),
+			      CONST_NODES_MIN * nb);
+	a->dirty_pool = min_t(uint64_t, max_t(uint64_t, dirty >> g->blkbits, POOL_MIN),
+			      g->total_blocks / 16);
 }
 
 /*
- * A thin device is as large as what it has taken from the host, and @more blocks: the pool must not fill what little
- * that is.
+ * A thin device is as large as what it has taken from the host, and @more blocks: the pool must not
+ * fill what little that is.
  */
 static uint64_t overwrite_pool_with(const struct tfs_fs *fs, uint64_t more)
 {
@@ -54,7 +56,8 @@ static uint64_t overwrite_pool_with(const struct tfs_fs *fs, uint64_t more)
 	if (!a->thin)
 		return a->dirty_pool;
 	/* what was never used has structures that are not there yet */
-	rest = a->hidden + (g->nr_groups - a->nr_groups) * (tfs_group_first_free(g, 1) - tfs_group_start(g, 1));
+	rest = a->hidden +
+	       (g->nr_groups - a->nr_groups) * (tfs_group_first_free(g, 1) - tfs_group_start(g, 1));
 	have = g->total_blocks - min_t(uint64_t, g->total_blocks, rest);
 	return min_t(uint64_t, a->dirty_pool, max_t(uint64_t, (have + more) / 16, POOL_MIN));
 }
@@ -70,7 +73,8 @@ static uint64_t tree_need(const struct tfs_fs *fs, uint64_t extra)
 	const struct tfs_alloc *a = fs->alloc;
 	uint64_t bytes = (a->growth + a->claimed + a->reserved + extra) * EXTENT_BYTES;
 
-	return div_up(bytes, fs->geom.node_size - sizeof(struct tfs_node)) * fs->geom.node_blocks + a->const_pool;
+	return div_up(bytes, fs->geom.node_size - sizeof(struct tfs_node)) * fs->geom.node_blocks +
+	       a->const_pool;
 }
 
 uint64_t space_slot_reserve(const struct tfs_fs *fs)
@@ -79,14 +83,16 @@ uint64_t space_slot_reserve(const struct tfs_fs *fs)
 }
 
 /*
- * How many blocks are missing for @blocks more to be covered?  alloc->lock held.  Truncation leaves a part of the pool:
- * overwriting gives back what it takes, a truncation of shared blocks does not.
+ * How many blocks are missing for @blocks more to be covered?  alloc->lock held.  Truncation leaves
+ * a part of the pool: overwriting gives back what it takes, a truncation of shared blocks does not.
  */
 static uint64_t shortage(const struct tfs_fs *fs, uint64_t blocks, enum space_use use)
 {
 	const struct tfs_alloc *a = fs->alloc;
 	uint64_t pool = overwrite_pool(fs);
-	uint64_t keep = use == SPACE_NEW ? pool : use == SPACE_TRUNCATE ? min_t(uint64_t, pool / 2, OVERWRITE_MIN) : 0;
+	uint64_t keep = use == SPACE_NEW	? pool
+			: use == SPACE_TRUNCATE ? min_t(uint64_t, pool / 2, OVERWRITE_MIN)
+						: 0;
 	uint64_t need = a->reserved + tree_need(fs, blocks) + keep + blocks;
 
 	return need > alloc_total_free(a) ? need - alloc_total_free(a) : 0;
@@ -108,7 +114,8 @@ static uint64_t slot_shortage(const struct tfs_fs *fs, uint64_t extra)
 uint64_t space_spare(const struct tfs_fs *fs, uint64_t *slots)
 {
 	const struct tfs_alloc *a = fs->alloc;
-	uint64_t keep = a->reserved + tree_need(fs, 0) + overwrite_pool(fs), reserve = space_slot_reserve(fs);
+	uint64_t keep = a->reserved + tree_need(fs, 0) + overwrite_pool(fs),
+		 reserve = space_slot_reserve(fs);
 
 	if (slots)
 		*slots = a->slots > reserve ? a->slots - reserve : 0;
@@ -116,14 +123,14 @@ uint64_t space_spare(const struct tfs_fs *fs, uint64_t *slots)
 }
 
 /*
- * A thin device: get from the host what @blocks, and the trees' slots, are short of.  True if it gave some.
- * alloc->lock held, and let go meanwhile.
+ * A thin device: get from the host what @blocks, and the trees' slots, are short of.  True if it
+ * gave some. alloc->lock held, and let go meanwhile.
  */
 static bool grow(struct tfs_fs *fs, uint64_t blocks, enum space_use use)
 {
 	struct tfs_alloc *a = fs->alloc;
-	uint64_t want =
-		max_t(uint64_t, shortage(fs, blocks, use), slot_shortage(fs, META_NODES) * fs->geom.node_blocks);
+	uint64_t want = max_t(uint64_t, shortage(fs, blocks, use),
+			      slot_shortage(fs, META_NODES) * fs->geom.node_blocks);
 	bool grown;
 
 	if (!a->thin || !want)

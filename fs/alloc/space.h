@@ -8,8 +8,10 @@
 
 enum space_use {
 	SPACE_NEW,	 /* blocks that the file has not got: the users' part */
-	SPACE_OVERWRITE, /* they replace mapped, unshared ones: all of the hidden pool, waits instead of failing */
-	SPACE_TRUNCATE,	 /* EOF block of a file that shrinks, edge of a hole, where none goes free: most of the pool */
+	SPACE_OVERWRITE, /* they replace mapped, unshared ones: all of the hidden pool, waits
+			    instead of failing */
+	SPACE_TRUNCATE,	 /* EOF block of a file that shrinks, edge of a hole, where none goes free:
+			    most of the pool */
 };
 struct tfs_space_stats {
 	uint64_t free_blocks, claimed, reserved, pending_free, hidden_pool, enospc_commits;
@@ -25,14 +27,15 @@ int space_reserve(struct tfs_fs *fs, uint64_t blocks, enum space_use use);
 void space_unreserve(struct tfs_fs *fs, uint64_t blocks);
 
 /*
- * The same for blocks that are dirty already, because writing them has failed: never refused, never waits.
- * Should there be no such space, everybody else waits until it is there.
+ * The same for blocks that are dirty already, because writing them has failed: never refused, never
+ * waits. Should there be no such space, everybody else waits until it is there.
  */
 void space_reserve_again(struct tfs_fs *fs, uint64_t blocks);
 
 /*
- * Before an operation that may grow trees: waits or -ENOSPC.  Deleting never asks.  SPACE_NEW for names and
- * attributes; SPACE_TRUNCATE for what brings no content of its own (sharing): it may take most of the pool.
+ * Before an operation that may grow trees: waits or -ENOSPC.  Deleting never asks.  SPACE_NEW for
+ * names and attributes; SPACE_TRUNCATE for what brings no content of its own (sharing): it may take
+ * most of the pool.
  */
 int space_check_meta(struct tfs_fs *fs, enum space_use use);
 

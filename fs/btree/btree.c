@@ -52,17 +52,20 @@ static bool key_in(const struct tfs_key *disk, const struct key_bounds *kb)
 {
 	struct tkey k = tkey_get(disk);
 
-	return (!kb->lo || key_cmp_disk(kb->lo, &k) <= 0) && (!kb->hi || key_cmp_disk(kb->hi, &k) > 0);
+	return (!kb->lo || key_cmp_disk(kb->lo, &k) <= 0) &&
+	       (!kb->hi || key_cmp_disk(kb->hi, &k) > 0);
 }
 
-bool node_belongs(const struct tfs_buf *b, enum tfs_tree_id tree, unsigned int level, const struct key_bounds *kb)
+bool node_belongs(const struct tfs_buf *b, enum tfs_tree_id tree, unsigned int level,
+		  const struct key_bounds *kb)
 {
 	unsigned int n = node_count(b);
 
 	if (le32_get(node_of(b)->tree) != tree || node_level(b) != level)
 		return false;
 	if (level) /* the first child's key says nothing */
-		return n < 2 || (key_in(&inner_children(b)[1].key, kb) && key_in(&inner_children(b)[n - 1].key, kb));
+		return n < 2 || (key_in(&inner_children(b)[1].key, kb) &&
+				 key_in(&inner_children(b)[n - 1].key, kb));
 	if (!n)
 		return !kb->lo && !kb->hi; /* only a root may be empty */
 	return key_in(&leaf_items(b)[0].key, kb) && key_in(&leaf_items(b)[n - 1].key, kb);
@@ -70,7 +73,8 @@ bool node_belongs(const struct tfs_buf *b, enum tfs_tree_id tree, unsigned int l
 
 static int node_misplaced(struct tfs_trans *t, const struct tfs_buf *b, enum tfs_tree_id tree)
 {
-	return tfs_fs_error(t->fs, -EUCLEAN, "tree node at block %llu does not belong where tree %u has it",
+	return tfs_fs_error(t->fs, -EUCLEAN,
+			    "tree node at block %llu does not belong where tree %u has it",
 			    (unsigned long long)b->block, (unsigned int)tree);
 }
 
@@ -85,7 +89,8 @@ static int path_push(struct tfs_trans *t, struct btree_path *p, uint64_t block, 
 		return err;
 	if (p->depth)
 		path_bounds(p, p->depth - 1, p->node[p->depth - 1].slot, &kb);
-	/* below the root no leaf is empty, and an inner root's lone child has no bounds to say so */
+	/* below the root no leaf is empty, and an inner root's lone child has no bounds to say
+	 * so */
 	if (!node_belongs(b, p->tree, level, &kb) || (p->depth && !node_count(b))) {
 		err = node_misplaced(t, b, p->tree);
 		buf_put(b);
@@ -104,7 +109,8 @@ static int path_push_root(struct tfs_trans *t, struct btree_path *p)
 	if (!root->addr)
 		return -ENOENT;
 	if (root->level >= BTREE_MAX_DEPTH)
-		return tfs_fs_error(t->fs, -EUCLEAN, "tree %u is %u levels high", (unsigned int)p->tree, root->level);
+		return tfs_fs_error(t->fs, -EUCLEAN, "tree %u is %u levels high",
+				    (unsigned int)p->tree, root->level);
 	return path_push(t, p, root->addr, root->level);
 }
 
@@ -115,7 +121,8 @@ static int path_push_child(struct tfs_trans *t, struct btree_path *p)
 	return path_push(t, p, child_addr(b, p->node[p->depth - 1].slot), node_level(b) - 1);
 }
 
-int path_descend(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, struct btree_path *p, bool *exact)
+int path_descend(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key,
+		 struct btree_path *p, bool *exact)
 {
 	int err;
 
@@ -191,8 +198,8 @@ int btree_prev(struct tfs_trans *t, struct btree_path *p)
 	return path_cross(t, p, -1);
 }
 
-int btree_seek(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, enum btree_seek how,
-	       struct btree_path *p)
+int btree_seek(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key,
+	       enum btree_seek how, struct btree_path *p)
 {
 	bool exact;
 	int err;
@@ -220,7 +227,8 @@ void btree_readahead(struct tfs_trans *t, const struct btree_path *p)
 	if (p->depth < 2)
 		return;
 	parent = p->node[p->depth - 2].buf;
-	for (i = p->node[p->depth - 2].slot + 1; i < node_count(parent) && n < READAHEAD_LEAVES; i++)
+	for (i = p->node[p->depth - 2].slot + 1; i < node_count(parent) && n < READAHEAD_LEAVES;
+	     i++)
 		blocks[n++] = child_addr(parent, i);
 	if (n)
 		buf_readahead(t->fs, blocks, n, BUF_NODE);
@@ -236,7 +244,8 @@ void btree_item(const struct btree_path *p, struct btree_item *it)
 	it->len = item_len(leaf, slot);
 }
 
-int btree_lookup(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, void *data, uint32_t len)
+int btree_lookup(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, void *data,
+		 uint32_t len)
 {
 	struct btree_path p = BTREE_PATH_INIT;
 	struct btree_item it;
@@ -249,9 +258,10 @@ int btree_lookup(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *
 	if (it.len == len && len)
 		memcpy(data, it.data, len);
 	else if (it.len != len)
-		err = tfs_fs_error(t->fs, -EUCLEAN, "item (%llu %u %llu) in tree %u has %u bytes, not %u",
-				   (unsigned long long)key->ino, key->type, (unsigned long long)key->off,
-				   (unsigned int)tree, it.len, len);
+		err = tfs_fs_error(t->fs, -EUCLEAN,
+				   "item (%llu %u %llu) in tree %u has %u bytes, not %u",
+				   (unsigned long long)key->ino, key->type,
+				   (unsigned long long)key->off, (unsigned int)tree, it.len, len);
 	btree_release(&p);
 	return err;
 }
@@ -283,7 +293,8 @@ int btree_prefault(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey
 		return alloc_prefault_nodes(t, 0, 1);
 	if (err)
 		return err;
-	err = path_prefault(t, &p, path_split_nodes(&p, TFS_MAX_ITEM(t->fs->geom.node_size)), false);
+	err = path_prefault(t, &p, path_split_nodes(&p, TFS_MAX_ITEM(t->fs->geom.node_size)),
+			    false);
 	btree_release(&p);
 	return err;
 }

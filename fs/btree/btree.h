@@ -13,7 +13,8 @@
 #include "fs/journal/trans.h"
 #include "tallyfs/format.h"
 
-/* A position: the nodes from the root to a leaf, referenced.  Zero-initialise with BTREE_PATH_INIT. */
+/* A position: the nodes from the root to a leaf, referenced.  Zero-initialise with
+ * BTREE_PATH_INIT. */
 struct btree_path {
 	enum tfs_tree_id tree;
 	int depth; /* number of nodes held; 0: none */
@@ -28,7 +29,8 @@ struct btree_path {
 		.depth = 0 \
 	}
 
-/* The item a path stands on.  Points into the node: good until the section ends or the tree changes. */
+/* The item a path stands on.  Points into the node: good until the section ends or the tree
+ * changes. */
 struct btree_item {
 	struct tkey key;
 	const void *data;
@@ -40,8 +42,8 @@ enum btree_seek { BTREE_EQ, BTREE_GE, BTREE_LE };
  * Stand on the item equal to / first at or after / last at or before @key.
  * 0, -ENOENT (none such; the path is released), -TRANS_RESTART, -EUCLEAN, -EIO.
  */
-int btree_seek(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, enum btree_seek how,
-	       struct btree_path *p);
+int btree_seek(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key,
+	       enum btree_seek how, struct btree_path *p);
 
 /* Next / previous item.  -ENOENT at the end. */
 int btree_next(struct tfs_trans *t, struct btree_path *p);
@@ -53,7 +55,8 @@ void btree_item(const struct btree_path *p, struct btree_item *it);
 void btree_release(struct btree_path *p);
 
 /* Copy of an item's data, exactly @len bytes expected (-EUCLEAN otherwise).  -ENOENT. */
-int btree_lookup(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, void *data, uint32_t len);
+int btree_lookup(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, void *data,
+		 uint32_t len);
 
 /*
  * Make sure a later insert, update or delete at @key finds every node it may

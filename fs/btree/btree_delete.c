@@ -21,7 +21,8 @@
 #include "fs/journal/trans.h"
 #include "tallyfs/format.h"
 
-/* Merge below a third full, if the result is at most three quarters: it must not split again at once. */
+/* Merge below a third full, if the result is at most three quarters: it must not split again at
+ * once. */
 static bool poorly_filled(uint32_t used, uint32_t room)
 {
 	return used < room / 3;
@@ -89,7 +90,8 @@ static struct tfs_buf *node_peek(struct tfs_trans *t, uint64_t block)
 }
 
 /* Child @slot of @parent, if it is in memory and is what it should be there; else NULL. */
-static struct tfs_buf *peek_child(struct tfs_trans *t, const struct btree_path *p, int depth, unsigned int slot)
+static struct tfs_buf *peek_child(struct tfs_trans *t, const struct btree_path *p, int depth,
+				  unsigned int slot)
 {
 	const struct tfs_buf *parent = p->node[depth].buf;
 	struct key_bounds kb;
@@ -110,8 +112,8 @@ static struct tfs_buf *peek_child(struct tfs_trans *t, const struct btree_path *
  * where @right is child @slot.  Frees @right (and the reference to it), and takes it
  * out of the parent.
  */
-static int merge_into(struct tfs_trans *t, struct tfs_buf *parent, unsigned int slot, struct tfs_buf *left,
-		      struct tfs_buf *right)
+static int merge_into(struct tfs_trans *t, struct tfs_buf *parent, unsigned int slot,
+		      struct tfs_buf *left, struct tfs_buf *right)
 {
 	struct tkey sep = tkey_get(&inner_children(parent)[slot].key);
 	int err;
@@ -131,7 +133,8 @@ static int merge_into(struct tfs_trans *t, struct tfs_buf *parent, unsigned int 
 	return free_node(t, right);
 }
 
-/* Merge the path's node at @depth with a neighbour in memory, if that is worth it.  *merged: the parent lost a child.
+/* Merge the path's node at @depth with a neighbour in memory, if that is worth it.  *merged: the
+ * parent lost a child.
  */
 static int try_merge(struct tfs_trans *t, struct btree_path *p, int depth, bool *merged)
 {
@@ -197,7 +200,8 @@ static int lower_root(struct tfs_trans *t, enum tfs_tree_id tree, struct tfs_buf
 	return 0;
 }
 
-/* Items were removed from the path's leaf: restore what must hold.  The path is good for nothing but release then. */
+/* Items were removed from the path's leaf: restore what must hold.  The path is good for nothing
+ * but release then. */
 static int path_shrink(struct tfs_trans *t, struct btree_path *p)
 {
 	struct tfs_buf *b, *root;
@@ -264,8 +268,8 @@ static unsigned int run_length(const struct btree_path *p, const struct tkey *to
 }
 
 /* All leaves with the first @max items of [@from, @to), and one item more, in memory. */
-static int range_prefault(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *from, const struct tkey *to,
-			  unsigned int max)
+static int range_prefault(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *from,
+			  const struct tkey *to, unsigned int max)
 {
 	struct btree_path p = BTREE_PATH_INIT;
 	unsigned int n, seen = 0;
@@ -286,8 +290,8 @@ static int range_prefault(struct tfs_trans *t, enum tfs_tree_id tree, const stru
 	return err == -ENOENT ? 0 : err;
 }
 
-int btree_delete_range(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *from, const struct tkey *to,
-		       unsigned int max, unsigned int *done, bool *more)
+int btree_delete_range(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *from,
+		       const struct tkey *to, unsigned int max, unsigned int *done, bool *more)
 {
 	struct btree_path p = BTREE_PATH_INIT;
 	unsigned int n;

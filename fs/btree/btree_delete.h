@@ -13,7 +13,7 @@ int btree_delete(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *
  * Delete items in [from, to) until none is left or @max are gone.  *done = number
  * deleted; *more = there are more.
  */
-int btree_delete_range(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *from, const struct tkey *to,
-		       unsigned int max, unsigned int *done, bool *more);
+int btree_delete_range(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *from,
+		       const struct tkey *to, unsigned int max, unsigned int *done, bool *more);
 
 #endif

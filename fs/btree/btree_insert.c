@@ -126,8 +126,8 @@ static unsigned int split_point(const struct tfs_buf *leaf, unsigned int slot, u
 }
 
 /* Split @left and insert.  *sep: the first key of the new leaf @block. */
-static int split_leaf(struct tfs_trans *t, const struct btree_path *p, uint64_t block, const struct tkey *key,
-		      const void *data, uint32_t len, struct tkey *sep)
+static int split_leaf(struct tfs_trans *t, const struct btree_path *p, uint64_t block,
+		      const struct tkey *key, const void *data, uint32_t len, struct tkey *sep)
 {
 	struct tfs_buf *left = path_leaf(p), *right;
 	unsigned int slot = path_slot(p), keep = split_point(left, slot, len);
@@ -161,8 +161,8 @@ out:
  * Split inner node @left and insert the child (@sep, @child) at @slot.  *sep
  * becomes the key under which the parent gets the new node @block.
  */
-static int split_inner(struct tfs_trans *t, enum tfs_tree_id tree, struct tfs_buf *left, unsigned int slot,
-		       uint64_t block, struct tkey *sep, uint64_t child)
+static int split_inner(struct tfs_trans *t, enum tfs_tree_id tree, struct tfs_buf *left,
+		       unsigned int slot, uint64_t block, struct tkey *sep, uint64_t child)
 {
 	unsigned int n = node_count(left), keep = n / 2;
 	struct tfs_buf *right;
@@ -192,8 +192,8 @@ out:
 	return err;
 }
 
-static int grow_root(struct tfs_trans *t, const struct btree_path *p, uint64_t block, const struct tkey *sep,
-		     uint64_t child)
+static int grow_root(struct tfs_trans *t, const struct btree_path *p, uint64_t block,
+		     const struct tkey *sep, uint64_t child)
 {
 	unsigned int level = node_level(p->node[0].buf) + 1;
 	struct tfs_buf *root;
@@ -209,8 +209,8 @@ static int grow_root(struct tfs_trans *t, const struct btree_path *p, uint64_t b
 	return 0;
 }
 
-static int split_insert(struct tfs_trans *t, const struct btree_path *p, const uint64_t *blocks, const struct tkey *key,
-			const void *data, uint32_t len)
+static int split_insert(struct tfs_trans *t, const struct btree_path *p, const uint64_t *blocks,
+			const struct tkey *key, const void *data, uint32_t len)
 {
 	unsigned int used = 0, slot;
 	struct tfs_buf *parent;
@@ -236,8 +236,8 @@ static int split_insert(struct tfs_trans *t, const struct btree_path *p, const u
 }
 
 /* Nodes for a split at the path, taken before anything is changed; *n = 0: it fits. */
-static int split_prepare(struct tfs_trans *t, const struct btree_path *p, uint32_t len, uint64_t *blocks,
-			 unsigned int *n)
+static int split_prepare(struct tfs_trans *t, const struct btree_path *p, uint32_t len,
+			 uint64_t *blocks, unsigned int *n)
 {
 	int err;
 
@@ -254,8 +254,8 @@ static int split_prepare(struct tfs_trans *t, const struct btree_path *p, uint32
 	return take_nodes(t, path_leaf(p)->block, blocks, *n);
 }
 
-static int path_insert(struct tfs_trans *t, const struct btree_path *p, const struct tkey *key, const void *data,
-		       uint32_t len)
+static int path_insert(struct tfs_trans *t, const struct btree_path *p, const struct tkey *key,
+		       const void *data, uint32_t len)
 {
 	uint64_t blocks[BTREE_MAX_DEPTH + 1];
 	unsigned int n;
@@ -273,8 +273,8 @@ static int path_insert(struct tfs_trans *t, const struct btree_path *p, const st
 }
 
 /* Other data for the item the path stands on. */
-static int path_update(struct tfs_trans *t, const struct btree_path *p, const struct tkey *key, const void *data,
-		       uint32_t len)
+static int path_update(struct tfs_trans *t, const struct btree_path *p, const struct tkey *key,
+		       const void *data, uint32_t len)
 {
 	struct tfs_buf *leaf = path_leaf(p);
 	uint32_t old = item_len(leaf, path_slot(p));
@@ -301,7 +301,8 @@ static int path_update(struct tfs_trans *t, const struct btree_path *p, const st
 	return leaf_insert(t, leaf, path_slot(p), key, data, len);
 }
 
-int btree_insert(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, const void *data, uint32_t len)
+int btree_insert(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key,
+		 const void *data, uint32_t len)
 {
 	struct btree_path p = BTREE_PATH_INIT;
 	bool exact;
@@ -322,7 +323,8 @@ int btree_insert(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *
 	return err;
 }
 
-int btree_update(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, const void *data, uint32_t len)
+int btree_update(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key,
+		 const void *data, uint32_t len)
 {
 	struct btree_path p = BTREE_PATH_INIT;
 	int err;
@@ -337,7 +339,8 @@ int btree_update(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *
 	return err;
 }
 
-int btree_set(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, const void *data, uint32_t len)
+int btree_set(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, const void *data,
+	      uint32_t len)
 {
 	int err = btree_update(t, tree, key, data, len);
 

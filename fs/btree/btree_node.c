@@ -25,7 +25,8 @@ int key_cmp_disk(const struct tfs_key *disk, const struct tkey *key)
 unsigned int node_search(const struct tfs_buf *b, const struct tkey *key, bool *exact)
 {
 	size_t step = node_level(b) ? sizeof(struct tfs_child) : sizeof(struct tfs_item);
-	const char *keys = (const char *)(node_of(b) + 1); /* both kinds of entry begin with the key */
+	const char *keys =
+		(const char *)(node_of(b) + 1); /* both kinds of entry begin with the key */
 	unsigned int lo = 0, hi = node_count(b), mid;
 	int cmp;
 
@@ -156,8 +157,8 @@ static void data_drop(struct tfs_buf *b, uint32_t off, uint32_t len)
 		set_data(b, data_start(b), data_holes(b) + len);
 }
 
-int leaf_insert(struct tfs_trans *t, struct tfs_buf *b, unsigned int slot, const struct tkey *key, const void *data,
-		uint32_t len)
+int leaf_insert(struct tfs_trans *t, struct tfs_buf *b, unsigned int slot, const struct tkey *key,
+		const void *data, uint32_t len)
 {
 	unsigned int n = node_count(b);
 	struct tfs_item *items;
@@ -173,7 +174,8 @@ int leaf_insert(struct tfs_trans *t, struct tfs_buf *b, unsigned int slot, const
 	memmove(&items[slot + 1], &items[slot], (n - slot) * ITEM);
 	set_count(b, n + 1);
 	pos = data_take(b, len);
-	items[slot] = (struct tfs_item){ .key = tkey_put(key), .off = le32_of(pos), .len = le32_of(len) };
+	items[slot] =
+		(struct tfs_item){ .key = tkey_put(key), .off = le32_of(pos), .len = le32_of(len) };
 	buf_log(t, b, HDR + slot * ITEM, (n + 1 - slot) * ITEM);
 	if (len) {
 		memcpy((char *)buf_data(b) + pos, data, len);
@@ -199,7 +201,8 @@ void leaf_remove(struct tfs_trans *t, struct tfs_buf *b, unsigned int slot, unsi
 	log_header(t, b);
 }
 
-void leaf_overwrite(struct tfs_trans *t, struct tfs_buf *b, unsigned int slot, const void *data, uint32_t len)
+void leaf_overwrite(struct tfs_trans *t, struct tfs_buf *b, unsigned int slot, const void *data,
+		    uint32_t len)
 {
 	struct tfs_item *item = &leaf_items(b)[slot];
 	uint32_t off = le32_get(item->off), old = le32_get(item->len);
@@ -218,7 +221,8 @@ void leaf_overwrite(struct tfs_trans *t, struct tfs_buf *b, unsigned int slot, c
 	log_header(t, b);
 }
 
-int leaf_copy_tail(struct tfs_trans *t, struct tfs_buf *to, const struct tfs_buf *from, unsigned int first)
+int leaf_copy_tail(struct tfs_trans *t, struct tfs_buf *to, const struct tfs_buf *from,
+		   unsigned int first)
 {
 	const struct tfs_item *src = leaf_items(from);
 	unsigned int i, at = node_count(to), n = node_count(from) - first;
@@ -250,13 +254,15 @@ int leaf_copy_tail(struct tfs_trans *t, struct tfs_buf *to, const struct tfs_buf
 
 void leaf_cut(struct tfs_trans *t, struct tfs_buf *b, unsigned int n)
 {
-	/* only the header changes: the data of the items becomes holes, closed when the room is needed */
+	/* only the header changes: the data of the items becomes holes, closed when the room is
+	 * needed */
 	leaf_remove(t, b, n, node_count(b) - n);
 }
 
 /* ---- inner nodes ---- */
 
-void inner_insert(struct tfs_trans *t, struct tfs_buf *b, unsigned int slot, const struct tkey *key, uint64_t addr)
+void inner_insert(struct tfs_trans *t, struct tfs_buf *b, unsigned int slot, const struct tkey *key,
+		  uint64_t addr)
 {
 	struct tfs_child *c = inner_children(b);
 	unsigned int n = node_count(b);
@@ -284,8 +290,8 @@ void inner_remove(struct tfs_trans *t, struct tfs_buf *b, unsigned int slot)
 	log_header(t, b);
 }
 
-void inner_copy_tail(struct tfs_trans *t, struct tfs_buf *to, const struct tfs_buf *from, unsigned int first,
-		     const struct tkey *key)
+void inner_copy_tail(struct tfs_trans *t, struct tfs_buf *to, const struct tfs_buf *from,
+		     unsigned int first, const struct tkey *key)
 {
 	unsigned int at = node_count(to), n = node_count(from) - first;
 	struct tfs_child *dst = inner_children(to) + at;

@@ -79,21 +79,25 @@ void node_init(struct tfs_trans *t, struct tfs_buf *b, enum tfs_tree_id tree, un
 uint32_t leaf_free(const struct tfs_buf *b); /* bytes left for items with their headers */
 uint32_t leaf_used(const struct tfs_buf *b);
 /* Put an item at @slot; leaf_free() says that it fits.  -ENOMEM, with nothing changed. */
-int leaf_insert(struct tfs_trans *t, struct tfs_buf *b, unsigned int slot, const struct tkey *key, const void *data,
-		uint32_t len);
+int leaf_insert(struct tfs_trans *t, struct tfs_buf *b, unsigned int slot, const struct tkey *key,
+		const void *data, uint32_t len);
 void leaf_remove(struct tfs_trans *t, struct tfs_buf *b, unsigned int slot, unsigned int n);
 /* Other data of at most the old length. */
-void leaf_overwrite(struct tfs_trans *t, struct tfs_buf *b, unsigned int slot, const void *data, uint32_t len);
-/* Append items [@first, end) of @from to @to, which has room for them.  @from stays as it is.  -ENOMEM. */
-int leaf_copy_tail(struct tfs_trans *t, struct tfs_buf *to, const struct tfs_buf *from, unsigned int first);
+void leaf_overwrite(struct tfs_trans *t, struct tfs_buf *b, unsigned int slot, const void *data,
+		    uint32_t len);
+/* Append items [@first, end) of @from to @to, which has room for them.  @from stays as it is.
+ * -ENOMEM. */
+int leaf_copy_tail(struct tfs_trans *t, struct tfs_buf *to, const struct tfs_buf *from,
+		   unsigned int first);
 /* Forget the items from @n on. */
 void leaf_cut(struct tfs_trans *t, struct tfs_buf *b, unsigned int n);
 
-void inner_insert(struct tfs_trans *t, struct tfs_buf *b, unsigned int slot, const struct tkey *key, uint64_t addr);
+void inner_insert(struct tfs_trans *t, struct tfs_buf *b, unsigned int slot, const struct tkey *key,
+		  uint64_t addr);
 void inner_remove(struct tfs_trans *t, struct tfs_buf *b, unsigned int slot);
 /* Append children [@first, end) of @from to @to; the first of them is given @key. */
-void inner_copy_tail(struct tfs_trans *t, struct tfs_buf *to, const struct tfs_buf *from, unsigned int first,
-		     const struct tkey *key);
+void inner_copy_tail(struct tfs_trans *t, struct tfs_buf *to, const struct tfs_buf *from,
+		     unsigned int first, const struct tkey *key);
 void inner_cut(struct tfs_trans *t, struct tfs_buf *b, unsigned int n);
 
 /* ---- paths, btree.c ---- */
@@ -105,12 +109,14 @@ struct key_bounds {
 /* The bounds of child @slot of the path's inner node at @depth. */
 void path_bounds(const struct btree_path *p, int depth, unsigned int slot, struct key_bounds *kb);
 /* Does @b belong into tree @tree at @level with these bounds? */
-bool node_belongs(const struct tfs_buf *b, enum tfs_tree_id tree, unsigned int level, const struct key_bounds *kb);
+bool node_belongs(const struct tfs_buf *b, enum tfs_tree_id tree, unsigned int level,
+		  const struct key_bounds *kb);
 /*
  * Stand at the first item >= @key of the leaf that @key belongs to (maybe behind
  * its last item); *exact: it is equal.  -ENOENT: no such tree.
  */
-int path_descend(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, struct btree_path *p, bool *exact);
+int path_descend(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key,
+		 struct btree_path *p, bool *exact);
 static inline struct tfs_buf *path_leaf(const struct btree_path *p)
 {
 	return p->node[p->depth - 1].buf;

@@ -94,7 +94,8 @@ uint32_t block_bitmap_count_slots(const void *map, uint32_t from, uint32_t to, u
 	from = (uint32_t)round_down_to(from, slot);
 	to = (uint32_t)round_up_to(to, slot);
 	for (i = from / 64; i * 64 < to; i++)
-		n += (uint32_t)__builtin_popcountll(free_groups(word(map, i), slot) & mask_of(i, from, to));
+		n += (uint32_t)__builtin_popcountll(free_groups(word(map, i), slot) &
+						    mask_of(i, from, to));
 	return n;
 }
 

@@ -22,7 +22,8 @@ struct byte_map {
 	uint64_t word[TFS_MAX_NODE / 64];
 };
 
-static __attribute__((format(printf, 3, 4))) int bad(char *why, size_t why_len, const char *fmt, ...)
+static __attribute__((format(printf, 3, 4))) int bad(char *why, size_t why_len, const char *fmt,
+						     ...)
 {
 	va_list ap;
 
@@ -52,7 +53,8 @@ static bool claim_bytes(struct byte_map *m, uint32_t off, uint32_t len)
 	return true;
 }
 
-/* What a reader of this version does not know would hide: two keys that differ here alone are one to it. */
+/* What a reader of this version does not know would hide: two keys that differ here alone are one
+ * to it. */
 static bool key_plain(const struct tfs_key *k)
 {
 	return !le32_get(k->snap) && !k->pad[0] && !k->pad[1] && !k->pad[2];
@@ -65,7 +67,8 @@ static bool ascending(const struct tfs_key *a, const struct tfs_key *b)
 	return tkey_cmp(&ka, &kb) < 0;
 }
 
-static int check_leaf(const struct tfs_geom *g, const struct tfs_node *node, unsigned int n, char *why, size_t why_len)
+static int check_leaf(const struct tfs_geom *g, const struct tfs_node *node, unsigned int n,
+		      char *why, size_t why_len)
 {
 	const struct tfs_item *item = (const struct tfs_item *)(node + 1);
 	uint32_t size = g->node_size, start = le32_get(node->data_start), off, len, sum = 0;
@@ -91,17 +94,20 @@ static int check_leaf(const struct tfs_geom *g, const struct tfs_node *node, uns
 		sum += len;
 	}
 	if (le32_get(node->data_holes) != size - start - sum)
-		return bad(why, why_len, "holes of %u bytes, not %u", size - start - sum, le32_get(node->data_holes));
+		return bad(why, why_len, "holes of %u bytes, not %u", size - start - sum,
+			   le32_get(node->data_holes));
 	return 0;
 }
 
 static bool child_possible(const struct tfs_geom *g, uint64_t addr, uint64_t own)
 {
-	return addr && addr != own && addr < g->total_blocks && g->total_blocks - addr >= g->node_blocks &&
+	return addr && addr != own && addr < g->total_blocks &&
+	       g->total_blocks - addr >= g->node_blocks &&
 	       (addr - tfs_group_start(g, tfs_group_of(g, addr))) % g->node_blocks == 0;
 }
 
-static int check_inner(const struct tfs_geom *g, const struct tfs_node *node, unsigned int n, char *why, size_t why_len)
+static int check_inner(const struct tfs_geom *g, const struct tfs_node *node, unsigned int n,
+		       char *why, size_t why_len)
 {
 	static const struct tfs_key zero;
 	const struct tfs_child *child = (const struct tfs_child *)(node + 1);
@@ -116,7 +122,8 @@ static int check_inner(const struct tfs_geom *g, const struct tfs_node *node, un
 		addr = le64_get(child[i].addr);
 		addr2 = le64_get(child[i].addr2);
 		if (!child_possible(g, addr, own) || (addr2 && !child_possible(g, addr2, own)))
-			return bad(why, why_len, "child %u is at block %llu", i, (unsigned long long)addr);
+			return bad(why, why_len, "child %u is at block %llu", i,
+				   (unsigned long long)addr);
 		if (!key_plain(&child[i].key))
 			return bad(why, why_len, "child %u has a key of an unknown form", i);
 		if (i && !ascending(&child[i - 1].key, &child[i].key))
@@ -125,7 +132,8 @@ static int check_inner(const struct tfs_geom *g, const struct tfs_node *node, un
 	return 0;
 }
 
-int btree_check_node(const struct tfs_geom *g, uint64_t block, const void *data, char *why, size_t why_len)
+int btree_check_node(const struct tfs_geom *g, uint64_t block, const void *data, char *why,
+		     size_t why_len)
 {
 	const struct tfs_node *node = data;
 	unsigned int level = le16_get(node->level), n = le16_get(node->nritems);
@@ -133,7 +141,8 @@ int btree_check_node(const struct tfs_geom *g, uint64_t block, const void *data,
 	if (le32_get(node->magic) != TFS_NODE_MAGIC)
 		return bad(why, why_len, "magic is 0x%08x", le32_get(node->magic));
 	if (le64_get(node->addr) != block)
-		return bad(why, why_len, "says it is block %llu", (unsigned long long)le64_get(node->addr));
+		return bad(why, why_len, "says it is block %llu",
+			   (unsigned long long)le64_get(node->addr));
 	if (le32_get(node->tree) >= TFS_NR_TREES)
 		return bad(why, why_len, "belongs to tree %u", le32_get(node->tree));
 	if (level >= BTREE_MAX_DEPTH)

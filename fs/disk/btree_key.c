@@ -18,14 +18,16 @@ int tkey_cmp(const struct tkey *a, const struct tkey *b)
 
 struct tkey tkey_get(const struct tfs_key *k)
 {
-	return (struct tkey){
-		.ino = le64_get(k->ino), .off = le64_get(k->off), .snap = le32_get(k->snap), .type = k->type
-	};
+	return (struct tkey){ .ino = le64_get(k->ino),
+			      .off = le64_get(k->off),
+			      .snap = le32_get(k->snap),
+			      .type = k->type };
 }
 
 struct tfs_key tkey_put(const struct tkey *k)
 {
-	return (struct tfs_key){
-		.ino = le64_of(k->ino), .off = le64_of(k->off), .snap = le32_of(k->snap), .type = k->type
-	};
+	return (struct tfs_key){ .ino = le64_of(k->ino),
+				 .off = le64_of(k->off),
+				 .snap = le32_of(k->snap),
+				 .type = k->type };
 }

@@ -26,8 +26,8 @@ static int geom_sizes(const struct tfs_super *s, struct tfs_geom *g)
 	g->tuples_per_block = g->block_size / TFS_TUPLE_BYTES;
 	g->group_hdr_blocks = (uint32_t)div_up(TFS_GROUP_BYTES, g->block_size);
 	g->super_block = TFS_SUPER_OFFSET / g->block_size;
-	if (!g->blocks_per_group || g->blocks_per_group % 64 || g->blocks_per_group % g->node_blocks ||
-	    g->blocks_per_group > 8 * g->block_size)
+	if (!g->blocks_per_group || g->blocks_per_group % 64 ||
+	    g->blocks_per_group % g->node_blocks || g->blocks_per_group > 8 * g->block_size)
 		return -EUCLEAN;
 	g->inline_max = le32_get(s->inline_max);
 	if (g->inline_max > g->block_size || g->inline_max > TFS_MAX_ITEM(g->node_size))
@@ -41,15 +41,19 @@ static int geom_groups(const struct tfs_super *s, struct tfs_geom *g)
 
 	g->total_blocks = le64_get(s->total_blocks);
 	g->nr_groups = le64_get(s->nr_groups);
-	if (!g->total_blocks || g->total_blocks > MAX_BLOCKS || g->total_blocks > (uint64_t)INT64_MAX >> g->blkbits ||
+	if (!g->total_blocks || g->total_blocks > MAX_BLOCKS ||
+	    g->total_blocks > (uint64_t)INT64_MAX >> g->blkbits ||
 	    g->nr_groups != div_up(g->total_blocks, g->blocks_per_group))
 		return -EUCLEAN;
 	last = g->nr_groups - 1;
-	g->super_copies[0] = tfs_group_start(g, 0) + tfs_group_nr_blocks(g, 0) - g->group_hdr_blocks;
+	g->super_copies[0] =
+		tfs_group_start(g, 0) + tfs_group_nr_blocks(g, 0) - g->group_hdr_blocks;
 	g->super_copies[1] = last ? g->total_blocks - g->group_hdr_blocks : 0;
 	/* each group has room for its own structures, a copy, and a node */
-	if (tfs_group_first_free(g, 0) + g->group_hdr_blocks + 2 * g->node_blocks > tfs_group_nr_blocks(g, 0) ||
-	    tfs_group_first_free(g, last) + g->group_hdr_blocks + 2 * g->node_blocks > g->total_blocks)
+	if (tfs_group_first_free(g, 0) + g->group_hdr_blocks + 2 * g->node_blocks >
+		    tfs_group_nr_blocks(g, 0) ||
+	    tfs_group_first_free(g, last) + g->group_hdr_blocks + 2 * g->node_blocks >
+		    g->total_blocks)
 		return -EUCLEAN;
 	return 0;
 }
@@ -164,7 +168,8 @@ bool tfs_geom_fixed(const struct tfs_geom *g, uint64_t start, uint64_t n)
 			return true;
 	}
 	for (i = 0; i < 2; i++)
-		if (g->super_copies[i] && overlaps(start, n, g->super_copies[i], g->group_hdr_blocks))
+		if (g->super_copies[i] &&
+		    overlaps(start, n, g->super_copies[i], g->group_hdr_blocks))
 			return true;
 	return g->journal_blocks && overlaps(start, n, g->journal_start, g->journal_blocks);
 }

@@ -29,9 +29,11 @@ static inline uint64_t tfs_group_start(const struct tfs_geom *g, uint64_t group)
 	return group * g->blocks_per_group;
 }
 
-/* Bytes: two of the largest ordinary operations, so that one can start while the other is committed. */
+/* Bytes: two of the largest ordinary operations, so that one can start while the other is
+ * committed. */
 uint64_t tfs_geom_min_journal(const struct tfs_geom *g);
-int tfs_super_geom(const struct tfs_super *super, struct tfs_geom *geom); /* -EUCLEAN if it makes no sense */
+int tfs_super_geom(const struct tfs_super *super,
+		   struct tfs_geom *geom); /* -EUCLEAN if it makes no sense */
 
 /* Blocks in @group (the last may be short). */
 uint32_t tfs_group_nr_blocks(const struct tfs_geom *g, uint64_t group);

@@ -13,7 +13,8 @@
 
 uint64_t group_guard(enum tfs_guard guard, uint64_t seed, const void *data, size_t len)
 {
-	return guard == TFS_GUARD_CRC32 ? guard_crc32(data, len, seed) : guard_xxh3(data, len, seed);
+	return guard == TFS_GUARD_CRC32 ? guard_crc32(data, len, seed)
+					: guard_xxh3(data, len, seed);
 }
 
 uint64_t group_csum(const struct tfs_group *h, uint64_t seed)
@@ -58,7 +59,8 @@ void group_fresh_counts(const struct tfs_geom *g, uint64_t group, uint32_t *bloc
 	*slots = block_bitmap_count_slots(map, 0, nr, g->node_blocks);
 }
 
-static void set_region(struct tfs_group *h, unsigned int *n, unsigned int type, uint64_t start, uint64_t length)
+static void set_region(struct tfs_group *h, unsigned int *n, unsigned int type, uint64_t start,
+		       uint64_t length)
 {
 	struct tfs_region *r = &h->regions[(*n)++];
 
@@ -67,7 +69,8 @@ static void set_region(struct tfs_group *h, unsigned int *n, unsigned int type, 
 	r->length = le32_of((uint32_t)length);
 }
 
-void group_fresh_header(const struct tfs_geom *g, uint64_t seed, uint64_t group, struct tfs_group *h)
+void group_fresh_header(const struct tfs_geom *g, uint64_t seed, uint64_t group,
+			struct tfs_group *h)
 {
 	uint64_t first = tfs_group_start(g, group);
 	uint32_t blocks, slots;
@@ -90,11 +93,13 @@ void group_fresh_header(const struct tfs_geom *g, uint64_t seed, uint64_t group,
 		set_region(h, &n, TFS_REGION_JOURNAL, g->journal_start - first, g->journal_blocks);
 	for (i = 0; i < 2; i++)
 		if (g->super_copies[i] && tfs_group_of(g, g->super_copies[i]) == group)
-			set_region(h, &n, TFS_REGION_SUPER_COPY, g->super_copies[i] - first, g->group_hdr_blocks);
+			set_region(h, &n, TFS_REGION_SUPER_COPY, g->super_copies[i] - first,
+				   g->group_hdr_blocks);
 	h->csum = le64_of(group_csum(h, seed));
 }
 
-__attribute__((format(printf, 3, 4))) static int bad(char *why, size_t why_len, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static int bad(char *why, size_t why_len, const char *fmt,
+						     ...)
 {
 	va_list ap;
 
@@ -104,7 +109,8 @@ __attribute__((format(printf, 3, 4))) static int bad(char *why, size_t why_len, 
 	return -EUCLEAN;
 }
 
-static int check_regions(const struct tfs_geom *g, uint64_t group, const struct tfs_group *h, char *why, size_t why_len)
+static int check_regions(const struct tfs_geom *g, uint64_t group, const struct tfs_group *h,
+			 char *why, size_t why_len)
 {
 	uint32_t nr = tfs_group_nr_blocks(g, group), type, start, len;
 	uint64_t first = tfs_group_start(g, group);
@@ -131,7 +137,8 @@ static int check_regions(const struct tfs_geom *g, uint64_t group, const struct 
 		} else if (type == TFS_REGION_JOURNAL) {
 			ok = first + start == g->journal_start && len == g->journal_blocks;
 		} else {
-			ok = first + start == g->super_copies[0] || first + start == g->super_copies[1];
+			ok = first + start == g->super_copies[0] ||
+			     first + start == g->super_copies[1];
 		}
 		if (!ok)
 			return bad(why, why_len, "region %u is not where the superblock has it", i);
@@ -139,8 +146,8 @@ static int check_regions(const struct tfs_geom *g, uint64_t group, const struct 
 	return tuples ? 0 : bad(why, why_len, "no region of tuples");
 }
 
-int group_check_header(const struct tfs_geom *g, uint64_t seed, uint64_t group, const struct tfs_group *h, char *why,
-		       size_t why_len)
+int group_check_header(const struct tfs_geom *g, uint64_t seed, uint64_t group,
+		       const struct tfs_group *h, char *why, size_t why_len)
 {
 	uint32_t nr = tfs_group_nr_blocks(g, group);
 
@@ -153,11 +160,15 @@ int group_check_header(const struct tfs_geom *g, uint64_t seed, uint64_t group, 
 		return -EPROTONOSUPPORT;
 	}
 	if (le64_get(h->addr) != tfs_group_header_block(g, group))
-		return bad(why, why_len, "belongs at block %llu", (unsigned long long)le64_get(h->addr));
+		return bad(why, why_len, "belongs at block %llu",
+			   (unsigned long long)le64_get(h->addr));
 	if (le64_get(h->index) != group)
-		return bad(why, why_len, "is of group %llu", (unsigned long long)le64_get(h->index));
-	if (le32_get(h->nr_blocks) != nr || le32_get(h->nr_tuple_blocks) != tfs_group_nr_tuple_blocks(g, group))
-		return bad(why, why_len, "has %u blocks, should have %u", le32_get(h->nr_blocks), nr);
+		return bad(why, why_len, "is of group %llu",
+			   (unsigned long long)le64_get(h->index));
+	if (le32_get(h->nr_blocks) != nr ||
+	    le32_get(h->nr_tuple_blocks) != tfs_group_nr_tuple_blocks(g, group))
+		return bad(why, why_len, "has %u blocks, should have %u", le32_get(h->nr_blocks),
+			   nr);
 	if (le32_get(h->free_blocks) > nr || le32_get(h->free_slots) > nr / g->node_blocks)
 		return bad(why, why_len, "more free blocks than blocks");
 	return check_regions(g, group, h, why, why_len);

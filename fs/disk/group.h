@@ -19,16 +19,18 @@ uint64_t group_csum(const struct tfs_group *h, uint64_t seed);
 void group_fresh_bitmap(const struct tfs_geom *g, uint64_t group, void *bitmap);
 
 /* Its header, sealed, txid 0. */
-void group_fresh_header(const struct tfs_geom *g, uint64_t seed, uint64_t group, struct tfs_group *h);
+void group_fresh_header(const struct tfs_geom *g, uint64_t seed, uint64_t group,
+			struct tfs_group *h);
 
 /* Free blocks and free node slots of a group in which nothing was ever allocated. */
-void group_fresh_counts(const struct tfs_geom *g, uint64_t group, uint32_t *blocks, uint32_t *slots);
+void group_fresh_counts(const struct tfs_geom *g, uint64_t group, uint32_t *blocks,
+			uint32_t *slots);
 
 /*
  * Is @h (4096 bytes as read) the header of @group?  0; -EUCLEAN with one line in
  * @why; -EPROTONOSUPPORT for a version or region type we don't know.
  */
-int group_check_header(const struct tfs_geom *g, uint64_t seed, uint64_t group, const struct tfs_group *h, char *why,
-		       size_t why_len);
+int group_check_header(const struct tfs_geom *g, uint64_t seed, uint64_t group,
+		       const struct tfs_group *h, char *why, size_t why_len);
 
 #endif

@@ -9,7 +9,8 @@
 #include "fs/disk/log_ring.h"
 #include "tallyfs/format.h"
 
-void ring_init(struct log_ring *r, struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g)
+void ring_init(struct log_ring *r, struct bdev *b, const struct tfs_super *super,
+	       const struct tfs_geom *g)
 {
 	r->bdev = b;
 	r->base = g->journal_start << g->blkbits;
@@ -62,7 +63,8 @@ int ring_write_durable(const struct log_ring *r, uint64_t pos, uint64_t n, const
 	uint64_t i, off;
 	int err = 0;
 
-	for (i = 0; i < n && !err; i++, pos = ring_next(r, pos, 1), buf = (const char *)buf + TFS_LOG_BLOCK) {
+	for (i = 0; i < n && !err;
+	     i++, pos = ring_next(r, pos, 1), buf = (const char *)buf + TFS_LOG_BLOCK) {
 		off = r->base + pos * TFS_LOG_BLOCK;
 		err = flush ? -EOPNOTSUPP : bdev_write_fua(r->bdev, buf, TFS_LOG_BLOCK, off);
 		if (err != -EOPNOTSUPP)
@@ -86,7 +88,9 @@ int ring_end(const struct log_ring *r, uint64_t pos)
 	return err;
 }
 
-_Static_assert(offsetof(struct tfs_log_header, csum) == 8 && offsetof(struct tfs_log_commit, csum) == 8, "log_csum");
+_Static_assert(offsetof(struct tfs_log_header, csum) == 8 &&
+		       offsetof(struct tfs_log_commit, csum) == 8,
+	       "log_csum");
 
 uint64_t log_csum(const void *block, uint64_t seed)
 {
@@ -102,8 +106,9 @@ static bool head_ok(const struct log_ring *r, const struct tfs_log_header *h)
 	uint64_t tail = le64_get(h->tail);
 
 	return le32_get(h->magic) == TFS_LOG_MAGIC && le64_get(h->csum) == log_csum(h, r->seed) &&
-	       le32_get(h->version) == TFS_VERSION && tail >= TFS_LOG_FIRST && tail < TFS_LOG_FIRST + r->size &&
-	       le64_get(h->epoch) < LOG_MAX_TXID && le64_get(h->seq) < LOG_MAX_TXID && le64_get(h->tail_txid) > 0 &&
+	       le32_get(h->version) == TFS_VERSION && tail >= TFS_LOG_FIRST &&
+	       tail < TFS_LOG_FIRST + r->size && le64_get(h->epoch) < LOG_MAX_TXID &&
+	       le64_get(h->seq) < LOG_MAX_TXID && le64_get(h->tail_txid) > 0 &&
 	       le64_get(h->tail_txid) < LOG_MAX_TXID;
 }
 
@@ -161,7 +166,8 @@ int log_write_headers(const struct log_ring *r, const struct log_head *head)
 	h->tail_txid = le64_of(head->tail_txid);
 	h->csum = le64_of(log_csum(h, r->seed));
 	for (i = 0; i < 2 && !err; i++) {
-		err = bdev_write(r->bdev, h, sizeof(*h), r->base + (uint64_t)(i ^ (force == 0)) * TFS_LOG_BLOCK);
+		err = bdev_write(r->bdev, h, sizeof(*h),
+				 r->base + (uint64_t)(i ^ (force == 0)) * TFS_LOG_BLOCK);
 		if (!err)
 			err = bdev_flush(r->bdev);
 	}

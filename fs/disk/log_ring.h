@@ -14,7 +14,8 @@ struct log_ring {
 	uint64_t seed;
 };
 
-void ring_init(struct log_ring *r, struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g);
+void ring_init(struct log_ring *r, struct bdev *b, const struct tfs_super *super,
+	       const struct tfs_geom *g);
 /* @n (up to the ring's size) log blocks on from @pos, around the end. */
 uint64_t ring_next(const struct log_ring *r, uint64_t pos, uint64_t n);
 /*
@@ -23,31 +24,35 @@ uint64_t ring_next(const struct log_ring *r, uint64_t pos, uint64_t n);
  */
 int ring_read(const struct log_ring *r, uint64_t pos, uint64_t n, void *buf);
 int ring_write(const struct log_ring *r, uint64_t pos, uint64_t n, const void *buf);
-/* The same with a device command for each block, so that no single one can lose two; durable on return. */
+/* The same with a device command for each block, so that no single one can lose two; durable on
+ * return. */
 int ring_write_durable(const struct log_ring *r, uint64_t pos, uint64_t n, const void *buf);
 /*
- * The log ends before @pos: zeros, where the next transaction will begin.  Not what an earlier epoch left there, and
- * not a block that was never written, which some devices can't read: recovery must see that nothing begins
- * (check_hidden in recover.c).  mkfs and each new epoch write such a block before the header that leads there; each
- * commit writes it with its payload, behind the place of its records.  0 or -errno.
+ * The log ends before @pos: zeros, where the next transaction will begin.  Not what an earlier
+ * epoch left there, and not a block that was never written, which some devices can't read: recovery
+ * must see that nothing begins (check_hidden in recover.c).  mkfs and each new epoch write such a
+ * block before the header that leads there; each commit writes it with its payload, behind the
+ * place of its records.  0 or -errno.
  */
 int ring_end(const struct log_ring *r, uint64_t pos);
 
-/* Checksum as it belongs into a header or commit record of 4096 bytes whose csum field is at byte 8. */
+/* Checksum as it belongs into a header or commit record of 4096 bytes whose csum field is at
+ * byte 8. */
 uint64_t log_csum(const void *block, uint64_t seed);
 
 struct log_head {
 	uint64_t epoch, seq, tail, tail_txid;
 };
 /*
- * Write both copies of the header, each alone, the one in force last: while that is being written the other is whole,
- * whatever was damaged or old before.  0 or -errno.
+ * Write both copies of the header, each alone, the one in force last: while that is being written
+ * the other is whole, whatever was damaged or old before.  0 or -errno.
  */
 int log_write_headers(const struct log_ring *r, const struct log_head *h);
 /* Header copy 0 or 1.  0, -EUCLEAN (not a header), -EIO, -ENOMEM. */
 int log_read_header(const struct log_ring *r, int copy, struct log_head *h);
 
-/* Transaction ids and epochs a damaged or hostile image may show at most: nothing is added to them that could overflow.
+/* Transaction ids and epochs a damaged or hostile image may show at most: nothing is added to them
+ * that could overflow.
  */
 #define LOG_MAX_TXID (1ull << 62)
 

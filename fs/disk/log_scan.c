@@ -23,9 +23,9 @@
 /* A commit record that is whole and where it says it is, of whatever epoch and transaction. */
 static bool commit_whole(const struct log_ring *r, uint64_t pos, const struct tfs_log_commit *c)
 {
-	return le32_get(c->magic) == TFS_COMMIT_MAGIC && le64_get(c->pos) == pos && le32_get(c->copy) <= 1 &&
-	       le64_get(c->txid) < LOG_MAX_TXID && le64_get(c->epoch) < LOG_MAX_TXID &&
-	       le64_get(c->csum) == log_csum(c, r->seed);
+	return le32_get(c->magic) == TFS_COMMIT_MAGIC && le64_get(c->pos) == pos &&
+	       le32_get(c->copy) <= 1 && le64_get(c->txid) < LOG_MAX_TXID &&
+	       le64_get(c->epoch) < LOG_MAX_TXID && le64_get(c->csum) == log_csum(c, r->seed);
 }
 
 static int by_txid(const void *a, const void *b)
@@ -53,8 +53,8 @@ static int make_room(void **list, size_t nr, size_t *max, size_t each)
 	return 0;
 }
 
-static int look_at(const struct log_ring *r, const struct log_head *head, uint64_t pos, const struct tfs_log_commit *c,
-		   struct log_found *f)
+static int look_at(const struct log_ring *r, const struct log_head *head, uint64_t pos,
+		   const struct tfs_log_commit *c, struct log_found *f)
 {
 	void *list = f->commits;
 	int err;
@@ -93,8 +93,8 @@ static int note_bad(struct log_found *f, uint64_t pos)
 }
 
 /* @n log blocks from @pos; where the device can't read them together, one by one. */
-static int look_at_chunk(const struct log_ring *r, const struct log_head *head, uint64_t pos, uint64_t n,
-			 struct tfs_log_commit *chunk, struct log_found *f)
+static int look_at_chunk(const struct log_ring *r, const struct log_head *head, uint64_t pos,
+			 uint64_t n, struct tfs_log_commit *chunk, struct log_found *f)
 {
 	int err = 0, together = ring_read(r, pos, n, chunk);
 	uint64_t i;
@@ -147,8 +147,8 @@ void log_overwrite_bad(const struct log_ring *r)
 		memset(block, 0, TFS_LOG_BLOCK);
 		err = ring_write(r, pos, 1, block);
 		if (err)
-			log_warn("%s: block %llu of the journal can't be read, nor written: %s", r->bdev->name,
-				 (unsigned long long)pos, strerror(-err));
+			log_warn("%s: block %llu of the journal can't be read, nor written: %s",
+				 r->bdev->name, (unsigned long long)pos, strerror(-err));
 	}
 	tl_free(block);
 }
@@ -218,7 +218,8 @@ int log_check_payload(const struct log_ring *r, const struct log_tx *tx, uint64_
 
 	if (!hash)
 		return -ENOMEM;
-	/* reset believes what it finds in the state: with the same seed by chance it keeps a secret of rubbish */
+	/* reset believes what it finds in the state: with the same seed by chance it keeps a secret
+	 * of rubbish */
 	XXH3_INITSTATE(hash);
 	XXH3_64bits_reset_withSeed(hash, r->seed ^ epoch ^ tx->txid);
 	err = log_reader_open(&lr, r, tx);

@@ -16,23 +16,27 @@ struct log_found {
 	size_t nr, max;
 	uint64_t *bad; /* log blocks that can't be read, in order */
 	size_t nr_bad, max_bad;
-	uint64_t newer_epoch; /* the highest of valid records of epochs after the header's; 0: none */
+	uint64_t newer_epoch; /* the highest of valid records of epochs after the header's; 0: none
+			       */
 };
 /*
- * The whole ring: all valid commit records of @head's epoch from its tail_txid on, and what else is to be
- * known.  0 or -ENOMEM; log_found_free() in any case.
+ * The whole ring: all valid commit records of @head's epoch from its tail_txid on, and what else is
+ * to be known.  0 or -ENOMEM; log_found_free() in any case.
  */
 int log_find_commits(const struct log_ring *r, const struct log_head *head, struct log_found *out);
 void log_found_free(struct log_found *f);
-/* The log is empty: write over what can't be read, so that the device can replace it.  What fails is logged. */
+/* The log is empty: write over what can't be read, so that the device can replace it.  What fails
+ * is logged. */
 void log_overwrite_bad(const struct log_ring *r);
-/* Where transaction @tx's payload would have its first commit record, or 0 if its numbers are impossible. */
+/* Where transaction @tx's payload would have its first commit record, or 0 if its numbers are
+ * impossible. */
 uint64_t log_commit_pos(const struct log_ring *r, const struct log_tx *tx);
 
 /* A payload as a stream. */
 struct log_reader {
 	const struct log_ring *ring;
-	uint64_t pos, left, unread; /* next log block; bytes not handed out; bytes not read from the device */
+	uint64_t pos, left,
+		unread; /* next log block; bytes not handed out; bytes not read from the device */
 	uint8_t *chunk;
 	size_t at, filled;
 };

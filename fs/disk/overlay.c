@@ -3,9 +3,9 @@
  * The overlay: what replay makes of the log, by home block, in memory.  Mounting
  * for writing writes it home; mounting read-only and fsck -n read through it.
  *
- * Revokes are collected while a transaction is replayed, as ranges, and take effect at its end: what it and
- * those before it have for a structure that begins in one of them is dropped.  So they cost less memory than the
- * log that says them.
+ * Revokes are collected while a transaction is replayed, as ranges, and take effect at its end:
+ * what it and those before it have for a structure that begins in one of them is dropped.  So they
+ * cost less memory than the log that says them.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -154,7 +154,8 @@ int overlay_image(struct tfs_overlay *o, uint64_t block, const void *data, uint3
 	return 0;
 }
 
-int overlay_range(struct tfs_overlay *o, uint64_t block, uint32_t bytes, uint32_t off, const void *data, uint32_t len)
+int overlay_range(struct tfs_overlay *o, uint64_t block, uint32_t bytes, uint32_t off,
+		  const void *data, uint32_t len)
 {
 	struct entry *e = find(o, block);
 
@@ -286,8 +287,8 @@ static int by_block(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-int overlay_each(const struct tfs_overlay *o, int (*fn)(void *arg, uint64_t block, uint32_t bytes, const void *data),
-		 void *arg)
+int overlay_each(const struct tfs_overlay *o,
+		 int (*fn)(void *arg, uint64_t block, uint32_t bytes, const void *data), void *arg)
 {
 	struct entry **sorted, *e;
 	size_t i, n = 0;

@@ -13,9 +13,11 @@ struct tfs_overlay *overlay_create(uint32_t align);
  * no sense (a range without an image); -ENOMEM.
  */
 int overlay_image(struct tfs_overlay *o, uint64_t block, const void *data, uint32_t bytes);
-int overlay_range(struct tfs_overlay *o, uint64_t block, uint32_t bytes, uint32_t off, const void *data, uint32_t len);
+int overlay_range(struct tfs_overlay *o, uint64_t block, uint32_t bytes, uint32_t off,
+		  const void *data, uint32_t len);
 
-/* Takes effect with overlay_end_tx(): on records of this transaction too, wherever in it they are. */
+/* Takes effect with overlay_end_tx(): on records of this transaction too, wherever in it they
+ * are. */
 int overlay_revoke(struct tfs_overlay *o, uint64_t block, uint32_t n);
 
 /* All records of a transaction have been replayed. */
@@ -23,11 +25,12 @@ void overlay_end_tx(struct tfs_overlay *o);
 
 void overlay_free(struct tfs_overlay *o); /* NULL is fine */
 
-/* Final image of the structure at home block @block if the log has one (bytes in *bytes), else NULL. */
+/* Final image of the structure at home block @block if the log has one (bytes in *bytes), else
+ * NULL. */
 const void *overlay_lookup(const struct tfs_overlay *o, uint64_t block, uint32_t *bytes);
 
 /* Each entry in block order; stops when fn returns non-zero. */
-int overlay_each(const struct tfs_overlay *o, int (*fn)(void *arg, uint64_t block, uint32_t bytes, const void *data),
-		 void *arg);
+int overlay_each(const struct tfs_overlay *o,
+		 int (*fn)(void *arg, uint64_t block, uint32_t bytes, const void *data), void *arg);
 
 #endif

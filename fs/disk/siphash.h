@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* SipHash-2-4 (Aumasson and Bernstein, 2012): a keyed hash short enough for names. Whoever makes up the names can't
- * make them collide without knowing the key. */
+/* SipHash-2-4 (Aumasson and Bernstein, 2012): a keyed hash short enough for names. Whoever makes up
+ * the names can't make them collide without knowing the key. */
 #ifndef FS_DISK_SIPHASH_H
 #define FS_DISK_SIPHASH_H
 

@@ -39,12 +39,14 @@ int tfs_super_check(const struct tfs_super *s, char *why, size_t why_len)
 		return -EUCLEAN;
 	}
 	if (le32_get(s->version) != TFS_VERSION) {
-		snprintf(why, why_len, "format version %u is not known to this program (it knows %u)",
+		snprintf(why, why_len,
+			 "format version %u is not known to this program (it knows %u)",
 			 le32_get(s->version), TFS_VERSION);
 		return -EPROTONOSUPPORT;
 	}
 	if (unknown) {
-		snprintf(why, why_len, "features unknown to this program are in use (incompat %#llx)",
+		snprintf(why, why_len,
+			 "features unknown to this program are in use (incompat %#llx)",
 			 (unsigned long long)unknown);
 		return -EPROTONOSUPPORT;
 	}
@@ -55,14 +57,15 @@ int tfs_super_check(const struct tfs_super *s, char *why, size_t why_len)
 	for (i = 0; i < TFS_NR_TREES; i++) {
 		if (le32_get(s->roots[i].level) < BTREE_MAX_DEPTH)
 			continue;
-		snprintf(why, why_len, "tree %d is said to have %u levels", i, le32_get(s->roots[i].level));
+		snprintf(why, why_len, "tree %d is said to have %u levels", i,
+			 le32_get(s->roots[i].level));
 		return -EUCLEAN;
 	}
 	return 0;
 }
 
-int tfs_super_read_at(struct bdev *b, uint64_t off, struct tfs_super *super, struct tfs_geom *geom, char *why,
-		      size_t why_len)
+int tfs_super_read_at(struct bdev *b, uint64_t off, struct tfs_super *super, struct tfs_geom *geom,
+		      char *why, size_t why_len)
 {
 	void *buf;
 	int err;
@@ -93,8 +96,8 @@ int tfs_super_read_at(struct bdev *b, uint64_t off, struct tfs_super *super, str
 }
 
 /* Copy @which of the file system that the primary, or what there is instead, tells of. */
-static int read_copy(struct bdev *b, int which, struct tfs_super *super, struct tfs_geom *geom, char *why,
-		     size_t why_len)
+static int read_copy(struct bdev *b, int which, struct tfs_super *super, struct tfs_geom *geom,
+		     char *why, size_t why_len)
 {
 	enum tfs_super_fault fault = TFS_SUPER_BAD;
 	struct tfs_super known;
@@ -111,7 +114,8 @@ static int read_copy(struct bdev *b, int which, struct tfs_super *super, struct 
 	return err == -ENOMEM ? err : -EUCLEAN;
 }
 
-int tfs_super_read(struct bdev *b, int which, struct tfs_super *super, struct tfs_geom *geom, char *why, size_t why_len)
+int tfs_super_read(struct bdev *b, int which, struct tfs_super *super, struct tfs_geom *geom,
+		   char *why, size_t why_len)
 {
 	char copy_why[128];
 	int err, copy_err;

@@ -2,11 +2,14 @@
 /*
  * The superblock's copies: which of them to believe without the primary, and which need mending.
  *
- * Whoever may write a file may write something that looks like a copy, and it may come to lie where another
- * block size would have one.  So what is found is not believed for its looks.  In this order:
- *   - what is left of the primary knows two random numbers that nobody without access to the device does (seed, hash
- *     key): whoever has one of them is right, and while the primary is legible nobody else is;
- *   - in the last 4 KiB of the device lies a copy, a fixed structure, or nothing of ours: no file's data;
+ * Whoever may write a file may write something that looks like a copy, and it may come to lie where
+ * another block size would have one.  So what is found is not believed for its looks.  In this
+ * order:
+ *   - what is left of the primary knows two random numbers that nobody without access to the device
+ * does (seed, hash key): whoever has one of them is right, and while the primary is legible nobody
+ * else is;
+ *   - in the last 4 KiB of the device lies a copy, a fixed structure, or nothing of ours: no file's
+ * data;
  *   - else all that is found must tell of the same file system.
  */
 #include <errno.h>
@@ -43,7 +46,8 @@ unsigned int tfs_super_places(const struct bdev *b, uint64_t places[TFS_SUPER_PL
 			hdr = max_t(uint64_t, bs, TFS_SUPER_BYTES);
 			end = group0 ? 8 * bs * bs : round_down_to(b->size, bs);
 			off = end - hdr;
-			if (end > b->size || end < TFS_SUPER_OFFSET + 2 * hdr || (n && places[n - 1] == off))
+			if (end > b->size || end < TFS_SUPER_OFFSET + 2 * hdr ||
+			    (n && places[n - 1] == off))
 				continue;
 			places[n++] = off;
 		}
@@ -51,7 +55,8 @@ unsigned int tfs_super_places(const struct bdev *b, uint64_t places[TFS_SUPER_PL
 	return n;
 }
 
-/* A superblock at @off counts only if it says itself that a copy belongs there, and fits on the device. */
+/* A superblock at @off counts only if it says itself that a copy belongs there, and fits on the
+ * device. */
 static int read_copy(struct bdev *b, uint64_t off, struct candidate *c)
 {
 	const uint64_t *copies = c->geom.super_copies;
@@ -92,9 +97,11 @@ static bool all_agree(const struct candidate *c, unsigned int n)
 	return true;
 }
 
-/* The one to believe, or NULL and a line in @why.  @primary: the bytes at its place; NULL: they can't be read. */
-static const struct candidate *choose(const struct bdev *b, const struct candidate *c, unsigned int n,
-				      const struct tfs_super *primary, char *why, size_t why_len)
+/* The one to believe, or NULL and a line in @why.  @primary: the bytes at its place; NULL: they
+ * can't be read. */
+static const struct candidate *choose(const struct bdev *b, const struct candidate *c,
+				      unsigned int n, const struct tfs_super *primary, char *why,
+				      size_t why_len)
 {
 	unsigned int i;
 
@@ -116,7 +123,8 @@ static const struct candidate *choose(const struct bdev *b, const struct candida
 }
 
 /* Of the copies that tell of the same file system, the newest. */
-static const struct candidate *newest(const struct candidate *c, unsigned int n, const struct candidate *chosen)
+static const struct candidate *newest(const struct candidate *c, unsigned int n,
+				      const struct candidate *chosen)
 {
 	unsigned int i;
 
@@ -141,7 +149,8 @@ static int read_primary(struct bdev *b, struct tfs_super *primary)
 	return err;
 }
 
-int tfs_super_find_copy(struct bdev *b, struct tfs_super *super, struct tfs_geom *geom, char *why, size_t why_len)
+int tfs_super_find_copy(struct bdev *b, struct tfs_super *super, struct tfs_geom *geom, char *why,
+			size_t why_len)
 {
 	struct candidate *c = tl_alloc(TFS_SUPER_PLACES * sizeof(*c));
 	struct tfs_super *primary = tl_alloc(sizeof(*primary));
@@ -178,8 +187,9 @@ static uint64_t place_of(const struct tfs_geom *g, int which)
 	return (which ? g->super_copies[which - 1] : g->super_block) << g->blkbits;
 }
 
-enum tfs_super_fault tfs_super_look(struct bdev *b, int which, const struct tfs_super *want, const struct tfs_geom *g,
-				    struct tfs_super *found, char *why, size_t why_len)
+enum tfs_super_fault tfs_super_look(struct bdev *b, int which, const struct tfs_super *want,
+				    const struct tfs_geom *g, struct tfs_super *found, char *why,
+				    size_t why_len)
 {
 	struct tfs_geom geom;
 
@@ -190,10 +200,12 @@ enum tfs_super_fault tfs_super_look(struct bdev *b, int which, const struct tfs_
 		return TFS_SUPER_BAD;
 	if (!tfs_super_same(found, want))
 		return TFS_SUPER_FOREIGN;
-	return le64_get(found->txid) == le64_get(want->txid) ? TFS_SUPER_GOOD : TFS_SUPER_OTHER_TXID;
+	return le64_get(found->txid) == le64_get(want->txid) ? TFS_SUPER_GOOD
+							     : TFS_SUPER_OTHER_TXID;
 }
 
-int tfs_super_put(struct bdev *b, int which, const struct tfs_super *super, const struct tfs_geom *g)
+int tfs_super_put(struct bdev *b, int which, const struct tfs_super *super,
+		  const struct tfs_geom *g)
 {
 	void *buf = tl_alloc_aligned(4096, TFS_SUPER_BYTES);
 	int err;

@@ -39,7 +39,8 @@ void fill_attr(const struct front *fr, const struct vfs_attr *a, struct fuse_att
 	out->blksize = fr->fs->geom.block_size;
 }
 
-/* Whoever still has an immutable file open for writing has to ask before each write: see op_getattr(). */
+/* Whoever still has an immutable file open for writing has to ask before each write: see
+ * op_getattr(). */
 static uint64_t valid_sec(struct front *fr, const struct vfs_attr *a)
 {
 	return a->flags & VFS_FLAG_IMMUTABLE && open_for_writing(fr, a->ino) ? 0 : VALID_SEC;
@@ -94,7 +95,8 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct vfs_attr a;
 	int err = 0;
 
-	/* With a handle it is the kernel's write-back cache that asks, before it takes a write: see op_write(). */
+	/* With a handle it is the kernel's write-back cache that asks, before it takes a write: see
+	 * op_write(). */
 	if (of)
 		err = atomic_exchange(&of->write_err, 0);
 	if (!err)
@@ -133,7 +135,8 @@ static unsigned int what_to_set(int to_set)
 	return what;
 }
 
-void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
+		struct fuse_file_info *fi)
 {
 	struct front *fr = front_of(req);
 	const struct fuse_setattr_in *in = transport_current()->arg;

@@ -2,9 +2,10 @@
 /*
  * lsattr(1) and chattr(1): immutable and append-only.
  *
- * The kernel asks for CAP_LINUX_IMMUTABLE and hands the change on, but knows nothing of the flags when a file is
- * written to or mapped.  So what is dirty comes here before a flag is set; while somebody still has an immutable file
- * open for writing, each write asks us first (attr.c); and what it has cached and we refuse, it is to forget (file.c).
+ * The kernel asks for CAP_LINUX_IMMUTABLE and hands the change on, but knows nothing of the flags
+ * when a file is written to or mapped.  So what is dirty comes here before a flag is set; while
+ * somebody still has an immutable file open for writing, each write asks us first (attr.c); and
+ * what it has cached and we refuse, it is to forget (file.c).
  */
 #include "core/lib/util.h"
 #include "core/lib/workqueue.h"
@@ -48,7 +49,8 @@ void ioctl_get_flags(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, size_t ou
 		fuse_reply_ioctl(req, 0, &fl, sizeof(fl));
 }
 
-/* VFS_FLAG_* from what the ioctl brings, in either form.  -EOPNOTSUPP: something that is not kept here. */
+/* VFS_FLAG_* from what the ioctl brings, in either form.  -EOPNOTSUPP: something that is not kept
+ * here. */
 static int parse_flags(unsigned int cmd, const void *in, size_t in_size, unsigned int *flags)
 {
 	bool ext = cmd == FS_IOC_FSSETXATTR;
@@ -108,10 +110,11 @@ static void change_work(struct work *w)
 }
 
 /*
- * The kernel asks for the capability; here a request only tells who sent it, so it is root's alone.  (Not the
- * daemon's user's: what protects files from him is not his to take away.)
+ * The kernel asks for the capability; here a request only tells who sent it, so it is root's alone.
+ * (Not the daemon's user's: what protects files from him is not his to take away.)
  */
-void ioctl_set_flags(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, const void *in, size_t in_size)
+void ioctl_set_flags(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, const void *in,
+		     size_t in_size)
 {
 	struct front *fr = front_of(req);
 	struct change now = { .fr = fr, .req = req, .ino = ino }, *c;

@@ -101,7 +101,8 @@ void daemon_save_addresses(void)
 
 	if (!memlimit_on_addresses())
 		return;
-	/* glibc sets 64 MiB aside for each arena, and a stack takes what ulimit -s says, in use or not. */
+	/* glibc sets 64 MiB aside for each arena, and a stack takes what ulimit -s says, in use or
+	 * not. */
 	mallopt(M_ARENA_MAX, ARENAS);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_BYTES);
@@ -136,7 +137,8 @@ void daemon_tune_bdi(const char *mountpoint, bool fuseblk)
 
 	/* From the mount table: whoever asks the mount point itself might be asking us. */
 	if (m && !mounts_at(mountpoint, m)) {
-		snprintf(dir, sizeof(dir), "/sys/class/bdi/%u:%u%s", m->major, m->minor, fuseblk ? "-fuseblk" : "");
+		snprintf(dir, sizeof(dir), "/sys/class/bdi/%u:%u%s", m->major, m->minor,
+			 fuseblk ? "-fuseblk" : "");
 		write_setting(dir, "read_ahead_kb", READ_AHEAD_KB);
 		write_setting(dir, "strict_limit", "0");
 		write_setting(dir, "max_ratio", MAX_DIRTY_RATIO);

@@ -22,7 +22,8 @@ void daemon_forget_device(int fd);
 
 /* Before there are threads: under a limit on addresses take fewer of them in advance. */
 void daemon_save_addresses(void);
-/* Memory reclaim may wait for us, so we may not wait for it (needs a privilege; without it nothing changes). */
+/* Memory reclaim may wait for us, so we may not wait for it (needs a privilege; without it nothing
+ * changes). */
 void daemon_set_io_flusher(void);
 /* Bigger readahead, and a fair share of dirty pages, where that is allowed. */
 void daemon_tune_bdi(const char *mountpoint, bool fuseblk);

@@ -71,7 +71,8 @@ static void add_attributes(struct front *fr, uint64_t dir, const struct listing 
 	while ((dp = next_plus(l, &pos))) {
 		const struct fuse_dirent *de = &dp->dirent;
 
-		if (de->name[0] == '.' && (de->namelen == 1 || (de->namelen == 2 && de->name[1] == '.')))
+		if (de->name[0] == '.' &&
+		    (de->namelen == 1 || (de->namelen == 2 && de->name[1] == '.')))
 			continue;
 		memcpy(name, de->name, de->namelen);
 		name[de->namelen] = '\0';
@@ -116,7 +117,8 @@ void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct f
 	list(req, ino, size, off, false);
 }
 
-void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		    struct fuse_file_info *fi)
 {
 	list(req, ino, size, off, true);
 }

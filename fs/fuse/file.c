@@ -24,7 +24,8 @@ struct read_reply {
 	bool sent;
 };
 
-/* Pieces that lie behind one another become one; what is too many goes through the scratch memory. */
+/* Pieces that lie behind one another become one; what is too many goes through the scratch
+ * memory. */
 static int gather(struct iovec *out, const struct iovec *iov, int n)
 {
 	char *scratch = transport_current()->scratch;
@@ -125,7 +126,8 @@ static void drop_pages(struct front *fr, fuse_ino_t ino, off_t off, size_t len)
 
 /* ---- writing ---- */
 
-void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
+	      struct fuse_file_info *fi)
 {
 	const struct raw_request *rq = transport_current();
 	const struct fuse_write_in *in = rq->arg;
@@ -153,19 +155,22 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 	} while (n > 0 && out.size < size);
 	if (killed)
 		forget_attr(fr, ino);
-	/* Nobody would look at a short count of cached pages, so that is an error; a program sees its count. */
+	/* Nobody would look at a short count of cached pages, so that is an error; a program sees
+	 * its count. */
 	if (n < 0 && (!out.size || (flags & VFS_WRITE_CACHE)))
 		reply_err(req, (int)n);
 	else
 		transport_reply_data(req, &out, sizeof(out));
-	/* What an immutable or append-only file has not become is not to be read from the kernel's cache. */
+	/* What an immutable or append-only file has not become is not to be read from the kernel's
+	 * cache. */
 	if (n == -EPERM && flags & VFS_WRITE_CACHE)
 		drop_pages(fr, ino, off, size);
-	/* Pages that the kernel had taken before the file system went read-only: kept, but the program is to hear. */
+	/* Pages that the kernel had taken before the file system went read-only: kept, but the
+	 * program is to hear. */
 	if (n > 0)
 		n = vfs_writable(fr->fs);
-	/* Has the next write ask for attributes, which op_getattr() refuses; after the answer, for the kernel waits for
-	 * it. */
+	/* Has the next write ask for attributes, which op_getattr() refuses; after the answer, for
+	 * the kernel waits for it. */
 	if (n < 0 && (flags & VFS_WRITE_CACHE) && open_write_failed(fr, ino, (int)n))
 		forget_attr(fr, ino);
 }
@@ -189,8 +194,8 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 }
 
 /*
- * FALLOCATE and COPY_FILE_RANGE say nothing of set-id bits, and with KILLPRIV_V2 the kernel does not clear them itself.
- * Who may keep them it does not say either: root does.
+ * FALLOCATE and COPY_FILE_RANGE say nothing of set-id bits, and with KILLPRIV_V2 the kernel does
+ * not clear them itself. Who may keep them it does not say either: root does.
  */
 static int kill_priv(fuse_req_t req, fuse_ino_t ino)
 {
@@ -205,7 +210,8 @@ static int kill_priv(fuse_req_t req, fuse_ino_t ino)
 	return err;
 }
 
-void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi)
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+		  struct fuse_file_info *fi)
 {
 	struct front *fr = front_of(req);
 	int err = kill_priv(req, ino);
@@ -218,15 +224,18 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 	reply_err(req, err);
 }
 
-/* The kernel has written its dirty pages of both ranges before, and drops those of the destination after. */
-void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, struct fuse_file_info *fi_in,
-			fuse_ino_t ino_out, off_t off_out, struct fuse_file_info *fi_out, size_t len, int flags)
+/* The kernel has written its dirty pages of both ranges before, and drops those of the destination
+ * after. */
+void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
+			struct fuse_file_info *fi_in, fuse_ino_t ino_out, off_t off_out,
+			struct fuse_file_info *fi_out, size_t len, int flags)
 {
 	int64_t n = kill_priv(req, ino_out);
 
 	if (!n)
-		n = vfs_copy_file_range(front_of(req)->fs, file_of(fi_in), (uint64_t)off_in, file_of(fi_out),
-					(uint64_t)off_out, len, (unsigned int)flags);
+		n = vfs_copy_file_range(front_of(req)->fs, file_of(fi_in), (uint64_t)off_in,
+					file_of(fi_out), (uint64_t)off_out, len,
+					(unsigned int)flags);
 	if (n < 0)
 		reply_err(req, (int)n);
 	else
@@ -244,7 +253,8 @@ struct seek {
 	int whence;
 };
 
-static void seek_answer(struct front *fr, fuse_req_t req, struct open_file *of, off_t off, int whence)
+static void seek_answer(struct front *fr, fuse_req_t req, struct open_file *of, off_t off,
+			int whence)
 {
 	int64_t pos = vfs_lseek(fr->fs, of->f, (uint64_t)off, whence);
 

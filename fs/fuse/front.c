@@ -18,18 +18,21 @@
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct front *fr = userdata;
-	unsigned int want = FUSE_CAP_ASYNC_READ | FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_DONT_MASK | FUSE_CAP_IOCTL_DIR |
-			    FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_PARALLEL_DIROPS |
-			    FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_POSIX_ACL;
+	unsigned int want = FUSE_CAP_ASYNC_READ | FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_DONT_MASK |
+			    FUSE_CAP_IOCTL_DIR | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+			    FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS |
+			    FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_POSIX_ACL;
 
 	/*
-	 * Not FUSE_CAP_ASYNC_DIO: asynchronous direct writes leave stale pages in the kernel's cache (docs/DESIGN.md).
-	 * And truncation by OPEN only where the kernel holds the inode's lock over it, see forget_attr().
+	 * Not FUSE_CAP_ASYNC_DIO: asynchronous direct writes leave stale pages in the kernel's
+	 * cache (docs/DESIGN.md). And truncation by OPEN only where the kernel holds the inode's
+	 * lock over it, see forget_attr().
 	 */
 	if (fr->opts->writeback_cache && conn->capable & FUSE_CAP_WRITEBACK_CACHE)
 		want |= FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_ATOMIC_O_TRUNC;
 	conn->want = conn->capable & want;
-	/* a small cache is not to be filled by a single request; the kernel takes this for its reads, too */
+	/* a small cache is not to be filled by a single request; the kernel takes this for its
+	 * reads, too */
 	conn->max_write = min_t(size_t, TRANSPORT_MAX_WRITE, pagecache_unit(fr->fs->pagecache));
 	conn->max_readahead = conn->max_write;
 	conn->max_background = MAX_BACKGROUND;
@@ -46,7 +49,8 @@ void front_amend_init(void *userdata, const struct fuse_init_in *in, struct fuse
 		out->flags |= FUSE_HANDLE_KILLPRIV_V2;
 		fr->killpriv = true;
 	}
-	/* Who sets an ACL and is not in the file's group loses its setgid bit: only so does the kernel say it. */
+	/* Who sets an ACL and is not in the file's group loses its setgid bit: only so does the
+	 * kernel say it. */
 	if (in->flags & ABI_INIT_SETXATTR_EXT) {
 		out->flags |= ABI_INIT_SETXATTR_EXT;
 		fr->setxattr_ext = true;

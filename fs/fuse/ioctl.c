@@ -22,7 +22,8 @@ static void add_stat(void *arg, const char *group, const char *name, uint64_t va
 {
 	struct text *t = arg;
 	char line[256];
-	int n = snprintf(line, sizeof(line), "%s.%s %llu\n", group, name, (unsigned long long)value);
+	int n = snprintf(line, sizeof(line), "%s.%s %llu\n", group, name,
+			 (unsigned long long)value);
 
 	if (n < 0 || n >= (int)sizeof(line))
 		return;
@@ -41,8 +42,8 @@ static void add_stat(void *arg, const char *group, const char *name, uint64_t va
 	t->len += (size_t)n;
 }
 
-/* A caller who comes for the first page gets fresh numbers; whoever still pages through the old ones gets whole lines
- * all the same. */
+/* A caller who comes for the first page gets fresh numbers; whoever still pages through the old
+ * ones gets whole lines all the same. */
 static int refresh_status(struct front *fr)
 {
 	struct text t = { 0 };
@@ -135,7 +136,8 @@ static void ioctl_identity(fuse_req_t req, const void *in, size_t in_size, size_
 		return;
 	}
 	/* none of these changes while it is mounted */
-	id = (struct tally_identity){ .version = TALLY_CTL_VERSION, .guard = le32_get(super->guard) };
+	id = (struct tally_identity){ .version = TALLY_CTL_VERSION,
+				      .guard = le32_get(super->guard) };
 	memcpy(id.uuid, super->uuid, sizeof(id.uuid));
 	memcpy(id.label, super->label, TFS_LABEL_MAX);
 	fuse_reply_ioctl(req, 0, &id, sizeof(id));
@@ -154,8 +156,8 @@ static bool given_up(void *arg)
 	return fuse_req_interrupted(req) || fuse_session_exited(front_of(req)->se);
 }
 
-static void ioctl_unshare(fuse_req_t req, struct fuse_file_info *fi, unsigned int flags, const void *in, size_t in_size,
-			  size_t out_size)
+static void ioctl_unshare(fuse_req_t req, struct fuse_file_info *fi, unsigned int flags,
+			  const void *in, size_t in_size, size_t out_size)
 {
 	struct vfs_file *f = file_of(fi, flags);
 	struct tally_range r;
@@ -178,8 +180,8 @@ static void ioctl_unshare(fuse_req_t req, struct fuse_file_info *fi, unsigned in
 }
 
 /*
- * Root, or the user who runs the daemon: the image is his.  The kernel asks for CAP_SYS_ADMIN in its own file
- * systems; here a request only tells who sent it.
+ * Root, or the user who runs the daemon: the image is his.  The kernel asks for CAP_SYS_ADMIN in
+ * its own file systems; here a request only tells who sent it.
  */
 static bool is_owner(fuse_req_t req)
 {
@@ -188,11 +190,14 @@ static bool is_owner(fuse_req_t req)
 	return !uid || uid == geteuid();
 }
 
-/* Who knows where his blocks are can put something where it will be taken for something else: others see no addresses.
+/* Who knows where his blocks are can put something where it will be taken for something else:
+ * others see no addresses.
  */
 static struct tally_extent told(const struct vfs_extent *x, bool owner)
 {
-	struct tally_extent e = { .start = x->pos, .len = x->len, .addr = x->addr, .flags = x->flags };
+	struct tally_extent e = {
+		.start = x->pos, .len = x->len, .addr = x->addr, .flags = x->flags
+	};
 
 	if (!owner && !(x->flags & VFS_EXTENT_INLINE)) {
 		e.addr = 0;
@@ -201,8 +206,8 @@ static struct tally_extent told(const struct vfs_extent *x, bool owner)
 	return e;
 }
 
-static void ioctl_extents(fuse_req_t req, struct fuse_file_info *fi, unsigned int flags, const void *in, size_t in_size,
-			  size_t out_size)
+static void ioctl_extents(fuse_req_t req, struct fuse_file_info *fi, unsigned int flags,
+			  const void *in, size_t in_size, size_t out_size)
 {
 	struct vfs_file *f = file_of(fi, flags);
 	struct vfs_extent x[TALLY_EXTENTS_MAX];
@@ -265,11 +270,13 @@ _Static_assert(sizeof(struct tally_extents) < 4096, "well below what reaches a F
 
 /*
  * Numbers, the label and sync (as sync(2)) are for everyone who can open
- * something here, extents for who can open the file (their addresses for root and the mount's owner), unsharing for who
- * can write to it, trimming for root and the mount's owner, changing flags for root.
+ * something here, extents for who can open the file (their addresses for root and the mount's
+ * owner), unsharing for who can write to it, trimming for root and the mount's owner, changing
+ * flags for root.
  */
-void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg, struct fuse_file_info *fi,
-	      unsigned int flags, const void *in, size_t in_size, size_t out_size)
+void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
+	      struct fuse_file_info *fi, unsigned int flags, const void *in, size_t in_size,
+	      size_t out_size)
 {
 	int err;
 

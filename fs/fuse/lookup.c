@@ -42,7 +42,8 @@ void op_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
 	} else {
 		err = vfs_lookup(fs, dir, name, &a);
 		if (err == -ENOENT) {
-			/* An entry without an inode: the kernel remembers that the name is not there. */
+			/* An entry without an inode: the kernel remembers that the name is not
+			 * there. */
 			struct fuse_entry_out none = { .entry_valid = 1000000000 };
 
 			transport_reply_data(req, &none, sizeof(none));
@@ -130,8 +131,8 @@ void op_rmdir(fuse_req_t req, fuse_ino_t dir, const char *name)
 	reply_err(req, vfs_rmdir(front_of(req)->fs, dir, name));
 }
 
-void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino_t newdir, const char *newname,
-	       unsigned int flags)
+void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino_t newdir,
+	       const char *newname, unsigned int flags)
 {
 	struct tfs_fs *fs = front_of(req)->fs;
 	struct vfs_cred cred;
@@ -139,8 +140,8 @@ void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino_t newd
 
 	if (flags & RENAME_WHITEOUT) {
 		fill_cred(req, &cred);
-		err = vfs_rename_whiteout(fs, dir, name, newdir, newname, flags & ~(unsigned int)RENAME_WHITEOUT,
-					  &cred);
+		err = vfs_rename_whiteout(fs, dir, name, newdir, newname,
+					  flags & ~(unsigned int)RENAME_WHITEOUT, &cred);
 	} else {
 		err = vfs_rename(fs, dir, name, newdir, newname, flags);
 	}

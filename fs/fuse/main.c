@@ -60,7 +60,8 @@ static void usage(void)
 	       "  -V, --version\n"
 	       "             the version\n\n"
 	       "%s\n"
-	       "Exit status: 0 mounted (with -f: and unmounted cleanly), 1 not mounted, or not closed cleanly.\n",
+	       "Exit status: 0 mounted (with -f: and unmounted cleanly), 1 not mounted, or not "
+	       "closed cleanly.\n",
 	       options_help);
 }
 
@@ -112,7 +113,8 @@ static int check_mountpoint(struct daemon *d)
 		err = explain_gone(entries) ? entries : 0;
 	}
 	if (err)
-		text_err("tallyfs: %s: cannot be used as mount point: %s", d->opts.mountpoint, explain_path(err));
+		text_err("tallyfs: %s: cannot be used as mount point: %s", d->opts.mountpoint,
+			 explain_path(err));
 	return err;
 }
 
@@ -126,7 +128,8 @@ static int open_image(struct daemon *d)
 	d->source = realpath(d->opts.source, NULL);
 	err = d->source ? bdev_open(d->source, flags, &fr->bdev) : -errno;
 	if (err) {
-		explain_open(why, sizeof(why), d->opts.source, err, d->opts.fs.ro ? NULL : "mount it with -o ro");
+		explain_open(why, sizeof(why), d->opts.source, err,
+			     d->opts.fs.ro ? NULL : "mount it with -o ro");
 		text_err("tallyfs: %s: %s", d->opts.source, why);
 		return err;
 	}
@@ -163,13 +166,14 @@ static int mount_session(struct daemon *d)
 
 	escape(name, sizeof(name), d->source);
 	/*
-	 * libfuse's own default is nosuid,nodev.  mount(8) does not hand suid and dev to a helper, for they are what
-	 * every type does of itself: so do we, for root.  The last word counts.
+	 * libfuse's own default is nosuid,nodev.  mount(8) does not hand suid and dev to a helper,
+	 * for they are what every type does of itself: so do we, for root.  The last word counts.
 	 */
-	snprintf(list, sizeof(list), "-ofsname=%s,subtype=tallyfs,default_permissions,noatime,%s%s%s%s%s%s%s", name,
+	snprintf(list, sizeof(list),
+		 "-ofsname=%s,subtype=tallyfs,default_permissions,noatime,%s%s%s%s%s%s%s", name,
 		 d->opts.fs.ro ? "ro" : "rw", d->opts.root ? ",suid,dev" : "",
-		 d->opts.allow_other ? ",allow_other" : "", d->fuseblk ? ",blkdev" : "", d->opts.debug ? ",debug" : "",
-		 d->opts.kernel[0] ? "," : "", d->opts.kernel);
+		 d->opts.allow_other ? ",allow_other" : "", d->fuseblk ? ",blkdev" : "",
+		 d->opts.debug ? ",debug" : "", d->opts.kernel[0] ? "," : "", d->opts.kernel);
 	if (fuse_opt_add_arg(&args, "tallyfs") || fuse_opt_add_arg(&args, list))
 		goto out;
 	err = -EINVAL;
@@ -182,15 +186,18 @@ static int mount_session(struct daemon *d)
 	capture_stop(&c, said, sizeof(said));
 	if (err) {
 		explain_fusermount(why, sizeof(why), said, d->mountpoint);
-		text_err("tallyfs: %s: cannot mount at %s: %s", d->opts.source, d->opts.mountpoint, why);
+		text_err("tallyfs: %s: cannot mount at %s: %s", d->opts.source, d->opts.mountpoint,
+			 why);
 		fuse_session_destroy(fr->se);
 		fr->se = NULL;
 		err = -EIO;
 	} else if (d->hides) {
-		text_err("tallyfs: %s: is not empty; what is in it cannot be seen until it is unmounted",
+		text_err("tallyfs: %s: is not empty; what is in it cannot be seen until it is "
+			 "unmounted",
 			 d->opts.mountpoint);
 	}
-	/* By the mount table: whoever asks the mount point itself might be asking us.  Not found, nothing is unmounted.
+	/* By the mount table: whoever asks the mount point itself might be asking us.  Not found,
+	 * nothing is unmounted.
 	 */
 	if (!err && mounts_at(d->mountpoint, &d->own))
 		log_warn("%s is not in the mount table", d->mountpoint);
@@ -260,7 +267,8 @@ static bool take_signal(struct daemon *d)
 	if (read(d->signal_fd, &si, sizeof(si)) != sizeof(si))
 		return true;
 	if (d->unmounting) {
-		log_warn("signal %u: not waiting until %s is unmounted", si.ssi_signo, d->mountpoint);
+		log_warn("signal %u: not waiting until %s is unmounted", si.ssi_signo,
+			 d->mountpoint);
 		d->impatient = true;
 		return false;
 	}
@@ -279,7 +287,8 @@ static bool unmounted(struct daemon *d)
 	struct pollfd gone = { .fd = fuse_session_fd(d->front.se) };
 	int how = unmounter_end(&d->unmounter);
 
-	d->unmounting = how == UNMOUNTER_KILLED && !d->restarted && !unmounter_start(&d->unmounter, &d->own);
+	d->unmounting = how == UNMOUNTER_KILLED && !d->restarted &&
+			!unmounter_start(&d->unmounter, &d->own);
 	d->restarted = true;
 	if (d->unmounting)
 		return false;
@@ -292,7 +301,8 @@ static bool unmounted(struct daemon *d)
 	return true;
 }
 
-/* Wait for the transport's news, which is added to *events, a signal, or the unmounter's end.  False: no more to serve.
+/* Wait for the transport's news, which is added to *events, a signal, or the unmounter's end.
+ * False: no more to serve.
  */
 static bool wait_event(struct daemon *d, uint64_t *events)
 {
@@ -326,7 +336,8 @@ static void serve(struct daemon *d)
 			utab_add(d->source, d->mountpoint);
 		if (!d->opts.foreground)
 			log_init("tallyfs", true, LOG_LVL_INFO);
-		log_info("%s mounted at %s%s", d->source, d->mountpoint, d->opts.fs.ro ? " read-only" : "");
+		log_info("%s mounted at %s%s", d->source, d->mountpoint,
+			 d->opts.fs.ro ? " read-only" : "");
 		daemon_ready();
 	}
 	if (d->unmounting)
@@ -387,7 +398,8 @@ static int run(struct daemon *d)
 	if (!d->fuseblk)
 		utab_remove(d->mountpoint);
 	if (fr->close_err) {
-		log_err("%s: not everything could be written: %s", d->source, strerror(-fr->close_err));
+		log_err("%s: not everything could be written: %s", d->source,
+			strerror(-fr->close_err));
 		err = fr->close_err;
 	}
 	return d->stays && !err ? -EBUSY : err;

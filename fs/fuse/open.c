@@ -25,7 +25,8 @@ void open_table_init(struct open_table *t)
 }
 
 /* @of: memory, got before anything happened that an open that fails could not take back. */
-static void table_add(struct front *fr, struct open_file *of, uint64_t ino, int flags, struct vfs_file *f)
+static void table_add(struct front *fr, struct open_file *of, uint64_t ino, int flags,
+		      struct vfs_file *f)
 {
 	struct open_bucket *b = bucket_of(fr, ino);
 
@@ -125,9 +126,9 @@ static void fill_open(const struct front *fr, const struct open_file *of, struct
 	memset(out, 0, sizeof(*out));
 	out->fh = (uint64_t)(uintptr_t)of;
 	/*
-	 * What the kernel has cached of a file is right: nobody else changes it.  O_DIRECT needs no FOPEN_DIRECT_IO:
-	 * the kernel's own path for it is coherent with its cache before and after, and mmap keeps working
-	 * (docs/DESIGN.md).
+	 * What the kernel has cached of a file is right: nobody else changes it.  O_DIRECT needs no
+	 * FOPEN_DIRECT_IO: the kernel's own path for it is coherent with its cache before and
+	 * after, and mmap keeps working (docs/DESIGN.md).
 	 */
 	out->open_flags = ABI_FOPEN_KEEP_CACHE | ABI_FOPEN_PARALLEL_DIRECT_WRITES;
 }
@@ -142,7 +143,8 @@ static int truncate_at_open(fuse_req_t req, struct front *fr, uint64_t ino, bool
 	if (killed)
 		forget_attr(fr, ino);
 	fill_cred(req, &cred);
-	return err ? err : vfs_setattr(fr->fs, ino, VFS_SET_SIZE | VFS_SET_MTIME_NOW, &set, &cred, &a);
+	return err ? err
+		   : vfs_setattr(fr->fs, ino, VFS_SET_SIZE | VFS_SET_MTIME_NOW, &set, &cred, &a);
 }
 
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -160,7 +162,8 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (err)
 		goto fail;
 	f->flags = flags_for_vfs(fr, f->flags);
-	/* The kernel places what is appended; whoever has taken O_APPEND off since is to be refused, not helped. */
+	/* The kernel places what is appended; whoever has taken O_APPEND off since is to be
+	 * refused, not helped. */
 	if (vfs_flags(f) & VFS_FLAG_APPEND)
 		f->flags &= ~O_APPEND;
 	if (fi->flags & O_TRUNC) {
@@ -202,7 +205,8 @@ static void undo_create(struct front *fr, struct open_file *of)
 	vfs_forget(fr->fs, ino, 1);
 }
 
-void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, struct fuse_file_info *fi)
+void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode,
+	       struct fuse_file_info *fi)
 {
 	struct front *fr = front_of(req);
 	struct open_file *of = tl_alloc(sizeof(*of));
@@ -214,12 +218,14 @@ void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, st
 
 	fill_cred(req, &cred);
 	if (!err)
-		err = vfs_create(fr->fs, dir, name, mode, &cred, flags_for_vfs(fr, fi->flags) & ~O_TRUNC, &a, &f);
+		err = vfs_create(fr->fs, dir, name, mode, &cred,
+				 flags_for_vfs(fr, fi->flags) & ~O_TRUNC, &a, &f);
 	if (err) {
 		tl_free(of);
 		/*
-		 * The kernel believes that there is no such name.  Opening what there is would be without its leave
-		 * (default_permissions): it is to look again, and to ask for an open.
+		 * The kernel believes that there is no such name.  Opening what there is would be
+		 * without its leave (default_permissions): it is to look again, and to ask for an
+		 * open.
 		 */
 		reply_err(req, err == -EEXIST && !(fi->flags & O_EXCL) ? -ESTALE : err);
 		return;
@@ -243,7 +249,8 @@ void raw_tmpfile(struct front *fr, const struct raw_request *rq)
 		err = -EINVAL;
 	if (!err) {
 		cred.umask = in->umask;
-		err = vfs_tmpfile(fr->fs, rq->hdr->nodeid, in->mode, &cred, flags_for_vfs(fr, (int)in->flags), &a, &f);
+		err = vfs_tmpfile(fr->fs, rq->hdr->nodeid, in->mode, &cred,
+				  flags_for_vfs(fr, (int)in->flags), &a, &f);
 	}
 	if (err) {
 		tl_free(of);

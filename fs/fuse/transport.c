@@ -23,7 +23,8 @@ _Static_assert(WRITE_HEADERS == 80, "kernel ABI");
 
 /* Threads beyond the configured ones, for when all of these wait for something. */
 #define EXTRA_THREADS 10
-/* Of these, so many stay when there is nothing to do: starting threads again and again costs more. */
+/* Of these, so many stay when there is nothing to do: starting threads again and again costs
+ * more. */
 #define EXTRA_IDLE 2
 /* Wakes a thread out of read(2); the handler does nothing. */
 #define KICK_SIGNAL SIGUSR2
@@ -35,7 +36,8 @@ struct worker {
 	struct list_head link;
 	struct transport *tr;
 	pthread_t thread;
-	/* From the start to the end: without it nobody would answer.  It is given away only for the spare one. */
+	/* From the start to the end: without it nobody would answer.  It is given away only for the
+	 * spare one. */
 	struct seg *seg, *spare;
 	/*
 	 * Requests are parsed here.  A WRITE leaves only its headers in it; others are made
@@ -54,7 +56,7 @@ struct transport {
 	atomic_int idle;     /* threads that wait for a request */
 	atomic_bool spinner; /* somebody spins */
 	pthread_mutex_t lock;
-	pthread_cond_t ended;	  /* its time-outs are CLOCK_MONOTONIC's: the other may be set back */
+	pthread_cond_t ended; /* its time-outs are CLOCK_MONOTONIC's: the other may be set back */
 	struct list_head workers; /* lock */
 	unsigned int nr_workers;  /* lock */
 	bool gone_told;		  /* lock */
@@ -158,7 +160,8 @@ static void spin(struct transport *tr)
 	atomic_store(&tr->spinner, false);
 }
 
-/* Receive buffers come from the cache's pool, but are none of its content until somebody keeps one. */
+/* Receive buffers come from the cache's pool, but are none of its content until somebody keeps
+ * one. */
 static struct seg *buffer_alloc(struct transport *tr)
 {
 	struct seg *seg = seg_alloc(tr->cfg.segs, TRANSPORT_MAX_WRITE);
@@ -399,7 +402,8 @@ int transport_start(struct transport *tr)
 	return 0;
 }
 
-/* The kernel moves requests up as others are answered, so with none waiting and all threads idle there are none. */
+/* The kernel moves requests up as others are answered, so with none waiting and all threads idle
+ * there are none. */
 static bool at_rest(struct transport *tr)
 {
 	struct pollfd pfd = { .fd = tr->fd, .events = POLLIN };

@@ -36,9 +36,11 @@ struct raw_request {
 	/* WRITE only. */
 	void *payload;
 	size_t payload_len;
-	/* @payload is its start; take a reference to keep it.  NULL: it is small, or there is no memory for another. */
+	/* @payload is its start; take a reference to keep it.  NULL: it is small, or there is no
+	 * memory for another. */
 	struct seg *seg;
-	/* TRANSPORT_MAX_WRITE bytes to use until the request is answered; the payload of a WRITE. */
+	/* TRANSPORT_MAX_WRITE bytes to use until the request is answered; the payload of a
+	 * WRITE. */
 	void *scratch;
 };
 
@@ -63,8 +65,8 @@ int transport_create(const struct transport_config *cfg, struct transport **out)
 /* Start reading requests.  The caller has blocked the signals it waits for.  0 or -errno. */
 int transport_start(struct transport *tr);
 /*
- * Wait, at most @ms milliseconds, until the kernel has no request for us and none is in work: what it has been
- * made to write is here then.  True if so.
+ * Wait, at most @ms milliseconds, until the kernel has no request for us and none is in work: what
+ * it has been made to write is here then.  True if so.
  */
 bool transport_settle(struct transport *tr, unsigned int ms);
 /*
@@ -85,8 +87,8 @@ const struct raw_request *transport_current(void);
 int transport_reply(int error, const void *data, size_t len);
 /*
  * Answer @req, which is the current request, without libfuse's copying and
- * allocation.  iov[0] is left free for the header.  0 or -errno: -ENOENT if the caller was interrupted and
- * knows nothing of the answer.
+ * allocation.  iov[0] is left free for the header.  0 or -errno: -ENOENT if the caller was
+ * interrupted and knows nothing of the answer.
  */
 int transport_reply_iov(fuse_req_t req, struct iovec *iov, int n);
 int transport_reply_data(fuse_req_t req, const void *data, size_t len);

@@ -35,10 +35,12 @@ static bool fusermount(const char *mountpoint, bool lazy)
 	return WIFEXITED(status) && !WEXITSTATUS(status);
 }
 
-/* Is @path (of @fd, or "" for that itself) in our file system?  No question to the daemon: it may be dead. */
+/* Is @path (of @fd, or "" for that itself) in our file system?  No question to the daemon: it may
+ * be dead. */
 static bool is_ours(int fd, const char *path, const char *dev)
 {
-	int flags = AT_STATX_DONT_SYNC | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (*path ? 0 : AT_EMPTY_PATH);
+	int flags = AT_STATX_DONT_SYNC | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT |
+		    (*path ? 0 : AT_EMPTY_PATH);
 	struct statx st;
 	char is[32];
 
@@ -57,7 +59,8 @@ static bool unmount(const char *mountpoint, const char *dev, bool lazy)
 	return errno == EPERM && geteuid() != 0 && fusermount(mountpoint, lazy);
 }
 
-/* What the kernel has goes to the daemon.  Under somebody else's mount there is no way in: then of all file systems. */
+/* What the kernel has goes to the daemon.  Under somebody else's mount there is no way in: then of
+ * all file systems. */
 static void sync_ours(const char *mountpoint, const char *dev)
 {
 	int fd;
@@ -81,8 +84,8 @@ int unmounter_main(const char *mountpoint, const char *dev)
 	unsigned int tries;
 
 	/*
-	 * Who is in it, has it mounted in another place, or covers it, keeps the kernel from writing its dirty pages;
-	 * after unmounting nobody could ask for that.
+	 * Who is in it, has it mounted in another place, or covers it, keeps the kernel from
+	 * writing its dirty pages; after unmounting nobody could ask for that.
 	 */
 	for (tries = 0; tries < 2; tries++) {
 		sync_ours(mountpoint, dev);
@@ -94,7 +97,8 @@ int unmounter_main(const char *mountpoint, const char *dev)
 
 /* ---- the daemon ---- */
 
-/* The daemon takes its signals from a descriptor; this one has none, and a terminal's Ctrl-C is not for it. */
+/* The daemon takes its signals from a descriptor; this one has none, and a terminal's Ctrl-C is not
+ * for it. */
 static int spawn(pid_t *pid, char **argv)
 {
 	posix_spawnattr_t attr;
@@ -109,7 +113,8 @@ static int spawn(pid_t *pid, char **argv)
 	sigfillset(&set);
 	posix_spawnattr_setsigdefault(&attr, &set);
 	posix_spawnattr_setpgroup(&attr, 0);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+						POSIX_SPAWN_SETPGROUP);
 	err = posix_spawn(pid, "/proc/self/exe", NULL, &attr, argv, environ);
 	posix_spawnattr_destroy(&attr);
 	return err;
@@ -160,14 +165,17 @@ bool unmounter_stays(const struct mount_entry *own, int how)
 	bool there = top && mounts_stack(own->mountpoint, own, top) > 0;
 
 	if (there && (top->major != own->major || top->minor != own->minor))
-		log_err("%s stays mounted, with nobody to serve it: %s (%s) is mounted over it; unmount that, then "
+		log_err("%s stays mounted, with nobody to serve it: %s (%s) is mounted over it; "
+			"unmount that, then "
 			"what is "
 			"below it",
 			own->mountpoint, top->source, top->type);
 	else if (there || how == UNMOUNTER_FAILED || how == UNMOUNTER_KILLED)
-		log_err("%s could not be unmounted and has nobody to serve it: unmount it", own->mountpoint);
+		log_err("%s could not be unmounted and has nobody to serve it: unmount it",
+			own->mountpoint);
 	else if (how == UNMOUNTER_DONE)
-		log_warn("%s is still mounted in another place, with nobody to serve it: unmount it there",
+		log_warn("%s is still mounted in another place, with nobody to serve it: unmount "
+			 "it there",
 			 own->source);
 	tl_free(top);
 	return there || how == UNMOUNTER_FAILED || how == UNMOUNTER_KILLED;

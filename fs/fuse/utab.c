@@ -53,7 +53,8 @@ static int lock_table(void)
 			continue;
 		}
 		lockholder_text(fd, "FLOCK", 0, INT64_MAX, who);
-		log_warn("%s is locked by %s: left as it is, so umount(8) may not wait until the image is closed",
+		log_warn("%s is locked by %s: left as it is, so umount(8) may not wait until the "
+			 "image is closed",
 			 TABLE, who[0] ? who : "another program");
 		close(fd);
 		return -1;
@@ -72,7 +73,8 @@ static void copy_others(FILE *out, const char *target)
 		return;
 	while (getline(&line, &size, in) > 0) {
 		at = strstr(line, " TARGET=");
-		if (!at || strncmp(at + 8, target, len) || (at[8 + len] != ' ' && at[8 + len] != '\n'))
+		if (!at || strncmp(at + 8, target, len) ||
+		    (at[8 + len] != ' ' && at[8 + len] != '\n'))
 			fputs(line, out);
 	}
 	free(line);

@@ -11,7 +11,8 @@
 /* In the raw form, because libfuse 3.14 does not know its longer header. */
 void raw_setxattr(struct front *fr, const struct raw_request *rq)
 {
-	size_t head = fr->setxattr_ext ? sizeof(struct abi_setxattr_in) : ABI_SETXATTR_SHORT, name_len;
+	size_t head = fr->setxattr_ext ? sizeof(struct abi_setxattr_in) : ABI_SETXATTR_SHORT,
+	       name_len;
 	const struct abi_setxattr_in *in = rq->arg;
 	struct vfs_cred cred = { .uid = rq->hdr->uid, .gid = rq->hdr->gid };
 	const char *name = (const char *)rq->arg + head;
@@ -25,8 +26,10 @@ void raw_setxattr(struct front *fr, const struct raw_request *rq)
 	flags = (int)(in->flags & (XATTR_CREATE | XATTR_REPLACE));
 	if (fr->setxattr_ext && in->setxattr_flags & ABI_SETXATTR_ACL_KILL_SGID)
 		flags |= VFS_XATTR_KILL_SGID;
-	err = vfs_setxattr(fr->fs, rq->hdr->nodeid, name, name + name_len + 1, in->size, flags, &cred);
-	/* an ACL may have changed the mode; the kernel forgets it too, but not what a GETATTR under way is about to say
+	err = vfs_setxattr(fr->fs, rq->hdr->nodeid, name, name + name_len + 1, in->size, flags,
+			   &cred);
+	/* an ACL may have changed the mode; the kernel forgets it too, but not what a GETATTR under
+	 * way is about to say
 	 */
 	if (!err && !strcmp(name, "system.posix_acl_access"))
 		forget_attr(fr, rq->hdr->nodeid);
@@ -55,7 +58,8 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 	reply_value(req, vfs_getxattr(front_of(req)->fs, ino, name, buf, room), buf, size);
 }
 
-/* Without the names that only root may read; the kernel does not leave them out by itself.  The new length. */
+/* Without the names that only root may read; the kernel does not leave them out by itself.  The new
+ * length. */
 static int hide_trusted(char *buf, int len)
 {
 	static const char prefix[] = "trusted.";

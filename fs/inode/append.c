@@ -2,15 +2,17 @@
 /*
  * Append-only files and a cache in front of us.
  *
- * The kernel gathers writes and lets the file be mapped; what comes from its cache is whole pages, in any order, and
- * does not say what of them is new.  So each byte is looked at:
+ * The kernel gathers writes and lets the file be mapped; what comes from its cache is whole pages,
+ * in any order, and does not say what of them is new.  So each byte is looked at:
  *
  *   [ a a a a a a a|- - - -|a a a a a]            a: has come already: stays as it is
  *                   gap              ^ size       gap: what follows came first
- *       [ = = = = =|n n n n]                      the request: the same where something is, new where nothing is
+ *       [ = = = = =|n n n n]                      the request: the same where something is, new
+ * where nothing is
  *
- * What would change something is left out, the rest is written all the same (another one appends to the same page),
- * and the answer is -EPERM.  Gaps are known as long as the inode is in memory, and so is whoever wrote.
+ * What would change something is left out, the rest is written all the same (another one appends to
+ * the same page), and the answer is -EPERM.  Gaps are known as long as the inode is in memory, and
+ * so is whoever wrote.
  */
 #include <errno.h>
 #include <string.h>
@@ -108,7 +110,8 @@ static int same_bytes(struct tfs_inode *i, uint64_t pos, const char *buf, size_t
 }
 
 /* Bytes written, or -errno. */
-static int64_t write_new(struct tfs_inode *i, uint64_t pos, const struct iomap_src *src, struct gap *g)
+static int64_t write_new(struct tfs_inode *i, uint64_t pos, const struct iomap_src *src,
+			 struct gap *g)
 {
 	uint64_t size = i_size_read(&i->mapping);
 	int64_t n;
@@ -132,7 +135,8 @@ int64_t append_write(struct tfs_inode *i, uint64_t pos, const struct iomap_src *
 	int64_t n;
 
 	while (at < end) {
-		struct iomap_src s = { .buf = (const char *)src->buf + (at - pos), .seg = src->seg };
+		struct iomap_src s = { .buf = (const char *)src->buf + (at - pos),
+				       .seg = src->seg };
 		struct gap *g = NULL;
 
 		size = i_size_read(&i->mapping);

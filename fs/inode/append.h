@@ -6,7 +6,8 @@
 #include "core/iomap/iomap.h"
 #include "fs/inode/inode.h"
 
-/* A write from the kernel's cache to an append-only file.  Bytes; -EPERM: it would have changed what is there. */
+/* A write from the kernel's cache to an append-only file.  Bytes; -EPERM: it would have changed
+ * what is there. */
 int64_t append_write(struct tfs_inode *i, uint64_t pos, const struct iomap_src *src);
 
 /* [from, to) becomes part of the file before anything has come for it. */

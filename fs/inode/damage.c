@@ -100,7 +100,8 @@ void damage_stop(struct tfs_fs *fs)
 		workqueue_destroy(wq);
 }
 
-void damage_record(struct tfs_fs *fs, uint64_t ino, uint64_t pos, uint64_t block, uint64_t expected, uint64_t found)
+void damage_record(struct tfs_fs *fs, uint64_t ino, uint64_t pos, uint64_t block, uint64_t expected,
+		   uint64_t found)
 {
 	struct tfs_damage *d = fs->damage;
 
@@ -110,8 +111,9 @@ void damage_record(struct tfs_fs *fs, uint64_t ino, uint64_t pos, uint64_t block
 	if (d->n == QUEUE_LEN) {
 		d->dropped++;
 	} else {
-		d->queue[(d->head + d->n++) % QUEUE_LEN] =
-			(struct damage){ .ino = ino, .pos = pos, .block = block, .expected = expected, .found = found };
+		d->queue[(d->head + d->n++) % QUEUE_LEN] = (struct damage){
+			.ino = ino, .pos = pos, .block = block, .expected = expected, .found = found
+		};
 	}
 	if (d->wq && !d->queued) {
 		d->queued = true;
@@ -164,11 +166,12 @@ static void tell(struct tfs_damage *d, const struct damage *x)
 	if (!log_is_news(&d->told, x->block, x->expected) || !ratelimit_ok(&d->limit, &held))
 		return;
 	find_path(d->fs, x->ino, path, sizeof(path));
-	log_err("%s: damaged block: inode %llu, path %s, file offset %llu, block %llu, expected %016llx, found "
+	log_err("%s: damaged block: inode %llu, path %s, file offset %llu, block %llu, expected "
+		"%016llx, found "
 		"%016llx%s",
 		d->fs->bdev->name, (unsigned long long)x->ino, path, (unsigned long long)x->pos,
-		(unsigned long long)x->block, (unsigned long long)x->expected, (unsigned long long)x->found,
-		ratelimit_text(held, more));
+		(unsigned long long)x->block, (unsigned long long)x->expected,
+		(unsigned long long)x->found, ratelimit_text(held, more));
 }
 
 /* Add to the list, or count it once more. */
@@ -210,8 +213,8 @@ static void store(struct tfs_fs *fs, const struct damage *x)
 			err = put_damage(&t, x->block, &it);
 	} while (trans_again(&t, &err));
 	if (err && err != -EROFS)
-		log_warn("%s: block %llu could not be put on the damage list (error %d)", fs->bdev->name,
-			 (unsigned long long)x->block, err);
+		log_warn("%s: block %llu could not be put on the damage list (error %d)",
+			 fs->bdev->name, (unsigned long long)x->block, err);
 }
 
 void damage_run(struct tfs_fs *fs)
@@ -259,8 +262,8 @@ int damage_lost(struct tfs_inode *i)
 	int err;
 
 	find_path(i->fs, i->ino, path, sizeof(path));
-	log_err("%s: %s: %llu bytes of data could not be written and are lost", i->fs->bdev->name, path,
-		(unsigned long long)bytes);
+	log_err("%s: %s: %llu bytes of data could not be written and are lost", i->fs->bdev->name,
+		path, (unsigned long long)bytes);
 	do {
 		err = trans_begin_settle(&t, i->fs, TRANS_CREDITS(i->fs));
 		if (!err)
@@ -274,12 +277,14 @@ static int lost_in_tree(struct tfs_trans *t, uint64_t after, struct vfs_lost *l)
 	struct btree_path p = BTREE_PATH_INIT;
 	struct tfs_lost_item it;
 	struct btree_item item;
-	int err = btree_seek(t, TFS_TREE_FS, &TKEY(TFS_INO_META, TFS_KEY_LOST, after + 1), BTREE_GE, &p);
+	int err = btree_seek(t, TFS_TREE_FS, &TKEY(TFS_INO_META, TFS_KEY_LOST, after + 1), BTREE_GE,
+			     &p);
 
 	if (err)
 		return err;
 	btree_item(&p, &item);
-	if (item.key.ino != TFS_INO_META || item.key.type != TFS_KEY_LOST || item.len != sizeof(it)) {
+	if (item.key.ino != TFS_INO_META || item.key.type != TFS_KEY_LOST ||
+	    item.len != sizeof(it)) {
 		err = -ENOENT;
 	} else {
 		memcpy(&it, item.data, sizeof(it));

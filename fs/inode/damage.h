@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The damage list: blocks that were read well but did not match their tuple, and data that could not be kept, as items
- * in the tree that survive remounts. */
+/* The damage list: blocks that were read well but did not match their tuple, and data that could
+ * not be kept, as items in the tree that survive remounts. */
 #ifndef FS_INODE_DAMAGE_H
 #define FS_INODE_DAMAGE_H
 
@@ -15,7 +15,8 @@ int damage_start(struct tfs_fs *fs);
 void damage_stop(struct tfs_fs *fs);
 
 /* Remember a mismatch; any lock may be held.  Logged and written by damage_run. */
-void damage_record(struct tfs_fs *fs, uint64_t ino, uint64_t pos, uint64_t block, uint64_t expected, uint64_t found);
+void damage_record(struct tfs_fs *fs, uint64_t ino, uint64_t pos, uint64_t block, uint64_t expected,
+		   uint64_t found);
 
 /* Work on what was recorded (no thread for it: callers of reads do). No lock held. */
 void damage_run(struct tfs_fs *fs);

@@ -18,13 +18,14 @@
 
 static int bad_extent(struct tfs_trans *t, uint64_t ino, uint64_t off, const char *what)
 {
-	return tfs_fs_error(t->fs, -EUCLEAN, "inode %llu: extent at file block %llu: %s", (unsigned long long)ino,
-			    (unsigned long long)off, what);
+	return tfs_fs_error(t->fs, -EUCLEAN, "inode %llu: extent at file block %llu: %s",
+			    (unsigned long long)ino, (unsigned long long)off, what);
 }
 
 /*
- * What the trees are standing on while somebody looks: their roots, and the nodes that lead to the extent.  Other
- * nodes and other files' blocks can lie below an extent that lies, too; only fsck sees all of them at once.
+ * What the trees are standing on while somebody looks: their roots, and the nodes that lead to the
+ * extent.  Other nodes and other files' blocks can lie below an extent that lies, too; only fsck
+ * sees all of them at once.
  */
 static bool under_trees(struct tfs_trans *t, const struct btree_path *p, const struct extent *e)
 {
@@ -39,9 +40,10 @@ static bool under_trees(struct tfs_trans *t, const struct btree_path *p, const s
 	return false;
 }
 
-/* The item @p stands on.  All that uses an extent gets it from here, so nothing is ever read, written or freed that
- * can't be a file's. */
-static int extent_decode(struct tfs_trans *t, const struct btree_path *p, const struct btree_item *it, struct extent *e)
+/* The item @p stands on.  All that uses an extent gets it from here, so nothing is ever read,
+ * written or freed that can't be a file's. */
+static int extent_decode(struct tfs_trans *t, const struct btree_path *p,
+			 const struct btree_item *it, struct extent *e)
 {
 	const struct tfs_extent_item *x = it->data;
 	const struct tfs_geom *g = &t->fs->geom;
@@ -50,13 +52,16 @@ static int extent_decode(struct tfs_trans *t, const struct btree_path *p, const 
 
 	if (it->len != sizeof(*x))
 		return bad_extent(t, it->key.ino, it->key.off, "item has the wrong size");
-	*e = (struct extent){
-		.off = it->key.off, .start = le64_get(x->start), .len = le32_get(x->len), .flags = le32_get(x->flags)
-	};
-	if (!e->len || e->len > TFS_EXTENT_MAX_LEN || e->start >= total || e->len > total - e->start)
+	*e = (struct extent){ .off = it->key.off,
+			      .start = le64_get(x->start),
+			      .len = le32_get(x->len),
+			      .flags = le32_get(x->flags) };
+	if (!e->len || e->len > TFS_EXTENT_MAX_LEN || e->start >= total ||
+	    e->len > total - e->start)
 		return bad_extent(t, it->key.ino, it->key.off, "outside the device");
 	/* a group begins with structures of its own, but for the first */
-	if (tfs_group_of(g, e->start) != tfs_group_of(g, e->start + e->len - 1) || tfs_geom_fixed(g, e->start, e->len))
+	if (tfs_group_of(g, e->start) != tfs_group_of(g, e->start + e->len - 1) ||
+	    tfs_geom_fixed(g, e->start, e->len))
 		return bad_extent(t, it->key.ino, it->key.off, "over fixed structures");
 	if (under_trees(t, p, e))
 		return bad_extent(t, it->key.ino, it->key.off, "over a tree node");
@@ -69,7 +74,8 @@ static int extent_decode(struct tfs_trans *t, const struct btree_path *p, const 
 	return 0;
 }
 
-static int seek_extent(struct tfs_trans *t, uint64_t ino, uint64_t fblk, enum btree_seek how, struct extent *e)
+static int seek_extent(struct tfs_trans *t, uint64_t ino, uint64_t fblk, enum btree_seek how,
+		       struct extent *e)
 {
 	struct btree_path p = BTREE_PATH_INIT;
 	struct tkey key = TKEY(ino, TFS_KEY_EXTENT, fblk);
@@ -150,7 +156,8 @@ static unsigned int max_refs(unsigned int n)
 	return n < 4 ? 1 : n / 4;
 }
 
-int extent_look(struct tfs_trans *t, uint64_t ino, uint64_t from, uint64_t to, unsigned int max, uint64_t *stop)
+int extent_look(struct tfs_trans *t, uint64_t ino, uint64_t from, uint64_t to, unsigned int max,
+		uint64_t *stop)
 {
 	unsigned int n = 0, refs = max_refs(max);
 	uint64_t pos = from, got;
@@ -245,7 +252,8 @@ static void count_blocks(struct tfs_trans *t, struct tfs_inode *i, uint64_t plus
 }
 
 /* Take [from, to) out of extent @e, which overlaps it: up to two rests stay. */
-static int cut_extent(struct tfs_trans *t, uint64_t ino, const struct extent *e, uint64_t from, uint64_t to)
+static int cut_extent(struct tfs_trans *t, uint64_t ino, const struct extent *e, uint64_t from,
+		      uint64_t to)
 {
 	struct extent left = *e, right = *e;
 	int err;
@@ -277,7 +285,8 @@ static int free_run(struct tfs_trans *t, const struct extent *e, uint64_t start,
 	return err;
 }
 
-int extent_remove(struct tfs_trans *t, struct tfs_inode *i, uint64_t from, uint64_t to, bool free_blocks)
+int extent_remove(struct tfs_trans *t, struct tfs_inode *i, uint64_t from, uint64_t to,
+		  bool free_blocks)
 {
 	struct extent e;
 	int err;
@@ -368,8 +377,8 @@ int extent_mark_shared(struct tfs_trans *t, struct tfs_inode *i, struct extent *
 uint64_t extent_remove_credits(struct tfs_fs *fs, unsigned int n)
 {
 	/* each in a group of its own, each in a leaf of its own for every few dozen */
-	return (uint64_t)n * (fs->geom.block_size + 4096u) + (2 + n / 16) * (uint64_t)fs->geom.node_size +
-	       refs_credits(fs, max_refs(n));
+	return (uint64_t)n * (fs->geom.block_size + 4096u) +
+	       (2 + n / 16) * (uint64_t)fs->geom.node_size + refs_credits(fs, max_refs(n));
 }
 
 uint64_t extent_insert_credits(struct tfs_fs *fs, uint64_t blocks)
@@ -377,5 +386,6 @@ uint64_t extent_insert_credits(struct tfs_fs *fs, uint64_t blocks)
 	uint64_t tuple_blocks = blocks / fs->geom.tuples_per_block + 2;
 
 	/* a leaf and what its split takes; tuples, bitmap, header */
-	return 4 * (uint64_t)fs->geom.node_size + (tuple_blocks + 2) * fs->geom.block_size + 2 * 4096u;
+	return 4 * (uint64_t)fs->geom.node_size + (tuple_blocks + 2) * fs->geom.block_size +
+	       2 * 4096u;
 }

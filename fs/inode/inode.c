@@ -50,7 +50,8 @@ int icache_create(struct tfs_fs *fs)
 	ic->fs = fs;
 	ic->limit = fs->opts.max_inodes;
 	if (!ic->limit)
-		ic->limit = min_t(uint64_t, max_t(uint64_t, fs->opts.cache_size / 8192, ICACHE_MIN), ICACHE_MAX);
+		ic->limit = min_t(uint64_t, max_t(uint64_t, fs->opts.cache_size / 8192, ICACHE_MIN),
+				  ICACHE_MAX);
 	ic->hash_size = 1ull << (ilog2_u64(ic->limit) + 1);
 	ic->hash = tl_zalloc(ic->hash_size * sizeof(*ic->hash));
 	err = ic->hash ? bioset_create(&ic->wb_bios, WB_BIOS) : -ENOMEM;
@@ -112,7 +113,8 @@ static void mapping_setup(struct tfs_inode *i)
 
 	/* 64 KiB folios: few enough objects for streams, small enough for random 4 KiB I/O */
 	if (inode_is_reg(i))
-		mapping_init(&i->mapping, i->fs->pagecache, i, i->ino, &tfs_aops, blkbits, blkbits > 16 ? blkbits : 16);
+		mapping_init(&i->mapping, i->fs->pagecache, i, i->ino, &tfs_aops, blkbits,
+			     blkbits > 16 ? blkbits : 16);
 }
 
 static void insert_locked(struct tfs_icache *ic, struct tfs_inode *i)
@@ -190,7 +192,8 @@ void icache_destroy(struct tfs_fs *fs)
 
 static struct timespec time_get(const struct tfs_time *t)
 {
-	return (struct timespec){ .tv_sec = (time_t)(int64_t)le64_get(t->sec), .tv_nsec = le32_get(t->nsec) };
+	return (struct timespec){ .tv_sec = (time_t)(int64_t)le64_get(t->sec),
+				  .tv_nsec = le32_get(t->nsec) };
 }
 
 static int inode_decode(struct tfs_inode *i, const struct tfs_inode_item *it)
@@ -213,7 +216,8 @@ static int inode_decode(struct tfs_inode *i, const struct tfs_inode_item *it)
 	a->ctime = time_get(&it->ctime);
 	a->btime = time_get(&it->btime);
 	if (size > (uint64_t)TFS_MAX_FILE_SIZE)
-		return tfs_fs_error(i->fs, -EUCLEAN, "inode %llu: size out of range", (unsigned long long)i->ino);
+		return tfs_fs_error(i->fs, -EUCLEAN, "inode %llu: size out of range",
+				    (unsigned long long)i->ino);
 	switch (a->mode & S_IFMT) {
 	case S_IFREG:
 	case S_IFLNK:
@@ -228,8 +232,8 @@ static int inode_decode(struct tfs_inode *i, const struct tfs_inode_item *it)
 	case S_IFSOCK:
 		break;
 	default:
-		return tfs_fs_error(i->fs, -EUCLEAN, "inode %llu: unknown type in mode %o", (unsigned long long)i->ino,
-				    a->mode);
+		return tfs_fs_error(i->fs, -EUCLEAN, "inode %llu: unknown type in mode %o",
+				    (unsigned long long)i->ino, a->mode);
 	}
 	return 0;
 }
@@ -250,8 +254,9 @@ static int load_in_section(struct tfs_trans *t, struct tfs_inode *i)
 		return err;
 	atomic_store(&i->unlinked, i->a.nlink == 0);
 	/*
-	 * It may have been changed, evicted and loaded again within the running transaction: fsync must wait for that.
-	 * Before anybody finds it: what they change is in this transaction or a later one, and not to be forgotten.
+	 * It may have been changed, evicted and loaded again within the running transaction: fsync
+	 * must wait for that. Before anybody finds it: what they change is in this transaction or a
+	 * later one, and not to be forgotten.
 	 */
 	atomic_store(&i->txid, journal_running_txid(i->fs));
 	atomic_store(&i->data_txid, atomic_load(&i->txid));
@@ -353,7 +358,8 @@ static uint64_t lk_find(const struct tfs_lookups *lk, uint64_t ino)
 
 static int lk_grow(struct tfs_lookups *lk)
 {
-	struct tfs_lookups bigger = { .nr_slots = lk->nr_slots ? lk->nr_slots * 2 : 1024, .used = lk->used };
+	struct tfs_lookups bigger = { .nr_slots = lk->nr_slots ? lk->nr_slots * 2 : 1024,
+				      .used = lk->used };
 
 	bigger.slots = tl_zalloc(bigger.nr_slots * sizeof(*bigger.slots));
 	if (!bigger.slots)
@@ -367,7 +373,8 @@ static int lk_grow(struct tfs_lookups *lk)
 	return 0;
 }
 
-/* Keeps the table at most three quarters full; on a failed growth it may fill up to one free slot. */
+/* Keeps the table at most three quarters full; on a failed growth it may fill up to one free
+ * slot. */
 static int lk_reserve(struct tfs_lookups *lk, uint64_t more)
 {
 	if ((lk->used + more) * 4 <= lk->nr_slots * 3 || !lk_grow(lk))
@@ -479,29 +486,33 @@ void inode_put(struct tfs_inode *i)
 /* ---- eviction ---- */
 
 /*
- * May @i leave memory?  icache lock held, and one reference of ours: with none but that, nobody else has the inode, so
- * nothing of it can change; and once it is INODE_FREEING nobody gets it any more.  All is looked at in this one moment,
- * for whatever was seen before is old: flushing waits for the journal, and people open, write and close meanwhile.
- * (Writeback on its way holds a reference or has its blocks counted as busy.)
+ * May @i leave memory?  icache lock held, and one reference of ours: with none but that, nobody
+ * else has the inode, so nothing of it can change; and once it is INODE_FREEING nobody gets it any
+ * more.  All is looked at in this one moment, for whatever was seen before is old: flushing waits
+ * for the journal, and people open, write and close meanwhile. (Writeback on its way holds a
+ * reference or has its blocks counted as busy.)
  */
 static bool may_go_locked(struct tfs_inode *i)
 {
 	/* whatever the item lacks, times or size, is told by the list */
 	if (i->refs != 1 || !list_empty(&i->dirty) || atomic_load(&i->stale))
 		return false;
-	/* those who hold a lookup count of an unlinked inode have only this object to find it unlinked by */
+	/* those who hold a lookup count of an unlinked inode have only this object to find it
+	 * unlinked by */
 	if (atomic_load(&i->unlinked) || atomic_load(&i->intent) || atomic_load(&i->trunc_pending))
 		return false;
 	return !inode_is_reg(i) || !mapping_busy(&i->mapping);
 }
 
-/* An unused inode is taken out of memory; its item must say all that memory knows.  Returns false if it has to stay. */
+/* An unused inode is taken out of memory; its item must say all that memory knows.  Returns false
+ * if it has to stay. */
 static bool try_evict(struct tfs_icache *ic, struct tfs_inode *i)
 {
 	uint64_t size = inode_is_reg(i) ? i_size_read(&i->mapping) : 0;
 	bool go;
 
-	/* @i is pinned by one reference of ours; what is busy would have to stay, so its item need not be written */
+	/* @i is pinned by one reference of ours; what is busy would have to stay, so its item need
+	 * not be written */
 	if (inode_is_reg(i) && mapping_busy(&i->mapping))
 		return false;
 	if (inode_flush(i, false, size))

@@ -3,15 +3,14 @@
  * In-memory inodes and the cache that bounds them.
  *
  * Locks:
- *   inode->lock   content of a regular file: shared to read it, exclusive to write, truncate, punch (inode_lock.c).
- *                 Outermost; who needs two (fs/vfs/reflink.c) takes the lower inode number first.  Completion
- *                 workers never take it.
- *   meta_lock     (fs/state/fs.h) every change of the name space and of what is on disk.  A namespace
- *                 operation looks and changes in one write section, so it is alone and atomic: directories need
- *                 no lock of their own, and rename no order of locks.
- *   attr_lock     the decoded attributes; innermost, held for a few instructions.  On-disk attributes change
- *                 under meta_lock (exclusive) and attr_lock; times of cached writes under attr_lock alone.
- *   icache->lock  hash, reference counts, lists, lookup counts; a leaf.
+ *   inode->lock   content of a regular file: shared to read it, exclusive to write, truncate, punch
+ * (inode_lock.c). Outermost; who needs two (fs/vfs/reflink.c) takes the lower inode number first.
+ * Completion workers never take it. meta_lock     (fs/state/fs.h) every change of the name space
+ * and of what is on disk.  A namespace operation looks and changes in one write section, so it is
+ * alone and atomic: directories need no lock of their own, and rename no order of locks. attr_lock
+ * the decoded attributes; innermost, held for a few instructions.  On-disk attributes change under
+ * meta_lock (exclusive) and attr_lock; times of cached writes under attr_lock alone. icache->lock
+ * hash, reference counts, lists, lookup counts; a leaf.
  */
 #ifndef FS_INODE_H
 #define FS_INODE_H
@@ -69,27 +68,33 @@ struct tfs_inode {
 	struct list_head lru;	/* unused, or waiting for the reaper */
 	struct list_head dirty; /* item on disk lags behind */
 	atomic_bool unlinked;	/* nlink is 0 */
-	atomic_bool no_caps;	/* known to have no security.capability; set in a section, cleared in a write section */
-	atomic_bool no_default_acl; /* known to have none; cleared and set under meta_lock (exclusive) */
+	atomic_bool no_caps; /* known to have no security.capability; set in a section, cleared in a
+				write section */
+	atomic_bool no_default_acl; /* known to have none; cleared and set under meta_lock
+				       (exclusive) */
 
 	pthread_rwlock_t lock; /* by way of inode_lock() and the like */
 	pthread_mutex_t turn;
 	atomic_uint writers, io_readers;
 	pthread_mutex_t attr_lock;
-	struct tfs_iattr a;		     /* attr_lock */
-	struct list_head wb_eofs;	     /* attr_lock */
-	atomic_bool stale;		     /* attributes have changed since the item was written */
-	atomic_ullong d_size;		     /* bytes: size in the tree; changes under meta_lock */
-	atomic_ullong map_seq;		     /* raised under meta_lock by every change of a mapping */
-	atomic_ullong txid;		     /* last transaction that changed the inode */
-	atomic_ullong data_txid;	     /* ... its size or mapping */
-	atomic_ullong hint_fblk, hint_block; /* where the last allocation ended: file block, device block */
-	struct list_head gaps;		     /* inode lock: of an append-only file, see append.c */
-	unsigned int nr_gaps;		     /* inode lock */
-	/* truncation under way: set under the inode lock, cleared by the section that performs it */
-	bool gives_back;	      /* the inode lock's holder removes data: its zeroing may take from the pool */
-	atomic_bool trunc_pending;    /* content behind @trunc_size is still on disk */
-	atomic_bool intent;	      /* an intent item is on disk: extents behind @trunc_size wait for removal */
+	struct tfs_iattr a;	  /* attr_lock */
+	struct list_head wb_eofs; /* attr_lock */
+	atomic_bool stale;	  /* attributes have changed since the item was written */
+	atomic_ullong d_size;	  /* bytes: size in the tree; changes under meta_lock */
+	atomic_ullong map_seq;	  /* raised under meta_lock by every change of a mapping */
+	atomic_ullong txid;	  /* last transaction that changed the inode */
+	atomic_ullong data_txid;  /* ... its size or mapping */
+	atomic_ullong hint_fblk,
+		hint_block;    /* where the last allocation ended: file block, device block */
+	struct list_head gaps; /* inode lock: of an append-only file, see append.c */
+	unsigned int nr_gaps;  /* inode lock */
+	/* truncation under way: set under the inode lock, cleared by the section that performs
+	 * it */
+	bool gives_back; /* the inode lock's holder removes data: its zeroing may take from the pool
+			  */
+	atomic_bool trunc_pending; /* content behind @trunc_size is still on disk */
+	atomic_bool
+		intent; /* an intent item is on disk: extents behind @trunc_size wait for removal */
 	uint64_t trunc_size;	      /* bytes; stable while either is set */
 	struct address_space mapping; /* regular files only */
 };
@@ -114,7 +119,7 @@ struct tfs_icache {
 	struct workqueue *reaper; /* NULL: the caller reaps */
 	struct work reap_work;
 	bool reap_queued;
-	bool runtime;			   /* vfs_start_threads has started block layer and completion workers */
+	bool runtime; /* vfs_start_threads has started block layer and completion workers */
 	struct iomap_writeback_ops wb_ops; /* ioends point to it */
 	struct bio_set *wb_bios;	   /* writeback gets on without memory */
 	uint64_t evicted, reaped;
@@ -136,7 +141,8 @@ void icache_trim(struct tfs_fs *fs);
 struct tfs_inode *icache_take_dead(struct tfs_fs *fs);
 void icache_drop_dead(struct tfs_inode *i);
 
-/* Any inode, referenced, after @prev (which is put); NULL at the end.  For unmount: the set must not change. */
+/* Any inode, referenced, after @prev (which is put); NULL at the end.  For unmount: the set must
+ * not change. */
 struct tfs_inode *icache_next(struct tfs_fs *fs, struct tfs_inode *prev);
 
 /* Referenced.  Loads it when it is not in memory; no lock held.  -ESTALE: no such inode. */
@@ -179,10 +185,12 @@ static inline void inode_mapping_changed(struct tfs_trans *t, struct tfs_inode *
 	atomic_store(&i->data_txid, t->txid);
 }
 
-/* After an operation that may have left something: hands it to the reaper or does it.  No lock held. */
+/* After an operation that may have left something: hands it to the reaper or does it.  No lock
+ * held. */
 void reap_kick(struct tfs_fs *fs);
 
-/* From a worker that may not wait for writeback: hands it to the reaper, or leaves it to the next operation. */
+/* From a worker that may not wait for writeback: hands it to the reaper, or leaves it to the next
+ * operation. */
 void reap_kick_async(struct tfs_fs *fs);
 
 #endif

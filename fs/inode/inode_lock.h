@@ -10,7 +10,8 @@
 void inode_lock(struct tfs_inode *i);
 void inode_unlock(struct tfs_inode *i);
 
-/* Shared; @io: what follows may wait for the device (or for anything but memory and processor).  The same for both. */
+/* Shared; @io: what follows may wait for the device (or for anything but memory and processor). The
+ * same for both. */
 void inode_lock_shared(struct tfs_inode *i, bool io);
 void inode_unlock_shared(struct tfs_inode *i, bool io);
 

@@ -17,14 +17,16 @@
 
 static struct tfs_time time_put(struct timespec ts)
 {
-	return (struct tfs_time){ .sec = le64_of((uint64_t)ts.tv_sec), .nsec = le32_of((uint32_t)ts.tv_nsec) };
+	return (struct tfs_time){ .sec = le64_of((uint64_t)ts.tv_sec),
+				  .nsec = le32_of((uint32_t)ts.tv_nsec) };
 }
 
 struct timespec tfs_now(void)
 {
 	struct timespec ts;
 
-	/* the kernel's own clock for file times: a coarse one, so that both agree on "the same moment" */
+	/* the kernel's own clock for file times: a coarse one, so that both agree on "the same
+	 * moment" */
 	clock_gettime(CLOCK_REALTIME_COARSE, &ts);
 	return ts;
 }
@@ -110,13 +112,14 @@ static int flush_in_section(struct tfs_trans *t, struct tfs_inode *i, uint64_t s
 /* Is the item behind memory?  @size: bytes that a regular file should have in it. */
 static bool item_lags(struct tfs_inode *i, bool size_only, uint64_t size)
 {
-	return (!size_only && atomic_load(&i->stale)) || (inode_is_reg(i) && atomic_load(&i->d_size) < size);
+	return (!size_only && atomic_load(&i->stale)) ||
+	       (inode_is_reg(i) && atomic_load(&i->d_size) < size);
 }
 
 /*
- * Off the list of dirty ones, unless something has changed again, or the size is still behind.  Not before it is
- * written: whoever syncs everything goes by the list, and would not wait for a thread that is just about to write this
- * one.
+ * Off the list of dirty ones, unless something has changed again, or the size is still behind.  Not
+ * before it is written: whoever syncs everything goes by the list, and would not wait for a thread
+ * that is just about to write this one.
  */
 static void unlist(struct tfs_inode *i)
 {
@@ -149,7 +152,8 @@ int inode_flush(struct tfs_inode *i, bool size_only, uint64_t written)
 
 int inode_settle(struct tfs_inode *i)
 {
-	/* a writer dirties first and moves the size after: so all that made the file so long is written here */
+	/* a writer dirties first and moves the size after: so all that made the file so long is
+	 * written here */
 	uint64_t size = i_size_read(&i->mapping);
 	int err = filemap_write_and_wait_range(&i->mapping, 0, UINT64_MAX);
 
@@ -171,7 +175,8 @@ static int settle_tail(struct tfs_inode *i)
 	return err ? err : inode_flush(i, false, size);
 }
 
-/* The next on the list of dirty ones, held; it goes to the list's end.  NULL: it is on its way out. */
+/* The next on the list of dirty ones, held; it goes to the list's end.  NULL: it is on its way
+ * out. */
 static struct tfs_inode *next_dirty(struct tfs_icache *ic, bool *none)
 {
 	struct tfs_inode *i = NULL;

@@ -23,13 +23,16 @@ void inode_item_of(struct tfs_inode *i, struct tfs_inode_item *it);
 void inode_mark_dirty(struct tfs_inode *i);
 
 /*
- * Persist what mark_dirty spoke of, in a section of its own, if no transaction has since. @size_only: times may wait.
- * @written: bytes, of a regular file; all that was dirty below it, when the file was already so long, is in the tree.
- * So it may be that long there too, whatever has become dirty since: that is not there yet, as with any write.
+ * Persist what mark_dirty spoke of, in a section of its own, if no transaction has since.
+ * @size_only: times may wait.
+ * @written: bytes, of a regular file; all that was dirty below it, when the file was already so
+ * long, is in the tree. So it may be that long there too, whatever has become dirty since: that is
+ * not there yet, as with any write.
  */
 int inode_flush(struct tfs_inode *i, bool size_only, uint64_t written);
 
-/* All that was written to the regular file @i so far comes into the tree, with the size that it gave the file. */
+/* All that was written to the regular file @i so far comes into the tree, with the size that it
+ * gave the file. */
 int inode_settle(struct tfs_inode *i);
 struct timespec tfs_now(void);
 

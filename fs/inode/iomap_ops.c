@@ -78,7 +78,8 @@ static int map_inline(struct tfs_trans *t, struct map_request *r)
 	return 0;
 }
 
-/* Is block @block, of a shared extent, really somebody else's too?  Shortens *n to where that is the same. */
+/* Is block @block, of a shared extent, really somebody else's too?  Shortens *n to where that is
+ * the same. */
 static int map_shared(struct tfs_trans *t, struct map_request *r, uint64_t block, uint64_t *n)
 {
 	uint32_t count;
@@ -207,8 +208,8 @@ static bool stays_inline(struct tfs_inode *i, uint64_t end)
 }
 
 /*
- * @n promises.  Where shared blocks get their own, each may cut an extent in three and its reference
- * count too, which no other promise has room for: more than the blocks must be free.
+ * @n promises.  Where shared blocks get their own, each may cut an extent in three and its
+ * reference count too, which no other promise has room for: more than the blocks must be free.
  */
 static int promise_blocks(struct tfs_fs *fs, uint64_t n, enum space_use use, bool shared)
 {
@@ -219,15 +220,18 @@ static int promise_blocks(struct tfs_fs *fs, uint64_t n, enum space_use use, boo
 	return err;
 }
 
-/* What the blocks of a mapping for writing are to the space.  @end: bytes, where the file may end then. */
-static enum space_use use_of(struct tfs_inode *i, uint64_t end, unsigned int flags, const struct iomap *iomap)
+/* What the blocks of a mapping for writing are to the space.  @end: bytes, where the file may end
+ * then. */
+static enum space_use use_of(struct tfs_inode *i, uint64_t end, unsigned int flags,
+			     const struct iomap *iomap)
 {
 	bool shared = iomap->flags & IOMAP_F_SHARED;
 
 	if ((iomap->type == IOMAP_MAPPED && !shared) || iomap->type == IOMAP_UNWRITTEN ||
 	    (iomap->type == IOMAP_INLINE && stays_inline(i, flags & IOMAP_ZERO ? 0 : end)))
 		return SPACE_OVERWRITE;
-	/* who shrinks a file or punches a hole is about to make room: the blocks at the edge may take some */
+	/* who shrinks a file or punches a hole is about to make room: the blocks at the edge may
+	 * take some */
 	return flags & IOMAP_ZERO && i->gives_back ? SPACE_TRUNCATE : SPACE_NEW;
 }
 
@@ -253,7 +257,8 @@ static int promise(struct tfs_inode *i, uint64_t end, unsigned int flags, struct
 	return 0;
 }
 
-static int map_for_write(struct tfs_inode *i, uint64_t pos, uint64_t length, unsigned int flags, struct iomap *iomap)
+static int map_for_write(struct tfs_inode *i, uint64_t pos, uint64_t length, unsigned int flags,
+			 struct iomap *iomap)
 {
 	struct address_space *m = &i->mapping;
 
@@ -261,7 +266,8 @@ static int map_for_write(struct tfs_inode *i, uint64_t pos, uint64_t length, uns
 		if (flags & IOMAP_ZERO) {
 			bool cache = zero_needs_cache(m, pos, iomap);
 
-			/* a writeback that completed meanwhile has mapped what was a hole: look again */
+			/* a writeback that completed meanwhile has mapped what was a hole: look
+			 * again */
 			if (iomap->validity != atomic_load(&i->map_seq))
 				return -EAGAIN;
 			if (!cache)
@@ -277,8 +283,8 @@ static int map_for_write(struct tfs_inode *i, uint64_t pos, uint64_t length, uns
 	return promise(i, pos + length, flags, iomap);
 }
 
-static int tfs_iomap_begin(struct address_space *m, uint64_t pos, uint64_t length, unsigned int flags,
-			   struct iomap *iomap, struct iomap *srcmap)
+static int tfs_iomap_begin(struct address_space *m, uint64_t pos, uint64_t length,
+			   unsigned int flags, struct iomap *iomap, struct iomap *srcmap)
 {
 	struct tfs_inode *i = m->host;
 	uint64_t mask = (1ull << m->blkbits) - 1;
@@ -286,7 +292,9 @@ static int tfs_iomap_begin(struct address_space *m, uint64_t pos, uint64_t lengt
 	/* a write needs tuples only where it covers a block in part; reports never */
 	bool tuples = !(flags & IOMAP_REPORT) && !i->fs->opts.no_verify &&
 		      (!write || ((pos | (pos + length)) & mask) || flags & IOMAP_UNSHARE);
-	struct map_request r = { .i = i, .fblk = pos >> m->blkbits, .tuples = tuples, .write = write, .iomap = iomap };
+	struct map_request r = {
+		.i = i, .fblk = pos >> m->blkbits, .tuples = tuples, .write = write, .iomap = iomap
+	};
 	bool retried = false;
 	int err;
 
@@ -306,7 +314,8 @@ static int tfs_iomap_begin(struct address_space *m, uint64_t pos, uint64_t lengt
 		 * A block that waits for its first writeback has its space; once written it is
 		 * mapped, and overwriting what is mapped does not fail.
 		 */
-		if (err != -ENOSPC || retried || !filemap_range_busy(m, pos & ~mask, (pos | mask) + 1))
+		if (err != -ENOSPC || retried ||
+		    !filemap_range_busy(m, pos & ~mask, (pos | mask) + 1))
 			return err;
 		retried = true;
 		err = filemap_write_and_wait_range(m, pos & ~mask, (pos | mask) + 1);
@@ -315,8 +324,8 @@ static int tfs_iomap_begin(struct address_space *m, uint64_t pos, uint64_t lengt
 	}
 }
 
-static int tfs_iomap_end(struct address_space *m, uint64_t pos, uint64_t length, uint64_t written, uint64_t dirtied,
-			 unsigned int flags, struct iomap *iomap)
+static int tfs_iomap_end(struct address_space *m, uint64_t pos, uint64_t length, uint64_t written,
+			 uint64_t dirtied, unsigned int flags, struct iomap *iomap)
 {
 	struct tfs_inode *i = m->host;
 	uint64_t promised = (uint64_t)(uintptr_t)iomap->private;
@@ -335,8 +344,8 @@ static bool tfs_iomap_valid(struct address_space *m, const struct iomap *iomap)
 	return iomap->validity == atomic_load(&i->map_seq);
 }
 
-static void tfs_read_mismatch(struct address_space *m, uint64_t pos, uint64_t dev_addr, uint64_t expected,
-			      uint64_t found)
+static void tfs_read_mismatch(struct address_space *m, uint64_t pos, uint64_t dev_addr,
+			      uint64_t expected, uint64_t found)
 {
 	struct tfs_inode *i = m->host;
 

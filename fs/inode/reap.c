@@ -72,7 +72,8 @@ static int remove_step(struct tfs_trans *t, uint64_t ino, bool *more)
 	return err || *more ? err : remove_inode(t, ino);
 }
 
-/* Before anything of it goes: is it one that may go?  An image can say that a file with a name has no links. */
+/* Before anything of it goes: is it one that may go?  An image can say that a file with a name has
+ * no links. */
 static int check_listed(struct tfs_fs *fs, uint64_t ino)
 {
 	return TRANS_READ(t, fs, orphan_check(t, ino, true));
@@ -103,7 +104,8 @@ void reap_run(struct tfs_fs *fs)
 		int err = fs->opts.ro ? 0 : reap_inode(i);
 
 		if (err && err != -EROFS)
-			log_warn("%s: inode %llu could not be removed (error %d); the next mount tries again",
+			log_warn("%s: inode %llu could not be removed (error %d); the next mount "
+				 "tries again",
 				 fs->bdev->name, (unsigned long long)i->ino, err);
 		icache_drop_dead(i);
 	}
@@ -130,10 +132,12 @@ static int finish_intents(struct tfs_fs *fs)
 
 	while (!(err = next_intent(fs, ino, &ino, &it))) {
 		if (le32_get(it.op) != TFS_INTENT_TRUNCATE)
-			return tfs_fs_error(fs, -EUCLEAN, "inode %llu: unknown intent", (unsigned long long)ino);
+			return tfs_fs_error(fs, -EUCLEAN, "inode %llu: unknown intent",
+					    (unsigned long long)ino);
 		err = inode_get(fs, ino, &i);
 		if (err == -ESTALE)
-			return tfs_fs_error(fs, -EUCLEAN, "intent for inode %llu, which does not exist",
+			return tfs_fs_error(fs, -EUCLEAN,
+					    "intent for inode %llu, which does not exist",
 					    (unsigned long long)ino);
 		if (err)
 			return err;
@@ -159,7 +163,8 @@ int reap_mount(struct tfs_fs *fs)
 		if (err == -ESTALE || (!err && !atomic_load(&i->unlinked))) {
 			if (!err)
 				inode_put(i);
-			return tfs_fs_error(fs, -EUCLEAN, "inode %llu is listed as unlinked, but is not",
+			return tfs_fs_error(fs, -EUCLEAN,
+					    "inode %llu is listed as unlinked, but is not",
 					    (unsigned long long)ino);
 		}
 		if (err)
@@ -169,6 +174,7 @@ int reap_mount(struct tfs_fs *fs)
 		n++;
 	}
 	if (n)
-		log_info("%s: removed %llu unlinked files left behind", fs->bdev->name, (unsigned long long)n);
+		log_info("%s: removed %llu unlinked files left behind", fs->bdev->name,
+			 (unsigned long long)n);
 	return err == -ENOENT ? 0 : err;
 }

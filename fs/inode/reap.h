@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The reaper: inodes without a name whose last user has gone, and at mount what a crash left behind. */
+/* The reaper: inodes without a name whose last user has gone, and at mount what a crash left
+ * behind. */
 #ifndef FS_INODE_REAP_H
 #define FS_INODE_REAP_H
 

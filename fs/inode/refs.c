@@ -43,13 +43,17 @@ static int ref_decode(struct tfs_trans *t, const struct btree_item *it, struct r
 	uint64_t total = g->total_blocks;
 
 	if (it->len == sizeof(*x)) {
-		*r = (struct ref){ .start = it->key.off, .len = le32_get(x->len), .count = le32_get(x->count) };
-		if (r->len && r->len <= TFS_EXTENT_MAX_LEN && r->start < total && r->len <= total - r->start &&
-		    r->count >= 2 && tfs_group_of(g, r->start) == tfs_group_of(g, ref_end(r) - 1) &&
+		*r = (struct ref){ .start = it->key.off,
+				   .len = le32_get(x->len),
+				   .count = le32_get(x->count) };
+		if (r->len && r->len <= TFS_EXTENT_MAX_LEN && r->start < total &&
+		    r->len <= total - r->start && r->count >= 2 &&
+		    tfs_group_of(g, r->start) == tfs_group_of(g, ref_end(r) - 1) &&
 		    !tfs_geom_fixed(g, r->start, r->len))
 			return 0;
 	}
-	return tfs_fs_error(t->fs, -EUCLEAN, "the reference count of blocks from %llu on makes no sense",
+	return tfs_fs_error(t->fs, -EUCLEAN,
+			    "the reference count of blocks from %llu on makes no sense",
 			    (unsigned long long)it->key.off);
 }
 
@@ -71,7 +75,8 @@ static int ref_item(struct tfs_trans *t, uint64_t block, enum btree_seek how, st
 	return err;
 }
 
-/* The item that holds @block; or else the stretch without one that begins there, no longer than @n. */
+/* The item that holds @block; or else the stretch without one that begins there, no longer than
+ * @n. */
 static int ref_at(struct tfs_trans *t, uint64_t block, uint64_t n, struct ref *r)
 {
 	struct ref next;
@@ -86,7 +91,8 @@ static int ref_at(struct tfs_trans *t, uint64_t block, uint64_t n, struct ref *r
 		return err;
 	/* every walk relies on it: a stretch is never empty */
 	if (!err && next.start <= block)
-		return tfs_fs_error(t->fs, -EUCLEAN, "the reference counts of blocks around %llu contradict",
+		return tfs_fs_error(t->fs, -EUCLEAN,
+				    "the reference counts of blocks around %llu contradict",
 				    (unsigned long long)block);
 	*r = (struct ref){ .start = block, .len = n, .count = 1 };
 	if (!err && next.start - block < n)
@@ -111,7 +117,8 @@ static int look_key(struct tfs_trans *t, uint64_t block)
 	return btree_prefault(t, TFS_TREE_REFS, &TKEY(TFS_INO_META, TFS_KEY_REFS, block));
 }
 
-int refs_look(struct tfs_trans *t, uint64_t start, uint64_t n, bool add, unsigned int *budget, uint64_t *got)
+int refs_look(struct tfs_trans *t, uint64_t start, uint64_t n, bool add, unsigned int *budget,
+	      uint64_t *got)
 {
 	uint64_t at = start, end = start + n;
 	struct ref r;
@@ -138,7 +145,8 @@ static int put_ref(struct tfs_trans *t, const struct ref *r)
 {
 	struct tfs_refs_item x = { .len = le32_of((uint32_t)r->len), .count = le32_of(r->count) };
 
-	return btree_set(t, TFS_TREE_REFS, &TKEY(TFS_INO_META, TFS_KEY_REFS, r->start), &x, sizeof(x));
+	return btree_set(t, TFS_TREE_REFS, &TKEY(TFS_INO_META, TFS_KEY_REFS, r->start), &x,
+			 sizeof(x));
 }
 
 static int del_ref(struct tfs_trans *t, uint64_t start)
@@ -154,7 +162,8 @@ static int put_joined(struct tfs_trans *t, const struct ref *new)
 
 	if (err && err != -ENOENT)
 		return err;
-	if (!err && ref_end(&side) == r.start && side.count == r.count && side.len + r.len <= TFS_EXTENT_MAX_LEN) {
+	if (!err && ref_end(&side) == r.start && side.count == r.count &&
+	    side.len + r.len <= TFS_EXTENT_MAX_LEN) {
 		r.start = side.start;
 		r.len += side.len;
 	}
@@ -171,9 +180,11 @@ static int put_joined(struct tfs_trans *t, const struct ref *new)
 }
 
 /* [from, to), which lies within @old, has @count references from now on. */
-static int ref_change(struct tfs_trans *t, const struct ref *old, uint64_t from, uint64_t to, uint32_t count)
+static int ref_change(struct tfs_trans *t, const struct ref *old, uint64_t from, uint64_t to,
+		      uint32_t count)
 {
-	struct ref left = *old, right = *old, new = { .start = from, .len = to - from, .count = count };
+	struct ref left = *old, right = *old,
+		   new = { .start = from, .len = to - from, .count = count };
 	int err = 0;
 
 	left.len = from - left.start;

@@ -14,19 +14,23 @@
 #include "fs/journal/trans.h"
 #include "fs/state/fs.h"
 
-/* References to block @start of a shared extent, and for how many of the @n blocks from there on that is so. */
+/* References to block @start of a shared extent, and for how many of the @n blocks from there on
+ * that is so. */
 int refs_get(struct tfs_trans *t, uint64_t start, uint64_t n, uint32_t *count, uint64_t *run);
 /*
- * Everything that refs_add or refs_drop needs for [start, start + *got) is in memory.  Goes through at most
- * *budget stretches of equal count (which are taken off it), so *got may be less than @n.
+ * Everything that refs_add or refs_drop needs for [start, start + *got) is in memory.  Goes through
+ * at most *budget stretches of equal count (which are taken off it), so *got may be less than @n.
  * -EMLINK: with @add, a block is referenced as often as can be counted.
  */
-int refs_look(struct tfs_trans *t, uint64_t start, uint64_t n, bool add, unsigned int *budget, uint64_t *got);
+int refs_look(struct tfs_trans *t, uint64_t start, uint64_t n, bool add, unsigned int *budget,
+	      uint64_t *got);
 /* One reference more. */
 int refs_add(struct tfs_trans *t, uint64_t start, uint64_t n);
-/* One less; blocks that nobody refers to any more go free.  The file system's data_blocks follows. */
+/* One less; blocks that nobody refers to any more go free.  The file system's data_blocks
+ * follows. */
 int refs_drop(struct tfs_trans *t, uint64_t start, uint64_t n);
-/* Bytes of log that changing the counts of @n stretches may take; 0 while nothing was ever shared. */
+/* Bytes of log that changing the counts of @n stretches may take; 0 while nothing was ever
+ * shared. */
 uint64_t refs_credits(struct tfs_fs *fs, unsigned int n);
 
 #endif

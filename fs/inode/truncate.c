@@ -81,7 +81,8 @@ int truncate_apply(struct tfs_trans *t, struct tfs_inode *i, uint64_t size)
 			err = 0;
 	}
 	if (!err && stop != UINT64_MAX) {
-		struct tfs_intent_item it = { .op = le32_of(TFS_INTENT_TRUNCATE), .arg = le64_of(from) };
+		struct tfs_intent_item it = { .op = le32_of(TFS_INTENT_TRUNCATE),
+					      .arg = le64_of(from) };
 
 		err = intent_set(t, i->ino, &it);
 		atomic_store(&i->intent, true);
@@ -177,7 +178,8 @@ int inode_finish_truncate(struct tfs_inode *i)
 	if (atomic_load(&i->trunc_pending)) {
 		/* an attempt that failed may have left what was behind in memory, as good as new */
 		truncate_inode_pages(m, round_up_to(i->trunc_size, bs));
-		/* a copy of the EOF block with its tail zeroed goes first, if there is one to write */
+		/* a copy of the EOF block with its tail zeroed goes first, if there is one to
+		 * write */
 		if (filemap_range_busy(m, from, from + bs))
 			err = filemap_write_and_wait_range(m, from, from + bs);
 		if (!err && atomic_load(&i->trunc_pending))
@@ -188,7 +190,8 @@ int inode_finish_truncate(struct tfs_inode *i)
 	return err;
 }
 
-/* The block that will hold EOF is in memory and good: from here on the truncation fails only with the file system. */
+/* The block that will hold EOF is in memory and good: from here on the truncation fails only with
+ * the file system. */
 static int read_eof_block(struct tfs_inode *i, uint64_t size)
 {
 	struct iomap_read_result res = { 0 };
@@ -218,9 +221,10 @@ static void set_shrunk_size(struct tfs_inode *i, uint64_t size)
 }
 
 /*
- * The tail could not be zeroed.  If the EOF block is clean, nothing has changed and the file gets its size @old back.
- * If it is dirty, writing it back zeroes the tail as well, in the cache too; and the flusher may have done so already,
- * and with that truncated the file: then there is no way back, and none is needed.
+ * The tail could not be zeroed.  If the EOF block is clean, nothing has changed and the file gets
+ * its size @old back. If it is dirty, writing it back zeroes the tail as well, in the cache too;
+ * and the flusher may have done so already, and with that truncated the file: then there is no way
+ * back, and none is needed.
  */
 static bool take_back_size(struct tfs_inode *i, uint64_t size, uint64_t old)
 {
@@ -231,7 +235,8 @@ static bool take_back_size(struct tfs_inode *i, uint64_t size, uint64_t old)
 
 	if (f)
 		folio_wait_writeback(f);
-	back = atomic_load(&i->trunc_pending) && !filemap_range_busy(m, from, from + i->fs->geom.block_size);
+	back = atomic_load(&i->trunc_pending) &&
+	       !filemap_range_busy(m, from, from + i->fs->geom.block_size);
 	if (back) {
 		atomic_store(&i->trunc_pending, false);
 		i_size_write(m, old);
@@ -283,8 +288,8 @@ static int grow(struct tfs_inode *i, uint64_t size)
 }
 
 /*
- * The file is cut where it ends already: what was preallocated behind goes.  Nothing there was ever written, so this
- * needs no intent: what a crash leaves of it is as good as before.
+ * The file is cut where it ends already: what was preallocated behind goes.  Nothing there was ever
+ * written, so this needs no intent: what a crash leaves of it is as good as before.
  */
 static int drop_preallocated(struct tfs_inode *i, uint64_t size)
 {

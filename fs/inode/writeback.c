@@ -11,7 +11,8 @@
  *      | alloc_data: the unit becomes the claim        unwritten or inline: the unit stays
  *      v                                                        v
  *   claim -- I/O --> alloc_commit in the transaction      given back when the transaction is made
- *      \-- error --> alloc_cancel: the claim becomes the unit of the block, which is dirty again (tfs_redirty)
+ *      \-- error --> alloc_cancel: the claim becomes the unit of the block, which is dirty again
+ * (tfs_redirty)
  *
  * The size on disk never passes the end of what is there: for the EOF block
  * the size at the moment its copy was taken is remembered (struct tfs_wb_eof),
@@ -57,7 +58,8 @@ struct wb_target {
 	bool inlined, in_place;
 };
 
-/* Goal for new blocks: go on where the last allocation of this file ended, or behind the extent before. */
+/* Goal for new blocks: go on where the last allocation of this file ended, or behind the extent
+ * before. */
 static int find_goal(struct tfs_trans *t, struct tfs_inode *i, uint64_t fblk, struct wb_target *w)
 {
 	struct extent prev;
@@ -74,7 +76,8 @@ static int find_goal(struct tfs_trans *t, struct tfs_inode *i, uint64_t fblk, st
 	return err == -ENOENT ? 0 : err;
 }
 
-static int find_target(struct tfs_trans *t, struct tfs_inode *i, uint64_t fblk, bool may_inline, struct wb_target *w)
+static int find_target(struct tfs_trans *t, struct tfs_inode *i, uint64_t fblk, bool may_inline,
+		       struct wb_target *w)
 {
 	struct extent e;
 	int err = extent_seek(t, i->ino, fblk, &e);
@@ -153,10 +156,11 @@ static void forget_eofs(struct tfs_inode *i, uint64_t from, uint64_t to)
 }
 
 /*
- * The copy of the EOF block that is about to be taken has the truncation committed with it.  No block behind
- * may be on its way then: it would be mapped behind EOF, or its place go free while the device writes to
- * it.  No new one starts: the size was changed before, and who had seen the old one holds a folio lock, which
- * this waits for.  (The EOF block's own folio is locked and not under writeback.)
+ * The copy of the EOF block that is about to be taken has the truncation committed with it.  No
+ * block behind may be on its way then: it would be mapped behind EOF, or its place go free while
+ * the device writes to it.  No new one starts: the size was changed before, and who had seen the
+ * old one holds a folio lock, which this waits for.  (The EOF block's own folio is locked and not
+ * under writeback.)
  */
 static void settle_behind_eof(struct tfs_inode *i, uint64_t isize)
 {
@@ -168,7 +172,8 @@ static void settle_behind_eof(struct tfs_inode *i, uint64_t isize)
 
 #define ENOSPC_TRIES 4
 
-/* Every dirty block has its promise, so space is there, at the latest when the transactions that free it are durable.
+/* Every dirty block has its promise, so space is there, at the latest when the transactions that
+ * free it are durable.
  */
 static int claim(struct tfs_fs *fs, uint64_t goal, uint64_t n, uint64_t *block, uint64_t *got)
 {
@@ -190,21 +195,23 @@ static __thread struct {
 	uint64_t fblk, n, block;
 } last_claim;
 
-/* Blocks of a run stay dirty because memory ran out before they were in an ioend: their claim is dissolved. */
+/* Blocks of a run stay dirty because memory ran out before they were in an ioend: their claim is
+ * dissolved. */
 static void tfs_discard(struct folio *f, uint64_t pos, uint64_t len)
 {
 	struct tfs_inode *i = f->mapping->host;
 	uint64_t fblk = pos >> i->fs->geom.blkbits, end = fblk + (len >> i->fs->geom.blkbits);
 
 	if (last_claim.i == i && fblk >= last_claim.fblk && fblk < last_claim.fblk + last_claim.n) {
-		alloc_cancel(i->fs, last_claim.block + (fblk - last_claim.fblk), last_claim.fblk + last_claim.n - fblk,
-			     true);
+		alloc_cancel(i->fs, last_claim.block + (fblk - last_claim.fblk),
+			     last_claim.fblk + last_claim.n - fblk, true);
 		last_claim.i = NULL;
 	}
 	forget_eofs(i, fblk, end);
 }
 
-static int tfs_map_blocks(struct iomap_writepage_ctx *wpc, struct address_space *m, uint64_t offset, uint64_t len)
+static int tfs_map_blocks(struct iomap_writepage_ctx *wpc, struct address_space *m, uint64_t offset,
+			  uint64_t len)
 {
 	struct tfs_inode *i = m->host;
 	struct tfs_fs *fs = i->fs;
@@ -218,12 +225,16 @@ static int tfs_map_blocks(struct iomap_writepage_ctx *wpc, struct address_space 
 	last_claim.i = NULL;
 	if (w.n > CLAIM_MAX_BYTES >> bits)
 		w.n = CLAIM_MAX_BYTES >> bits;
-	/* the EOF block is mapped alone, while its folio is locked: then the size is that of the copy */
+	/* the EOF block is mapped alone, while its folio is locked: then the size is that of the
+	 * copy */
 	if (tail && fblk == eof)
 		w.n = 1;
 	else if (tail && fblk < eof && eof - fblk < w.n)
 		w.n = eof - fblk;
-	err = TRANS_READ(t, fs, find_target(t, i, fblk, fblk == 0 && isize <= fs->geom.inline_max && !wpc->direct, &w));
+	err = TRANS_READ(t, fs,
+			 find_target(t, i, fblk,
+				     fblk == 0 && isize <= fs->geom.inline_max && !wpc->direct,
+				     &w));
 	if (err)
 		return err;
 	got = w.n;
@@ -286,17 +297,20 @@ static uint64_t part_next(const struct wb_part *p)
 static int part_load(struct wb_part *p)
 {
 	struct tfs_fs *fs = p->i->fs;
-	size_t bytes = p->type == IOMAP_INLINE ? fs->geom.block_size : p->len * TFS_TUPLE_BYTES, fill = 0;
+	size_t bytes = p->type == IOMAP_INLINE ? fs->geom.block_size : p->len * TFS_TUPLE_BYTES,
+	       fill = 0;
 
 	p->data = tl_alloc(bytes);
 	if (!p->data)
 		return -ENOMEM;
 	for (struct bio *b = iomap_ioend_first_bio(p->io); b; b = iomap_ioend_next_bio(p->io, b)) {
 		if (p->type != IOMAP_INLINE) {
-			fill += bio_integrity_copy_tuples(b, (char *)p->data + fill, (unsigned int)(bytes - fill));
+			fill += bio_integrity_copy_tuples(b, (char *)p->data + fill,
+							  (unsigned int)(bytes - fill));
 			continue;
 		}
-		for (struct bio_vec *v = b->bi_io_vec; v < b->bi_io_vec + b->bi_vcnt && fill < bytes; v++) {
+		for (struct bio_vec *v = b->bi_io_vec;
+		     v < b->bi_io_vec + b->bi_vcnt && fill < bytes; v++) {
 			size_t n = v->bv_len < bytes - fill ? v->bv_len : bytes - fill;
 
 			memcpy((char *)p->data + fill, v->bv_base, n);
@@ -309,7 +323,8 @@ static int part_load(struct wb_part *p)
 /* Everything a step changes is in memory; settles how many blocks the step takes. */
 static int step_look(struct tfs_trans *t, struct wb_part *p)
 {
-	uint64_t from = part_next(p), left = p->len - p->done, max = CLAIM_MAX_BYTES >> t->fs->geom.blkbits, stop;
+	uint64_t from = part_next(p), left = p->len - p->done,
+		 max = CLAIM_MAX_BYTES >> t->fs->geom.blkbits, stop;
 	struct tfs_wb_eof *eof;
 	struct extent e;
 	int err;
@@ -393,8 +408,8 @@ static int step_apply(struct tfs_trans *t, struct wb_part *p)
 	if (eof && eof->fblk == to - 1 && eof->size < size)
 		size = eof->size;
 	/*
-	 * Taken before a truncation that is not in the tree yet: until then the file is what it was, with its old size.
-	 * A direct write moves i_size once its blocks are here.
+	 * Taken before a truncation that is not in the tree yet: until then the file is what it
+	 * was, with its old size. A direct write moves i_size once its blocks are here.
 	 */
 	if (isize < size && !p->io->io_dio && !atomic_load(&p->i->trunc_pending))
 		size = isize;
@@ -407,7 +422,8 @@ static uint64_t part_credits(const struct wb_part *p)
 {
 	struct tfs_fs *fs = p->i->fs;
 	uint64_t max = CLAIM_MAX_BYTES >> fs->geom.blkbits, left = p->len - p->done;
-	uint64_t c = extent_remove_credits(fs, STEP_EXTENTS < left ? STEP_EXTENTS : (unsigned int)left);
+	uint64_t c =
+		extent_remove_credits(fs, STEP_EXTENTS < left ? STEP_EXTENTS : (unsigned int)left);
 
 	c += p->type == IOMAP_INLINE ? 2 * (uint64_t)fs->geom.node_size
 				     : extent_insert_credits(fs, left < max ? left : max);
@@ -421,7 +437,8 @@ static bool part_over(const struct wb_part *p)
 	return p->io->io_error || p->done == p->len;
 }
 
-/* The steps of @n parts in one section.  0, or the error, after which nothing of it is in the tree. */
+/* The steps of @n parts in one section.  0, or the error, after which nothing of it is in the
+ * tree. */
 static int run_section(struct tfs_fs *fs, struct wb_part **parts, unsigned int n, uint64_t credits)
 {
 	struct tfs_trans t = { 0 };
@@ -439,7 +456,8 @@ static int run_section(struct tfs_fs *fs, struct wb_part **parts, unsigned int n
 	return err;
 }
 
-/* Together; if that fails each alone, for the others have nothing to do with what one of them has met. */
+/* Together; if that fails each alone, for the others have nothing to do with what one of them has
+ * met. */
 static void run_parts(struct tfs_fs *fs, struct wb_part **parts, unsigned int n, uint64_t credits)
 {
 	int err = run_section(fs, parts, n, credits);
@@ -483,8 +501,9 @@ static void commit_parts(struct tfs_fs *fs, struct wb_part *parts, unsigned int 
 }
 
 /*
- * Promises of parts that failed, to be handed on to the blocks that become dirty again when their ioends are
- * finished, which the same worker does next.  Blocks dirtied meanwhile have one of their own.
+ * Promises of parts that failed, to be handed on to the blocks that become dirty again when their
+ * ioends are finished, which the same worker does next.  Blocks dirtied meanwhile have one of their
+ * own.
  */
 static __thread uint64_t handed_on;
 
@@ -510,7 +529,8 @@ static void settle_space(struct wb_part *p)
 	}
 }
 
-/* Blocks that are dirty once more need a promise once more, also those that a committed step has mapped. */
+/* Blocks that are dirty once more need a promise once more, also those that a committed step has
+ * mapped. */
 static void tfs_redirty(struct address_space *m, uint64_t nblocks)
 {
 	struct tfs_inode *i = m->host;
@@ -546,8 +566,8 @@ static void part_init(struct wb_part *p, struct iomap_ioend *io)
 	if (p->type == IOMAP_INLINE) {
 		/* as long as the file was when the copy was taken */
 		eof = find_eof(i, 0, 1);
-		p->inline_len =
-			eof && eof->size < i->fs->geom.inline_max ? (uint32_t)eof->size : i->fs->geom.inline_max;
+		p->inline_len = eof && eof->size < i->fs->geom.inline_max ? (uint32_t)eof->size
+									  : i->fs->geom.inline_max;
 	}
 	if (io->io_error)
 		return;
@@ -652,7 +672,9 @@ static int tfs_writepages(struct address_space *m, struct writeback_control *wbc
 {
 	struct tfs_inode *i = m->host;
 	struct iomap_writeback_ops *ops = &i->fs->icache->wb_ops;
-	struct iomap_writepage_ctx wpc = { .ops = ops, .bs = i->fs->icache->wb_bios, .app = TFS_APP_DATA };
+	struct iomap_writepage_ctx wpc = { .ops = ops,
+					   .bs = i->fs->icache->wb_bios,
+					   .app = TFS_APP_DATA };
 
 	return iomap_writepages(m, wbc, &wpc, ops);
 }

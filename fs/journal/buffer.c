@@ -51,7 +51,8 @@ uint32_t buf_kind_bytes(const struct tfs_geom *g, enum tfs_buf_kind kind)
 
 const char *buf_kind_name(enum tfs_buf_kind kind)
 {
-	static const char *const names[] = { "superblock", "group header", "bitmap", "tuple block", "tree node" };
+	static const char *const names[] = { "superblock", "group header", "bitmap", "tuple block",
+					     "tree node" };
 
 	return names[kind];
 }
@@ -99,7 +100,8 @@ struct tfs_buf *buf_hold(struct tfs_buf *b)
 
 static void buf_destroy(struct tfs_buf *b)
 {
-	assert(!b->hashed && !b->dirty && !b->frozen && !b->committed && !b->pins[0] && !b->pins[1]);
+	assert(!b->hashed && !b->dirty && !b->frozen && !b->committed && !b->pins[0] &&
+	       !b->pins[1]);
 	image_put(b->image);
 	tl_free(b);
 }
@@ -195,7 +197,8 @@ static void evict(struct tfs_bufcache *c, uint32_t bytes)
 	}
 }
 
-int bufcache_start_load(struct tfs_fs *fs, uint64_t block, enum tfs_buf_kind kind, struct tfs_buf **out)
+int bufcache_start_load(struct tfs_fs *fs, uint64_t block, enum tfs_buf_kind kind,
+			struct tfs_buf **out)
 {
 	struct tfs_bufcache *c = fs->bufs;
 	struct tfs_buf *fresh, *b;
@@ -249,7 +252,8 @@ void bufcache_wait(struct tfs_bufcache *c, uint64_t block)
 	pthread_mutex_unlock(&c->lock);
 }
 
-int bufcache_enter(struct tfs_fs *fs, uint64_t block, enum tfs_buf_kind kind, const void *data, struct tfs_buf **out)
+int bufcache_enter(struct tfs_fs *fs, uint64_t block, enum tfs_buf_kind kind, const void *data,
+		   struct tfs_buf **out)
 {
 	int err = bufcache_start_load(fs, block, kind, out);
 
@@ -281,7 +285,8 @@ int buf_get(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind, struct 
 	}
 	pthread_mutex_unlock(&c->lock);
 	if (other)
-		return tfs_fs_error(t->fs, -EUCLEAN, "block %llu is referred to as a %s but is something else",
+		return tfs_fs_error(t->fs, -EUCLEAN,
+				    "block %llu is referred to as a %s but is something else",
 				    (unsigned long long)block, buf_kind_name(kind));
 	if (b) {
 		atomic_store_explicit(&b->hot, true, memory_order_relaxed);
@@ -346,7 +351,8 @@ int buf_new(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind, struct 
 
 	assert(t->active && t->write);
 	if (!buf_place_ok(&t->fs->geom, block, kind))
-		return tfs_fs_error(t->fs, -EUCLEAN, "block %llu was allocated as a %s, but can't be one",
+		return tfs_fs_error(t->fs, -EUCLEAN,
+				    "block %llu was allocated as a %s, but can't be one",
 				    (unsigned long long)block, buf_kind_name(kind));
 	b = buf_alloc(t->fs, block, kind);
 	if (!b)
@@ -510,7 +516,8 @@ static void readahead_fn(struct work *w)
 	tl_free(ra);
 }
 
-void buf_readahead(struct tfs_fs *fs, const uint64_t *blocks, unsigned int n, enum tfs_buf_kind kind)
+void buf_readahead(struct tfs_fs *fs, const uint64_t *blocks, unsigned int n,
+		   enum tfs_buf_kind kind)
 {
 	struct tfs_bufcache *c = fs->bufs;
 	struct readahead *ra;

@@ -50,7 +50,8 @@ struct tfs_buf {
 	bool hashed;	      /* clear: replaced, freed or failed; dies with its last reference */
 	bool loading;	      /* a placeholder: its content is being read */
 	atomic_bool hot;      /* used since eviction last came by */
-	atomic_bool unbacked; /* a tree node in a hole of the image, for which the host had no space: may not change */
+	atomic_bool unbacked; /* a tree node in a hole of the image, for which the host had no
+				 space: may not change */
 
 	/* meta_lock */
 	struct tfs_image *image;  /* as of the running transaction */
@@ -102,7 +103,8 @@ void buf_log(struct tfs_trans *t, struct tfs_buf *b, uint32_t off, uint32_t len)
  */
 void buf_free(struct tfs_trans *t, struct tfs_buf *b);
 /* Hint: read it in the background if not cached. */
-void buf_readahead(struct tfs_fs *fs, const uint64_t *blocks, unsigned int n, enum tfs_buf_kind kind);
+void buf_readahead(struct tfs_fs *fs, const uint64_t *blocks, unsigned int n,
+		   enum tfs_buf_kind kind);
 
 struct tfs_buf_stats {
 	uint64_t buffers, bytes, dirty_bytes, hits, misses, evicted, sync_reads;

@@ -42,17 +42,19 @@ struct tfs_buf *buf_hold(struct tfs_buf *b);
  * caller has to fill and publish; -EBUSY somebody else is reading it; -EUCLEAN cached as another
  * kind; -ENOMEM.
  */
-int bufcache_start_load(struct tfs_fs *fs, uint64_t block, enum tfs_buf_kind kind, struct tfs_buf **out);
+int bufcache_start_load(struct tfs_fs *fs, uint64_t block, enum tfs_buf_kind kind,
+			struct tfs_buf **out);
 /*
  * The placeholder is filled (err 0) or failed: then it goes away.  With @put the caller's
- * reference goes in the same moment, for who holds meta_lock exclusively must find none but those of
- * transactions.
+ * reference goes in the same moment, for who holds meta_lock exclusively must find none but those
+ * of transactions.
  */
 void bufcache_publish(struct tfs_buf *b, int err, bool put);
 /* Wait until nobody is reading @block any more. */
 void bufcache_wait(struct tfs_bufcache *c, uint64_t block);
 /* Enter @data as the verified content of @block (the superblock at mount).  Referenced. */
-int bufcache_enter(struct tfs_fs *fs, uint64_t block, enum tfs_buf_kind kind, const void *data, struct tfs_buf **out);
+int bufcache_enter(struct tfs_fs *fs, uint64_t block, enum tfs_buf_kind kind, const void *data,
+		   struct tfs_buf **out);
 
 /* Can a structure of this kind be at @block at all? */
 bool buf_place_ok(const struct tfs_geom *g, uint64_t block, enum tfs_buf_kind kind);
@@ -62,7 +64,8 @@ bool buf_place_ok(const struct tfs_geom *g, uint64_t block, enum tfs_buf_kind ki
  */
 int buf_load(struct tfs_fs *fs, uint64_t block, enum tfs_buf_kind kind);
 /* The same inside a section, on the spot; failures are real: logged, counted, acted upon. */
-int buf_load_locked(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind, struct tfs_buf **out);
+int buf_load_locked(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind,
+		    struct tfs_buf **out);
 /* A node that is about to change has its space from the host.  -ENOSPC. */
 int buf_back(struct tfs_fs *fs, struct tfs_buf *b);
 const char *buf_kind_name(enum tfs_buf_kind kind);

@@ -60,7 +60,8 @@ bool buf_place_ok(const struct tfs_geom *g, uint64_t block, enum tfs_buf_kind ki
 	case BUF_NODE:
 		break;
 	}
-	return (block - tfs_group_start(g, group)) % g->node_blocks == 0 && !tfs_geom_fixed(g, block, g->node_blocks);
+	return (block - tfs_group_start(g, group)) % g->node_blocks == 0 &&
+	       !tfs_geom_fixed(g, block, g->node_blocks);
 }
 
 /* The group header's word on a tuple block or the bitmap. */
@@ -77,7 +78,8 @@ static int get_vouch(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind
 	if (err)
 		return err;
 	h = buf_data(b);
-	v = kind == BUF_BITMAP ? &h->bitmap : &h->tuples[block - tfs_group_tuple_block(g, group, 0)];
+	v = kind == BUF_BITMAP ? &h->bitmap
+			       : &h->tuples[block - tfs_group_tuple_block(g, group, 0)];
 	p->fresh = !(le32_get(v->flags) & TFS_VOUCH_WRITTEN);
 	p->guard = le64_get(v->guard);
 	buf_put(b);
@@ -128,7 +130,8 @@ static int read_home(struct tfs_fs *fs, struct tfs_buf *b)
 	return 0;
 }
 
-/* Whatever its guard says, a bitmap that has the fixed structures free would have us overwrite them. */
+/* Whatever its guard says, a bitmap that has the fixed structures free would have us overwrite
+ * them. */
 static int check_bitmap(struct tfs_fs *fs, struct tfs_buf *b, char *why, size_t why_len)
 {
 	const uint64_t *have = buf_data(b);
@@ -148,7 +151,8 @@ static int check_bitmap(struct tfs_fs *fs, struct tfs_buf *b, char *why, size_t 
 	return err;
 }
 
-static int check_tuples(struct tfs_fs *fs, struct tfs_buf *b, const struct proof *p, char *why, size_t why_len)
+static int check_tuples(struct tfs_fs *fs, struct tfs_buf *b, const struct proof *p, char *why,
+			size_t why_len)
 {
 	uint32_t i, n = fs->geom.node_blocks;
 	struct tuple16 found[MAX_NODE_TUPLES];
@@ -157,15 +161,18 @@ static int check_tuples(struct tfs_fs *fs, struct tfs_buf *b, const struct proof
 	for (i = 0; i < n; i++) {
 		if (!memcmp(&found[i], &p->tuples[i], sizeof(found[i])))
 			continue;
-		snprintf(why, why_len, "block %llu does not match its tuple: expected %016llx/%u, found %016llx",
-			 (unsigned long long)(b->block + i), (unsigned long long)le64_get(p->tuples[i].guard),
+		snprintf(why, why_len,
+			 "block %llu does not match its tuple: expected %016llx/%u, found %016llx",
+			 (unsigned long long)(b->block + i),
+			 (unsigned long long)le64_get(p->tuples[i].guard),
 			 le16_get(p->tuples[i].app), (unsigned long long)le64_get(found[i].guard));
 		return -EUCLEAN;
 	}
 	return btree_check_node(&fs->geom, b->block, buf_data(b), why, why_len);
 }
 
-static int check(struct tfs_fs *fs, struct tfs_buf *b, const struct proof *p, char *why, size_t why_len)
+static int check(struct tfs_fs *fs, struct tfs_buf *b, const struct proof *p, char *why,
+		 size_t why_len)
 {
 	uint64_t found;
 
@@ -173,13 +180,14 @@ static int check(struct tfs_fs *fs, struct tfs_buf *b, const struct proof *p, ch
 	case BUF_SUPER:
 		return tfs_super_check(buf_data(b), why, why_len);
 	case BUF_GROUP:
-		return group_check_header(&fs->geom, fs->seed, tfs_group_of(&fs->geom, b->block), buf_data(b), why,
-					  why_len);
+		return group_check_header(&fs->geom, fs->seed, tfs_group_of(&fs->geom, b->block),
+					  buf_data(b), why, why_len);
 	case BUF_BITMAP:
 	case BUF_TUPLE:
 		found = group_guard(le32_get(fs->super.guard), fs->seed, buf_data(b), b->bytes);
 		if (found != p->guard) {
-			snprintf(why, why_len, "does not match its group header: expected %016llx, found %016llx",
+			snprintf(why, why_len,
+				 "does not match its group header: expected %016llx, found %016llx",
 				 (unsigned long long)p->guard, (unsigned long long)found);
 			return -EUCLEAN;
 		}
@@ -191,14 +199,15 @@ static int check(struct tfs_fs *fs, struct tfs_buf *b, const struct proof *p, ch
 }
 
 /*
- * Who copies an image with holes makes holes inside of tree nodes too.  They get their space before anybody can change
- * them, or are not changed.
+ * Who copies an image with holes makes holes inside of tree nodes too.  They get their space before
+ * anybody can change them, or are not changed.
  */
 static bool back_node(struct tfs_fs *fs, struct tfs_buf *b)
 {
 	uint64_t at = tfs_block_to_byte(fs, b->block);
 
-	if (b->kind != BUF_NODE || fs->opts.ro || !fs->bdev->thin || bdev_all_backed(fs->bdev, at, b->bytes))
+	if (b->kind != BUF_NODE || fs->opts.ro || !fs->bdev->thin ||
+	    bdev_all_backed(fs->bdev, at, b->bytes))
 		return true;
 	return bdev_provision(fs->bdev, at, b->bytes) != -ENOSPC;
 }
@@ -216,7 +225,8 @@ int buf_back(struct tfs_fs *fs, struct tfs_buf *b)
 }
 
 /* Fill the placeholder @b, and let the others know. */
-static int fill(struct tfs_fs *fs, struct tfs_buf *b, const struct proof *p, bool put, char *why, size_t why_len)
+static int fill(struct tfs_fs *fs, struct tfs_buf *b, const struct proof *p, bool put, char *why,
+		size_t why_len)
 {
 	int err = 0;
 
@@ -265,7 +275,8 @@ int buf_load(struct tfs_fs *fs, uint64_t block, enum tfs_buf_kind kind)
 	return err;
 }
 
-int buf_load_locked(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind, struct tfs_buf **out)
+int buf_load_locked(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind,
+		    struct tfs_buf **out)
 {
 	struct tfs_fs *fs = t->fs;
 	struct tfs_trans sub = *t;
@@ -274,7 +285,8 @@ int buf_load_locked(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind,
 	int err;
 
 	if (!buf_place_ok(&fs->geom, block, kind))
-		return tfs_fs_error(fs, -EUCLEAN, "a pointer to a %s leads to block %llu, where none can be",
+		return tfs_fs_error(fs, -EUCLEAN,
+				    "a pointer to a %s leads to block %llu, where none can be",
 				    buf_kind_name(kind), (unsigned long long)block);
 	sub.sync = true;
 	err = get_proof(&sub, block, kind, &p);
@@ -296,5 +308,6 @@ int buf_load_locked(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind,
 		return err;
 	}
 	atomic_fetch_add(&fs->mismatches, 1);
-	return tfs_fs_error(fs, -EUCLEAN, "%s at block %llu: %s", buf_kind_name(kind), (unsigned long long)block, why);
+	return tfs_fs_error(fs, -EUCLEAN, "%s at block %llu: %s", buf_kind_name(kind),
+			    (unsigned long long)block, why);
 }

@@ -3,11 +3,11 @@
  * Checkpoint: committed images go home, then the log is empty.
  *
  * Order: images and copies of the superblock -> FLUSH -> primary superblock -> FLUSH ->
- * the header copy not in force, with the new tail -> FLUSH -> the other -> FLUSH.  The log's space is
- * reused only after the last of these, so whichever header copy a crash leaves in force, the
- * log it points to is whole: replaying transactions that are home already writes the same once
- * more.  Without a superblock nobody finds the log, so the primary is never in flight
- * together with its copies: a cut that ruins all that is being written leaves one.
+ * the header copy not in force, with the new tail -> FLUSH -> the other -> FLUSH.  The log's space
+ * is reused only after the last of these, so whichever header copy a crash leaves in force, the log
+ * it points to is whole: replaying transactions that are home already writes the same once more.
+ * Without a superblock nobody finds the log, so the primary is never in flight together with its
+ * copies: a cut that ruins all that is being written leaves one.
  *
  * The generation goes up first: what is committed from now on starts with full
  * images again, for the ones logged so far are about to be cut off.
@@ -68,7 +68,8 @@ int home_write_super_copies(struct bdev *b, const struct tfs_geom *g, const void
 			continue;
 		err = bdev_write(b, super, TFS_SUPER_BYTES, g->super_copies[i] << g->blkbits);
 		if (err && ratelimit_ok(&limit, &held))
-			log_warn("%s: copy %d of the superblock can't be written: %s; the device may be failing",
+			log_warn("%s: copy %d of the superblock can't be written: %s; the device "
+				 "may be failing",
 				 b->name, i + 1, strerror(-err));
 		written |= !err;
 		first_err = first_err ? first_err : err;
@@ -110,7 +111,8 @@ static int write_home(struct tfs_journal *j)
 		if (b->kind == BUF_SUPER)
 			super = b->committed->data;
 		else
-			err = home_write(&w, tfs_block_to_byte(fs, b->block), b->committed->data, b->bytes);
+			err = home_write(&w, tfs_block_to_byte(fs, b->block), b->committed->data,
+					 b->bytes);
 		if (err)
 			return err;
 	}
@@ -126,9 +128,10 @@ static int write_home(struct tfs_journal *j)
 
 static int empty_log(struct tfs_journal *j)
 {
-	struct log_head h = {
-		.epoch = j->epoch, .seq = ++j->seq, .tail = j->head, .tail_txid = atomic_load(&j->durable) + 1
-	};
+	struct log_head h = { .epoch = j->epoch,
+			      .seq = ++j->seq,
+			      .tail = j->head,
+			      .tail_txid = atomic_load(&j->durable) + 1 };
 	struct tfs_buf *b, *next;
 	int err;
 
@@ -192,6 +195,7 @@ void journal_mark_broken(struct tfs_journal *j)
 	if (!err)
 		err = home_write_super(fs->bdev, &fs->geom, s);
 	if (err)
-		log_err("%s: could not be marked as in need of a check: %s", fs->bdev->name, strerror(-err));
+		log_err("%s: could not be marked as in need of a check: %s", fs->bdev->name,
+			strerror(-err));
 	tl_free(s);
 }

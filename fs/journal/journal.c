@@ -123,8 +123,8 @@ static bool tx_empty(struct tfs_journal *j)
 
 	if (atomic_load(&j->fs->inconsistent) && !(le32_get(s->state) & TFS_STATE_ERRORS))
 		return false;
-	return list_empty(&j->run.bufs) && list_empty(&j->run.freed) && !j->run.nr_release && !j->fs->super_dirty &&
-	       le64_get(s->mismatches) == atomic_load(&j->fs->mismatches);
+	return list_empty(&j->run.bufs) && list_empty(&j->run.freed) && !j->run.nr_release &&
+	       !j->fs->super_dirty && le64_get(s->mismatches) == atomic_load(&j->fs->mismatches);
 }
 
 uint64_t journal_running_txid(struct tfs_fs *fs)
@@ -173,7 +173,9 @@ static void fill_super(struct tfs_journal *j, struct tfs_super *s)
 /* Everything that vouches for something else, from the leaves of trust up to the superblock. */
 static int seal(struct tfs_journal *j)
 {
-	struct tfs_trans t = { .fs = j->fs, .active = true, .write = true, .modified = true, .txid = j->run.txid };
+	struct tfs_trans t = {
+		.fs = j->fs, .active = true, .write = true, .modified = true, .txid = j->run.txid
+	};
 	int err;
 
 	err = tuple_seal_nodes(&t, &j->run.bufs);
@@ -239,7 +241,8 @@ static uint64_t log_blocks(uint64_t bytes)
 
 static bool fits(struct tfs_journal *j, uint64_t bytes)
 {
-	return load(&j->used) + log_blocks(bytes) < j->ring.size; /* one is the log's end: ring_end() */
+	return load(&j->used) + log_blocks(bytes) <
+	       j->ring.size; /* one is the log's end: ring_end() */
 }
 
 /* 1: frozen; 0: nothing to do; or -errno. */
@@ -297,7 +300,8 @@ static void became_durable(struct tfs_journal *j)
 		list_add_tail(&b->ckpt_list, &j->ckpt); /* the reference moves here */
 		add(&j->pinned, b->bytes);
 	}
-	/* Only now may the blocks become something else: no image of them will be written any more. */
+	/* Only now may the blocks become something else: no image of them will be written any
+	 * more. */
 	list_for_each_entry_safe(b, next, &j->cmt.freed, tx_list) {
 		list_del_init(&b->tx_list);
 		journal_drop_committed(j, b);

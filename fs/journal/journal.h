@@ -24,7 +24,8 @@
 #include "fs/journal/trans.h"
 #include "fs/state/fs.h"
 
-/* Make transaction @txid (or any later one) durable; returns when it is.  0 or -errno.  No lock may be held. */
+/* Make transaction @txid (or any later one) durable; returns when it is.  0 or -errno.  No lock may
+ * be held. */
 int journal_commit(struct tfs_fs *fs, uint64_t txid);
 
 /* Everything changed so far. */
@@ -49,9 +50,9 @@ int journal_defer_release(struct tfs_trans *t, uint64_t start, uint64_t n);
 /* What others do at a commit. */
 struct journal_hooks {
 	/*
-	 * Freezing, meta_lock exclusive: tuples of nodes are in their blocks; guards of all changed blocks in @tx_bufs
-	 * that something vouches for go there, and what joins the transaction by that goes to the end of the list.
-	 * 0 or -errno, which ends the file system.
+	 * Freezing, meta_lock exclusive: tuples of nodes are in their blocks; guards of all changed
+	 * blocks in @tx_bufs that something vouches for go there, and what joins the transaction by
+	 * that goes to the end of the list. 0 or -errno, which ends the file system.
 	 */
 	int (*seal)(struct tfs_trans *t, struct list_head *tx_bufs);
 	/* The transaction that freed these blocks is durable. */
@@ -59,16 +60,16 @@ struct journal_hooks {
 };
 
 struct tfs_journal_stats {
-	uint64_t running_txid, durable_txid, commits, checkpoints, log_bytes, log_used, log_size, images, ranges,
-		revokes;
+	uint64_t running_txid, durable_txid, commits, checkpoints, log_bytes, log_used, log_size,
+		images, ranges, revokes;
 };
 void journal_get_stats(struct tfs_fs *fs, struct tfs_journal_stats *st);
 
 /* Has something been lost, not by a cut, that journal_recover_apply() puts right? */
 static inline bool journal_recovery_mends(const struct tfs_recovery *r)
 {
-	bool copies = r->header_damaged[0] || r->header_damaged[1] || r->super_damaged[0] || r->super_damaged[1] ||
-		      r->super_damaged[2];
+	bool copies = r->header_damaged[0] || r->header_damaged[1] || r->super_damaged[0] ||
+		      r->super_damaged[1] || r->super_damaged[2];
 
 	return (copies && !r->interrupted) || r->unreadable || r->lone_commits;
 }

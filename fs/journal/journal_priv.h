@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Inside of the journal: journal.c (running transaction, who commits when), journal_write.c, checkpoint.c. */
+/* Inside of the journal: journal.c (running transaction, who commits when), journal_write.c,
+ * checkpoint.c. */
 #ifndef FS_JOURNAL_PRIV_H
 #define FS_JOURNAL_PRIV_H
 
@@ -32,7 +33,8 @@ struct tfs_journal {
 	struct tfs_fs *fs;
 	struct journal_hooks hooks;
 	struct log_ring ring;
-	uint64_t max_tx;     /* bytes of payload one transaction is let grow to: both log and memory bound it */
+	uint64_t max_tx;     /* bytes of payload one transaction is let grow to: both log and memory
+				bound it */
 	uint64_t max_pinned; /* bytes of committed images before a checkpoint is due */
 
 	/* meta_lock exclusive; the sizes are also looked at without */
@@ -55,7 +57,8 @@ struct tfs_journal {
 	uint64_t epoch, seq;
 	uint64_t head; /* log block where the next transaction goes */
 	uint8_t *chunk;
-	bool failed; /* a commit or checkpoint broke off: what is on disk, or in the superblock, is not what is durable
+	bool failed; /* a commit or checkpoint broke off: what is on disk, or in the superblock, is
+		      * not what is durable
 		      */
 	bool idle;   /* nothing was committed in the last interval */
 	struct tfs_buf *super;
@@ -74,7 +77,8 @@ struct tfs_journal {
  * A journal that goes on behind recovery @r, with the superblock @super in the buffer
  * cache.  0 or -ENOMEM.
  */
-int journal_create(struct tfs_fs *fs, const struct tfs_recovery *r, const struct journal_hooks *hooks);
+int journal_create(struct tfs_fs *fs, const struct tfs_recovery *r,
+		   const struct journal_hooks *hooks);
 int journal_start_thread(struct tfs_fs *fs);
 /* Finish what is under way; the thread ends. */
 void journal_stop_thread(struct tfs_fs *fs);
@@ -86,7 +90,8 @@ void journal_destroy(struct tfs_fs *fs);
 void journal_tx_begin(struct tfs_journal *j, uint64_t txid);
 /* meta_lock exclusive: @b was made dirty; takes a reference. */
 void journal_join(struct tfs_journal *j, struct tfs_buf *b);
-/* meta_lock exclusive: node @b is freed; takes a reference.  @b has left the cache or is about to. */
+/* meta_lock exclusive: node @b is freed; takes a reference.  @b has left the cache or is about
+ * to. */
 void journal_revoke(struct tfs_journal *j, struct tfs_buf *b);
 void buf_unpin(struct tfs_buf *b);
 
@@ -101,15 +106,18 @@ void journal_wake(struct tfs_journal *j);
 bool journal_wants_checkpoint(struct tfs_journal *j);
 
 /* ---- owner of busy only ---- */
-/* Commit the running transaction, if there is anything in it.  0 or -errno (file system shut down). */
+/* Commit the running transaction, if there is anything in it.  0 or -errno (file system shut
+ * down). */
 int journal_commit_once(struct tfs_journal *j);
 /* journal_write.c: write cmt and make it durable. */
 int journal_write_tx(struct tfs_journal *j, uint64_t payload);
 /* Bytes of payload that the frozen transaction takes. */
 uint64_t journal_payload_bytes(const struct tfs_journal *j);
-/* checkpoint.c: everything committed goes home and the log is empty.  0 or -errno (file system shut down). */
+/* checkpoint.c: everything committed goes home and the log is empty.  0 or -errno (file system shut
+ * down). */
 int journal_checkpoint_once(struct tfs_journal *j);
-/* Nothing runs any more, the file system was shut down: TFS_STATE_ERRORS goes to the device if that is still possible.
+/* Nothing runs any more, the file system was shut down: TFS_STATE_ERRORS goes to the device if that
+ * is still possible.
  */
 void journal_mark_broken(struct tfs_journal *j);
 /* @b needs no checkpoint any more. */
@@ -128,11 +136,13 @@ int home_write(struct home_writer *w, uint64_t off, const void *data, uint32_t b
 int home_flush(struct home_writer *w);
 /*
  * The superblock goes to its copies, and, when all that was written before is durable, to its
- * own place; home_write_super ends with a flush.  In this order: one of them is whole after any cut.
+ * own place; home_write_super ends with a flush.  In this order: one of them is whole after any
+ * cut.
  */
-/* One copy that can't be written is warned of and *lost set, if the other can: the primary is only written after a
- * copy. */
-int home_write_super_copies(struct bdev *b, const struct tfs_geom *g, const void *super, bool *lost);
+/* One copy that can't be written is warned of and *lost set, if the other can: the primary is only
+ * written after a copy. */
+int home_write_super_copies(struct bdev *b, const struct tfs_geom *g, const void *super,
+			    bool *lost);
 int home_write_super(struct bdev *b, const struct tfs_geom *g, const void *super);
 
 #endif

@@ -60,7 +60,8 @@ static bool wait_for_work(struct tfs_journal *j, const struct timespec *until)
 static void next_interval(struct tfs_journal *j, struct timespec *until)
 {
 	clock_gettime(CLOCK_MONOTONIC, until);
-	until->tv_sec += j->fs->opts.commit_interval ? j->fs->opts.commit_interval : DEFAULT_INTERVAL;
+	until->tv_sec +=
+		j->fs->opts.commit_interval ? j->fs->opts.commit_interval : DEFAULT_INTERVAL;
 }
 
 static void *journal_thread(void *arg)
@@ -121,7 +122,8 @@ void journal_stop_thread(struct tfs_fs *fs)
 	j->stop = false;
 }
 
-/* What was acknowledged before goes to the device soon; if nothing can any more, nobody waits for it. */
+/* What was acknowledged before goes to the device soon; if nothing can any more, nobody waits for
+ * it. */
 static void on_broken(struct tfs_fs *fs)
 {
 	if (atomic_load(&fs->shutdown))
@@ -130,7 +132,8 @@ static void on_broken(struct tfs_fs *fs)
 		journal_kick(fs);
 }
 
-int journal_create(struct tfs_fs *fs, const struct tfs_recovery *r, const struct journal_hooks *hooks)
+int journal_create(struct tfs_fs *fs, const struct tfs_recovery *r,
+		   const struct journal_hooks *hooks)
 {
 	struct tfs_journal *j = tl_zalloc(sizeof(*j));
 	pthread_condattr_t attr;
@@ -142,7 +145,8 @@ int journal_create(struct tfs_fs *fs, const struct tfs_recovery *r, const struct
 	j->hooks = *hooks;
 	ring_init(&j->ring, fs->bdev, &fs->super, &fs->geom);
 	j->chunk = tl_alloc_aligned(TFS_LOG_BLOCK, LOG_CHUNK + LOG_CHUNK_MORE * TFS_LOG_BLOCK);
-	err = j->chunk ? bufcache_enter(fs, fs->geom.super_block, BUF_SUPER, &fs->super, &j->super) : -ENOMEM;
+	err = j->chunk ? bufcache_enter(fs, fs->geom.super_block, BUF_SUPER, &fs->super, &j->super)
+		       : -ENOMEM;
 	if (err) {
 		tl_free(j->chunk);
 		tl_free(j);

@@ -6,9 +6,9 @@
  * writes had completed when the transaction was frozen; only then does a commit record
  * exist.  So a valid commit record proves that what it speaks for was whole.
  *
- * The records go to the device as two commands, so that none that it loses takes both.  Where a write can be made
- * durable by itself no second flush follows: all that the transaction speaks for is behind the first one, and
- * what completed later belongs to the next transaction.
+ * The records go to the device as two commands, so that none that it loses takes both.  Where a
+ * write can be made durable by itself no second flush follows: all that the transaction speaks for
+ * is behind the first one, and what completed later belongs to the next transaction.
  */
 #define XXH_STATIC_LINKING_ONLY
 #include <errno.h>
@@ -76,8 +76,8 @@ static void put(struct log_writer *w, const void *data, size_t len)
 	}
 }
 
-static void put_record(struct log_writer *w, enum tfs_record_type type, const struct tfs_buf *b, uint32_t off,
-		       const void *data, uint32_t len)
+static void put_record(struct log_writer *w, enum tfs_record_type type, const struct tfs_buf *b,
+		       uint32_t off, const void *data, uint32_t len)
 {
 	static const uint8_t zeros[8];
 	struct tfs_log_record r = { .type = le32_of(type),
@@ -163,11 +163,13 @@ int journal_write_tx(struct tfs_journal *j, uint64_t payload)
 	w->fill = 0;
 	w->total = 0;
 	w->err = 0;
-	/* reset believes what it finds in the state: with the same seed by chance it keeps a secret of rubbish */
+	/* reset believes what it finds in the state: with the same seed by chance it keeps a secret
+	 * of rubbish */
 	XXH3_INITSTATE(&w->hash);
 	XXH3_64bits_reset_withSeed(&w->hash, j->ring.seed ^ j->epoch ^ j->cmt.txid);
 	assert(atomic_load(&j->used) + blocks < j->ring.size);
-	/* The room is taken before anything is written: sections that start now must not count on it. */
+	/* The room is taken before anything is written: sections that start now must not count on
+	 * it. */
 	atomic_fetch_add(&j->used, blocks);
 	err = write_payload(w);
 	assert(w->total == payload);

@@ -77,7 +77,9 @@ static int read_headers(struct scan *s)
 		found = true;
 	}
 	if (!found)
-		recovery_corrupt(s->r, 0, "both copies of its header are unreadable, so what it holds is not known");
+		recovery_corrupt(
+			s->r, 0,
+			"both copies of its header are unreadable, so what it holds is not known");
 	return 0;
 }
 
@@ -86,7 +88,8 @@ static int read_headers(struct scan *s)
 /* Is a structure of this size what belongs there?  The log may say anything. */
 static bool place_ok(const struct tfs_geom *g, uint64_t block, uint32_t bytes)
 {
-	static const enum tfs_buf_kind kinds[] = { BUF_SUPER, BUF_GROUP, BUF_BITMAP, BUF_TUPLE, BUF_NODE };
+	static const enum tfs_buf_kind kinds[] = { BUF_SUPER, BUF_GROUP, BUF_BITMAP, BUF_TUPLE,
+						   BUF_NODE };
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(kinds); i++)
@@ -104,7 +107,8 @@ static int replay_revoke(struct scan *s, uint64_t block, uint32_t n)
 
 static int replay_record(struct scan *s, struct log_reader *lr, const struct tfs_log_record *rec)
 {
-	uint32_t type = le32_get(rec->type), len = le32_get(rec->len), bytes = le32_get(rec->buf_bytes);
+	uint32_t type = le32_get(rec->type), len = le32_get(rec->len),
+		 bytes = le32_get(rec->buf_bytes);
 	uint32_t off = le32_get(rec->off);
 	uint64_t block = le64_get(rec->block);
 	int err;
@@ -152,8 +156,11 @@ static int take_tx(struct scan *s, const struct log_tx *tx, uint64_t expect_star
 	uint64_t pos = log_commit_pos(&s->ring, tx);
 	int err;
 
-	if (tx->start != expect_start || !pos || tx->pos != (tx->copy ? ring_next(&s->ring, pos, 1) : pos)) {
-		recovery_corrupt(s->r, tx->txid, "the commit record of transaction %llu is not where it belongs", id);
+	if (tx->start != expect_start || !pos ||
+	    tx->pos != (tx->copy ? ring_next(&s->ring, pos, 1) : pos)) {
+		recovery_corrupt(s->r, tx->txid,
+				 "the commit record of transaction %llu is not where it belongs",
+				 id);
 		return -EUCLEAN;
 	}
 	err = log_check_payload(&s->ring, tx, s->head.epoch);
@@ -161,12 +168,14 @@ static int take_tx(struct scan *s, const struct log_tx *tx, uint64_t expect_star
 		return err;
 	if (err) {
 		recovery_corrupt(s->r, tx->txid, "transaction %llu was committed, but %s", id,
-				 err == -EUCLEAN ? "no longer matches its checksum" : "can't be read");
+				 err == -EUCLEAN ? "no longer matches its checksum"
+						 : "can't be read");
 		return -EUCLEAN;
 	}
 	err = replay_tx(s, tx);
 	if (err == -EUCLEAN)
-		recovery_corrupt(s->r, tx->txid, "transaction %llu holds a record that makes no sense", id);
+		recovery_corrupt(s->r, tx->txid,
+				 "transaction %llu holds a record that makes no sense", id);
 	return err;
 }
 
@@ -178,9 +187,10 @@ static void check_complete(struct scan *s, uint64_t last)
 	size_t i;
 
 	if (tx && tx->txid > last)
-		recovery_corrupt(s->r, last + 1,
-				 "transaction %llu was committed, but is lost (the log goes on to %llu)",
-				 (unsigned long long)last + 1, (unsigned long long)tx->txid);
+		recovery_corrupt(
+			s->r, last + 1,
+			"transaction %llu was committed, but is lost (the log goes on to %llu)",
+			(unsigned long long)last + 1, (unsigned long long)tx->txid);
 	for (i = 0; i < s->found.nr; i++)
 		durable = max_t(uint64_t, durable, s->found.commits[i].durable_txid);
 	/* as does the superblock at home, which a checkpoint writes before it gives up the log */
@@ -190,7 +200,8 @@ static void check_complete(struct scan *s, uint64_t last)
 				 (unsigned long long)durable);
 }
 
-/* Could a transaction's payload begin at log block @pos?  One that can't be read could be anything. */
+/* Could a transaction's payload begin at log block @pos?  One that can't be read could be
+ * anything. */
 static bool may_begin(struct scan *s, uint64_t pos)
 {
 	const struct tfs_log_record *rec = s->buf;
@@ -204,10 +215,11 @@ static bool may_begin(struct scan *s, uint64_t pos)
 }
 
 /*
- * A log block that can't be read is none of ours, unless the chain leads there.  The next transaction, @txid, would
- * begin at @start, and have its two commit records anywhere behind: one of them is enough, but
- * where two blocks in a row can't be read, both may have been.  If nothing begins at @start, there are zeros
- * (ring_end): only what was being written when it ended, or can't be read now, leaves that open.
+ * A log block that can't be read is none of ours, unless the chain leads there.  The next
+ * transaction, @txid, would begin at @start, and have its two commit records anywhere behind: one
+ * of them is enough, but where two blocks in a row can't be read, both may have been.  If nothing
+ * begins at @start, there are zeros (ring_end): only what was being written when it ended, or can't
+ * be read now, leaves that open.
  */
 static void check_hidden(struct scan *s, uint64_t txid, uint64_t start)
 {
@@ -217,10 +229,12 @@ static void check_hidden(struct scan *s, uint64_t txid, uint64_t start)
 
 	for (i = 0; i < f->nr_bad; i++) {
 		second = f->bad[(i + 1) % f->nr_bad];
-		if (f->bad[i] == start || second == start || second != ring_next(&s->ring, f->bad[i], 1))
+		if (f->bad[i] == start || second == start ||
+		    second != ring_next(&s->ring, f->bad[i], 1))
 			continue;
 		if (may_begin(s, start))
-			recovery_corrupt(s->r, txid, "what may be the end of transaction %llu can't be read",
+			recovery_corrupt(s->r, txid,
+					 "what may be the end of transaction %llu can't be read",
 					 (unsigned long long)txid);
 		return;
 	}
@@ -240,7 +254,8 @@ static int replay_all(struct scan *s)
 		start = ring_next(&s->ring, pos, 2);
 		for (first = i; i < s->found.nr && s->found.commits[i].txid == want; i++)
 			;
-		/* the last one may be torn; both records of the others were flushed before it began */
+		/* the last one may be torn; both records of the others were flushed before it
+		 * began */
 		if (i - first < 2 && i < s->found.nr)
 			s->r->lone_commits++;
 		s->r->last_txid = want;
@@ -272,9 +287,10 @@ static int scan_log(struct scan *s)
 	r->unreadable = s->found.nr_bad;
 	if (s->found.newer_epoch) {
 		r->base_unknown = true;
-		recovery_corrupt(r, r->first_txid,
-				 "it holds transactions of epoch %llu, but its header is of epoch %llu",
-				 (unsigned long long)s->found.newer_epoch, (unsigned long long)r->epoch);
+		recovery_corrupt(
+			r, r->first_txid,
+			"it holds transactions of epoch %llu, but its header is of epoch %llu",
+			(unsigned long long)s->found.newer_epoch, (unsigned long long)r->epoch);
 		return 0;
 	}
 	r->overlay = overlay_create(s->ring.bdev->align);
@@ -282,12 +298,15 @@ static int scan_log(struct scan *s)
 		return -ENOMEM;
 	err = replay_all(s);
 	r->pending = r->last_txid >= r->first_txid;
-	r->next_txid = s->found.nr ? max_t(uint64_t, s->found.commits[s->found.nr - 1].txid, r->last_txid) + 1
-				   : r->last_txid + 1;
+	r->next_txid =
+		s->found.nr
+			? max_t(uint64_t, s->found.commits[s->found.nr - 1].txid, r->last_txid) + 1
+			: r->last_txid + 1;
 	return err;
 }
 
-int journal_recover_scan(struct bdev *b, struct tfs_super *super, const struct tfs_geom *g, struct tfs_recovery *r)
+int journal_recover_scan(struct bdev *b, struct tfs_super *super, const struct tfs_geom *g,
+			 struct tfs_recovery *r)
 {
 	struct scan s = { .g = g, .r = r, .super_txid = le64_get(super->txid) };
 	int err;
@@ -330,7 +349,8 @@ static int apply_one(void *arg, uint64_t block, uint32_t bytes, const void *data
 }
 
 /* In the order of a checkpoint: see there why the primary superblock is written alone. */
-static int apply_overlay(struct bdev *b, const struct tfs_geom *g, const struct tfs_overlay *o, bool *lost)
+static int apply_overlay(struct bdev *b, const struct tfs_geom *g, const struct tfs_overlay *o,
+			 bool *lost)
 {
 	struct apply a = { .g = g, .w = { .bdev = b } };
 	int err = overlay_each(o, apply_one, &a);
@@ -367,7 +387,9 @@ int journal_recover_apply(struct bdev *b, const struct tfs_super *super, const s
 	if (err)
 		return err;
 	/* Only behind the flush: with the new epoch the old transactions do not exist any more. */
-	h = (struct log_head){ .epoch = r->epoch + 1, .seq = r->seq + 1, .tail = r->end, .tail_txid = r->next_txid };
+	h = (struct log_head){
+		.epoch = r->epoch + 1, .seq = r->seq + 1, .tail = r->end, .tail_txid = r->next_txid
+	};
 	err = log_write_headers(&ring, &h);
 	if (err)
 		return err;
@@ -392,7 +414,9 @@ void journal_recovery_free(struct tfs_recovery *r)
 
 int journal_format(struct bdev *b, const struct tfs_super *super, const struct tfs_geom *g)
 {
-	struct log_head h = { .epoch = 1, .seq = 1, .tail = TFS_LOG_FIRST, .tail_txid = le64_get(super->txid) + 1 };
+	struct log_head h = {
+		.epoch = 1, .seq = 1, .tail = TFS_LOG_FIRST, .tail_txid = le64_get(super->txid) + 1
+	};
 	struct log_ring ring;
 	int err;
 

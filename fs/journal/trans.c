@@ -10,7 +10,8 @@
 #include "fs/state/error.h"
 #include "fs/state/fs.h"
 
-#define MAX_TRIES 100 /* then blocks are read on the spot: something takes them away as fast as we read them */
+/* then blocks are read on the spot: something takes them away as fast as we read them */
+#define MAX_TRIES 100
 
 /* Sections do not nest: asserted. */
 static __thread bool inside;
@@ -81,8 +82,8 @@ uint64_t trans_max_credits(struct tfs_fs *fs)
 }
 
 /*
- * Everything that can be refused was looked at before the first change: what fails behind it, and is not for want of
- * memory, space or a device, fails because the image contradicts itself.
+ * Everything that can be refused was looked at before the first change: what fails behind it, and
+ * is not for want of memory, space or a device, fails because the image contradicts itself.
  */
 static int as_damage(int err)
 {
@@ -100,8 +101,8 @@ static int as_damage(int err)
 static int half_changed(struct tfs_trans *t, int err)
 {
 	err = as_damage(err);
-	tfs_fs_shutdown(t->fs, err, "transaction %llu was left half made (%s)", (unsigned long long)t->txid,
-			strerror(-err));
+	tfs_fs_shutdown(t->fs, err, "transaction %llu was left half made (%s)",
+			(unsigned long long)t->txid, strerror(-err));
 	return err;
 }
 
@@ -129,7 +130,8 @@ bool trans_again(struct tfs_trans *t, int *err)
 	}
 	t->tries++;
 	trace3(trans_restart, t->miss_block, t->miss_kind, t->tries);
-	/* A failure may mean that the block is not the one we want any more: the section itself finds out. */
+	/* A failure may mean that the block is not the one we want any more: the section itself
+	 * finds out. */
 	t->sync = load || t->tries > MAX_TRIES;
 	return true;
 }

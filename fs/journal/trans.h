@@ -32,12 +32,13 @@
 enum tfs_buf_kind { BUF_SUPER, BUF_GROUP, BUF_BITMAP, BUF_TUPLE, BUF_NODE };
 
 /*
- * What a section returns to be started over: a block that it needs is not in memory.  No errno, so that nobody
- * else's -EAGAIN can be taken for it.
+ * What a section returns to be started over: a block that it needs is not in memory.  No errno, so
+ * that nobody else's -EAGAIN can be taken for it.
  */
 #define TRANS_RESTART 4095
 
-/* A handle; all zero before its first section.  What a loop has learnt is in it from one try to the next. */
+/* A handle; all zero before its first section.  What a loop has learnt is in it from one try to the
+ * next. */
 struct tfs_trans {
 	struct tfs_fs *fs;
 	bool active, write;
@@ -60,18 +61,20 @@ void trans_read_begin(struct tfs_trans *t, struct tfs_fs *fs);
  */
 int trans_begin(struct tfs_trans *t, struct tfs_fs *fs, uint64_t credits);
 /*
- * The same for what only brings to the tree what was acknowledged before, or notes that it could not be: goes on when
- * the file system has become read-only because damage was found.
+ * The same for what only brings to the tree what was acknowledged before, or notes that it could
+ * not be: goes on when the file system has become read-only because damage was found.
  */
 int trans_begin_settle(struct tfs_trans *t, struct tfs_fs *fs, uint64_t credits);
 bool trans_again(struct tfs_trans *t, int *err);
 
 /* A handful of nodes changed wholly, with their tuple blocks, bitmaps and headers. */
-#define TRANS_CREDITS(fs) ((uint64_t)16 * (fs)->geom.node_size + 16 * (fs)->geom.block_size + 8 * 4096)
+#define TRANS_CREDITS(fs) \
+	((uint64_t)16 * (fs)->geom.node_size + 16 * (fs)->geom.block_size + 8 * 4096)
 /* The most one section may ask for. */
 uint64_t trans_max_credits(struct tfs_fs *fs);
 
-/* @expr, which uses the handle named @t, in a section of its own that starts over as often as it takes: its value. */
+/* @expr, which uses the handle named @t, in a section of its own that starts over as often as it
+ * takes: its value. */
 #define TRANS_WRITE(t, fs, credits, expr)                           \
 	({                                                          \
 		struct tfs_trans section_ = { 0 }, *t = &section_;  \

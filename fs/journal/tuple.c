@@ -26,7 +26,8 @@ static bool range_ok(const struct tfs_fs *fs, uint64_t block, uint32_t n)
 
 static struct piece piece_of(const struct tfs_geom *g, uint64_t block, uint32_t n)
 {
-	uint64_t group = tfs_group_of(g, block), end = tfs_group_start(g, group) + tfs_group_nr_blocks(g, group);
+	uint64_t group = tfs_group_of(g, block),
+		 end = tfs_group_start(g, group) + tfs_group_nr_blocks(g, group);
 	struct piece p;
 
 	p.tuple_block = tfs_tuple_block_of(g, block, &p.slot);
@@ -96,7 +97,8 @@ int tuple_write(struct tfs_trans *t, uint64_t block, uint32_t n, const struct tu
 			return err;
 		err = buf_modify(t, b);
 		if (!err) {
-			memcpy((struct tuple16 *)buf_data(b) + p.slot, tuples, p.n * sizeof(*tuples));
+			memcpy((struct tuple16 *)buf_data(b) + p.slot, tuples,
+			       p.n * sizeof(*tuples));
 			buf_log(t, b, p.slot * TFS_TUPLE_BYTES, p.n * TFS_TUPLE_BYTES);
 		}
 		buf_put(b);
@@ -104,8 +106,8 @@ int tuple_write(struct tfs_trans *t, uint64_t block, uint32_t n, const struct tu
 	return err;
 }
 
-void tuple_make(const struct tfs_fs *fs, uint64_t block, uint32_t n, const void *data, enum tfs_app_tag app,
-		struct tuple16 *out)
+void tuple_make(const struct tfs_fs *fs, uint64_t block, uint32_t n, const void *data,
+		enum tfs_app_tag app, struct tuple16 *out)
 {
 	blk_integrity_generate_buf(&fs->integrity, data, block, n, (uint16_t)app, out);
 }

@@ -16,10 +16,11 @@ int tuple_prefault(struct tfs_trans *t, uint64_t block, uint32_t n);
 int tuple_write(struct tfs_trans *t, uint64_t block, uint32_t n, const struct tuple16 *tuples);
 
 /* Tuples of @n blocks of @data, kind @app. */
-void tuple_make(const struct tfs_fs *fs, uint64_t block, uint32_t n, const void *data, enum tfs_app_tag app,
-		struct tuple16 *out);
+void tuple_make(const struct tfs_fs *fs, uint64_t block, uint32_t n, const void *data,
+		enum tfs_app_tag app, struct tuple16 *out);
 
-/* Tuples for all changed nodes, then guards of changed tuple blocks and bitmaps into group headers, then seals. */
+/* Tuples for all changed nodes, then guards of changed tuple blocks and bitmaps into group headers,
+ * then seals. */
 int tuple_seal_nodes(struct tfs_trans *t, struct list_head *tx_bufs);
 
 #endif

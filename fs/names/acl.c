@@ -174,7 +174,8 @@ int acl_chmod_look(struct tfs_trans *t, uint64_t ino, uint32_t mode, struct tfs_
 	return xattr_prefault(t, ino, ACL_NAME_ACCESS, acl_size(acl));
 }
 
-int acl_write(struct tfs_trans *t, uint64_t ino, struct tfs_inode_item *it, const char *name, const struct tfs_acl *acl)
+int acl_write(struct tfs_trans *t, uint64_t ino, struct tfs_inode_item *it, const char *name,
+	      const struct tfs_acl *acl)
 {
 	int err;
 

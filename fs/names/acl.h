@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * POSIX access control lists (the withdrawn POSIX.1e draft, as Linux has them), in the form in which
- * the kernel hands them to file systems and in which they are stored as extended
- * attributes: a version and entries of tag, permissions, id, all little-endian.
+ * POSIX access control lists (the withdrawn POSIX.1e draft, as Linux has them), in the form in
+ * which the kernel hands them to file systems and in which they are stored as extended attributes:
+ * a version and entries of tag, permissions, id, all little-endian.
  *
  * The kernel checks who may set one and uses them to decide about access.  Ours: that
  * they are well formed, that the mode agrees with them, and what is inherited.
@@ -52,18 +52,20 @@ static inline size_t acl_size(const struct tfs_acl *acl)
 }
 
 /*
- * Take an attribute's value: entries in the order owner, users, group, groups, mask, others, each of the
- * unnamed ones once, a mask if there are named ones.  One without any entry is no ACL (n is 0).
- * -EINVAL; -EOPNOTSUPP another version; -E2BIG.
+ * Take an attribute's value: entries in the order owner, users, group, groups, mask, others, each
+ * of the unnamed ones once, a mask if there are named ones.  One without any entry is no ACL (n is
+ * 0). -EINVAL; -EOPNOTSUPP another version; -E2BIG.
  */
 int acl_parse(struct tfs_acl *acl, const void *value, size_t len);
-/* Set the permission bits of *mode to what the ACL says.  True: the mode says it all, no ACL is needed. */
+/* Set the permission bits of *mode to what the ACL says.  True: the mode says it all, no ACL is
+ * needed. */
 bool acl_to_mode(const struct tfs_acl *acl, uint32_t *mode);
-/* chmod: the ACL's entries for owner, mask (or group, if it has none) and others follow the mode. */
+/* chmod: the ACL's entries for owner, mask (or group, if it has none) and others follow the
+ * mode. */
 void acl_chmod(struct tfs_acl *acl, uint32_t mode);
 /*
- * A new file's ACL out of its directory's default ACL: entries and *mode are cut to what both allow.  True:
- * the mode says it all.
+ * A new file's ACL out of its directory's default ACL: entries and *mode are cut to what both
+ * allow.  True: the mode says it all.
  */
 bool acl_inherit(struct tfs_acl *acl, uint32_t *mode);
 
@@ -72,8 +74,8 @@ bool acl_inherit(struct tfs_acl *acl, uint32_t *mode);
 /* -ENODATA: none.  -EUCLEAN: what is there is no ACL. */
 int acl_read(struct tfs_trans *t, uint64_t ino, const char *name, struct tfs_acl *acl);
 /*
- * Before a section's first change: the access ACL as it will be when the mode is @mode, acl->n 0 if there is none;
- * everything acl_write() will need is in memory.
+ * Before a section's first change: the access ACL as it will be when the mode is @mode, acl->n 0 if
+ * there is none; everything acl_write() will need is in memory.
  */
 int acl_chmod_look(struct tfs_trans *t, uint64_t ino, uint32_t mode, struct tfs_acl *acl);
 /* Store it, or remove what is there if acl->n is 0. */

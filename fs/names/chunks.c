@@ -45,13 +45,16 @@ int chunks_prefault(struct tfs_trans *t, const struct tkey *base, size_t len, si
 		key = chunk_key(base, i);
 		err = btree_prefault(t, TFS_TREE_FS, &key);
 	}
-	/* a leaf takes at least three chunks; the levels above split once at most, or twice at the edge of a node */
+	/* a leaf takes at least three chunks; the levels above split once at most, or twice at the
+	 * edge of a node */
 	if (!err && n > old)
-		err = alloc_prefault_nodes(t, 0, (n - old) / 3 + 2 + 2 * t->fs->roots[TFS_TREE_FS].level);
+		err = alloc_prefault_nodes(t, 0,
+					   (n - old) / 3 + 2 + 2 * t->fs->roots[TFS_TREE_FS].level);
 	return err;
 }
 
-int chunks_write(struct tfs_trans *t, const struct tkey *base, const void *data, size_t len, size_t old_len)
+int chunks_write(struct tfs_trans *t, const struct tkey *base, const void *data, size_t len,
+		 size_t old_len)
 {
 	unsigned int i, n = nr_chunks(t->fs, len), old = nr_chunks(t->fs, old_len);
 	uint32_t size = chunk_size(t->fs);
@@ -93,7 +96,8 @@ int chunks_read(struct tfs_trans *t, const struct tkey *base, void *buf, size_t 
 			break;
 		if (!it.len || it.len > chunk || last != chunk || it.len > limit - len) {
 			btree_release(&p);
-			return tfs_fs_error(t->fs, -EUCLEAN, "inode %llu: chunk %u of value (%u %llu) is wrong",
+			return tfs_fs_error(t->fs, -EUCLEAN,
+					    "inode %llu: chunk %u of value (%u %llu) is wrong",
 					    (unsigned long long)base->ino, i, base->type,
 					    (unsigned long long)base->off);
 		}

@@ -19,7 +19,8 @@ uint32_t chunk_size(const struct tfs_fs *fs);
 int chunks_prefault(struct tfs_trans *t, const struct tkey *base, size_t len, size_t old_len);
 
 /* Write @len bytes over a value that had @old_len (0: none); surplus chunks go. */
-int chunks_write(struct tfs_trans *t, const struct tkey *base, const void *data, size_t len, size_t old_len);
+int chunks_write(struct tfs_trans *t, const struct tkey *base, const void *data, size_t len,
+		 size_t old_len);
 
 /*
  * Copy a value to @buf.  Its length, at most @limit (else -EUCLEAN); -ERANGE when

@@ -56,8 +56,9 @@ static int check_entry(struct tfs_trans *t, const struct btree_item *it)
 	const struct tfs_dirent_item *d = it->data;
 	uint32_t len = it->len - NAME_AT;
 
-	if (it->len > NAME_AT && len <= TFS_NAME_MAX && !memchr(d->name, 0, len) && !memchr(d->name, '/', len) &&
-	    !is_dots(d->name, len) && le64_get(d->ino) && it->key.off >> PROBE_BITS && it->key.off <= INT64_MAX)
+	if (it->len > NAME_AT && len <= TFS_NAME_MAX && !memchr(d->name, 0, len) &&
+	    !memchr(d->name, '/', len) && !is_dots(d->name, len) && le64_get(d->ino) &&
+	    it->key.off >> PROBE_BITS && it->key.off <= INT64_MAX)
 		return 0;
 	return tfs_fs_error(t->fs, -EUCLEAN, "directory %llu: the entry at %llu is wrong",
 			    (unsigned long long)it->key.ino, (unsigned long long)it->key.off);
@@ -86,8 +87,8 @@ static int check_name(size_t len)
  * Look through all names with this one's hash.  0 with *de (may be NULL), or
  * -ENOENT with *free_cookie: where the name would go, 0 if all probes are taken.
  */
-static int find_name(struct tfs_trans *t, uint64_t dir, const char *name, size_t len, struct tfs_dirent *de,
-		     uint64_t *free_cookie)
+static int find_name(struct tfs_trans *t, uint64_t dir, const char *name, size_t len,
+		     struct tfs_dirent *de, uint64_t *free_cookie)
 {
 	struct btree_path p = BTREE_PATH_INIT;
 	uint64_t base = dir_cookie(t->fs, dir, name, len), next = base;
@@ -98,7 +99,8 @@ static int find_name(struct tfs_trans *t, uint64_t dir, const char *name, size_t
 
 	for (err = btree_seek(t, TFS_TREE_FS, &key, BTREE_GE, &p); !err; err = btree_next(t, &p)) {
 		btree_item(&p, &it);
-		if (it.key.ino != dir || it.key.type != TFS_KEY_DIRENT || (it.key.off - base) >> PROBE_BITS) {
+		if (it.key.ino != dir || it.key.type != TFS_KEY_DIRENT ||
+		    (it.key.off - base) >> PROBE_BITS) {
 			err = -ENOENT;
 			break;
 		}
@@ -119,7 +121,8 @@ static int find_name(struct tfs_trans *t, uint64_t dir, const char *name, size_t
 	return err;
 }
 
-int dir_lookup(struct tfs_trans *t, uint64_t dir, const char *name, size_t len, struct tfs_dirent *de)
+int dir_lookup(struct tfs_trans *t, uint64_t dir, const char *name, size_t len,
+	       struct tfs_dirent *de)
 {
 	uint64_t cookie;
 	int err = check_name(len);
@@ -151,7 +154,8 @@ union dirent_buf {
 	uint8_t bytes[NAME_AT + TFS_NAME_MAX];
 };
 
-static uint32_t make_entry(union dirent_buf *b, const char *name, size_t len, uint64_t ino, uint8_t type)
+static uint32_t make_entry(union dirent_buf *b, const char *name, size_t len, uint64_t ino,
+			   uint8_t type)
 {
 	b->item.ino = le64_of(ino);
 	b->item.type = type;
@@ -159,7 +163,8 @@ static uint32_t make_entry(union dirent_buf *b, const char *name, size_t len, ui
 	return NAME_AT + (uint32_t)len;
 }
 
-int dir_add(struct tfs_trans *t, uint64_t dir, const char *name, size_t len, uint64_t ino, uint8_t type)
+int dir_add(struct tfs_trans *t, uint64_t dir, const char *name, size_t len, uint64_t ino,
+	    uint8_t type)
 {
 	union dirent_buf b;
 	uint64_t cookie;
@@ -189,7 +194,8 @@ static int same_entry(struct tfs_trans *t, uint64_t dir, const struct tfs_dirent
 	struct tfs_dirent now;
 	int err = dir_entry_at(t, dir, de->cookie, &now);
 
-	if (!err && (now.ino != de->ino || now.len != de->len || memcmp(now.name, de->name, de->len)))
+	if (!err &&
+	    (now.ino != de->ino || now.len != de->len || memcmp(now.name, de->name, de->len)))
 		err = -ENOENT;
 	return err;
 }
@@ -209,7 +215,8 @@ int dir_remove(struct tfs_trans *t, uint64_t dir, const struct tfs_dirent *de)
 	return err ? err : link_del(t, de->ino, de->cookie, dir);
 }
 
-int dir_replace(struct tfs_trans *t, uint64_t dir, const struct tfs_dirent *de, uint64_t ino, uint8_t type)
+int dir_replace(struct tfs_trans *t, uint64_t dir, const struct tfs_dirent *de, uint64_t ino,
+		uint8_t type)
 {
 	struct tkey key = dirent_key(dir, de->cookie);
 	union dirent_buf b;
@@ -223,7 +230,8 @@ int dir_replace(struct tfs_trans *t, uint64_t dir, const struct tfs_dirent *de, 
 	if (!err && ino != de->ino)
 		err = link_can_add(t, ino, de->cookie, dir);
 	if (!err)
-		err = btree_update(t, TFS_TREE_FS, &key, &b, make_entry(&b, de->name, de->len, ino, type));
+		err = btree_update(t, TFS_TREE_FS, &key, &b,
+				   make_entry(&b, de->name, de->len, ino, type));
 	if (!err && ino != de->ino)
 		err = link_del(t, de->ino, de->cookie, dir);
 	if (!err && ino != de->ino)

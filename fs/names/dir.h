@@ -11,26 +11,30 @@ struct tfs_dirent {
 	uint64_t ino, cookie;
 	uint8_t type; /* DT_* */
 	uint8_t len;
-	char name[TFS_NAME_MAX + 1]; /* terminated for convenience; may hold any byte but '/' and NUL */
+	char name[TFS_NAME_MAX +
+		  1]; /* terminated for convenience; may hold any byte but '/' and NUL */
 };
 
 /* Cookie of a name with probe 0; see format.h. */
 uint64_t dir_cookie(const struct tfs_fs *fs, uint64_t dir, const char *name, size_t len);
 
 /* -ENOENT; *de may be NULL. */
-int dir_lookup(struct tfs_trans *t, uint64_t dir, const char *name, size_t len, struct tfs_dirent *de);
+int dir_lookup(struct tfs_trans *t, uint64_t dir, const char *name, size_t len,
+	       struct tfs_dirent *de);
 
 /*
  * Adds DIRENT and LINK items.  The name must not exist (-EEXIST).  -ENOSPC when 256
  * names share a hash, -EMLINK when 100 directories do, -EINVAL, -ENAMETOOLONG.
  */
-int dir_add(struct tfs_trans *t, uint64_t dir, const char *name, size_t len, uint64_t ino, uint8_t type);
+int dir_add(struct tfs_trans *t, uint64_t dir, const char *name, size_t len, uint64_t ino,
+	    uint8_t type);
 
 /* Removes both.  -ENOENT when the entry is not what @de says (name, inode, cookie) any more. */
 int dir_remove(struct tfs_trans *t, uint64_t dir, const struct tfs_dirent *de);
 
 /* Point an existing entry at another inode (rename over, exchange): LINK items follow. */
-int dir_replace(struct tfs_trans *t, uint64_t dir, const struct tfs_dirent *de, uint64_t ino, uint8_t type);
+int dir_replace(struct tfs_trans *t, uint64_t dir, const struct tfs_dirent *de, uint64_t ino,
+		uint8_t type);
 
 /*
  * Everything these may touch is in memory: the entry, if there, and its inode's back-reference;

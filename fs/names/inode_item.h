@@ -7,6 +7,7 @@
 #include "tallyfs/format.h"
 
 int inode_item_read(struct tfs_trans *t, uint64_t ino, struct tfs_inode_item *it);
-int inode_item_write(struct tfs_trans *t, uint64_t ino, const struct tfs_inode_item *it); /* insert or update */
+int inode_item_write(struct tfs_trans *t, uint64_t ino,
+		     const struct tfs_inode_item *it); /* insert or update */
 
 #endif

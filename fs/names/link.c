@@ -24,8 +24,8 @@ static struct tkey link_key(uint64_t ino, uint64_t cookie)
 
 static int damaged(struct tfs_trans *t, uint64_t ino, uint64_t cookie)
 {
-	return tfs_fs_error(t->fs, -EUCLEAN, "inode %llu: the back-reference %llu is wrong", (unsigned long long)ino,
-			    (unsigned long long)cookie);
+	return tfs_fs_error(t->fs, -EUCLEAN, "inode %llu: the back-reference %llu is wrong",
+			    (unsigned long long)ino, (unsigned long long)cookie);
 }
 
 static bool link_len_ok(uint32_t len)
@@ -34,7 +34,8 @@ static bool link_len_ok(uint32_t len)
 }
 
 /* The item's directories; *n = 0: there is no item. */
-static int link_read(struct tfs_trans *t, uint64_t ino, uint64_t cookie, le64 *dirs, unsigned int *n)
+static int link_read(struct tfs_trans *t, uint64_t ino, uint64_t cookie, le64 *dirs,
+		     unsigned int *n)
 {
 	struct btree_path p = BTREE_PATH_INIT;
 	struct tkey key = link_key(ino, cookie);
@@ -67,7 +68,8 @@ static unsigned int find_dir(const le64 *dirs, unsigned int n, uint64_t dir)
 	return i;
 }
 
-static int link_write(struct tfs_trans *t, uint64_t ino, uint64_t cookie, const le64 *dirs, unsigned int n)
+static int link_write(struct tfs_trans *t, uint64_t ino, uint64_t cookie, const le64 *dirs,
+		      unsigned int n)
 {
 	struct tkey key = link_key(ino, cookie);
 

@@ -25,8 +25,8 @@ static int meta_delete(struct tfs_trans *t, enum tfs_key_type type, uint64_t ino
 }
 
 /* First item of @type for an inode above @after, copied if it has @len bytes (else -EUCLEAN). */
-static int meta_next(struct tfs_trans *t, enum tfs_key_type type, uint64_t after, uint64_t *ino, void *data,
-		     uint32_t len)
+static int meta_next(struct tfs_trans *t, enum tfs_key_type type, uint64_t after, uint64_t *ino,
+		     void *data, uint32_t len)
 {
 	struct btree_path p = BTREE_PATH_INIT;
 	struct btree_item it;
@@ -41,8 +41,8 @@ static int meta_next(struct tfs_trans *t, enum tfs_key_type type, uint64_t after
 	if (it.key.ino != TFS_INO_META || it.key.type != type) {
 		err = -ENOENT;
 	} else if (it.len != len) {
-		err = tfs_fs_error(t->fs, -EUCLEAN, "item (0 %u %llu) has %u bytes, not %u", it.key.type,
-				   (unsigned long long)it.key.off, it.len, len);
+		err = tfs_fs_error(t->fs, -EUCLEAN, "item (0 %u %llu) has %u bytes, not %u",
+				   it.key.type, (unsigned long long)it.key.off, it.len, len);
 	} else {
 		*ino = it.key.off;
 		if (len)
@@ -93,7 +93,8 @@ int intent_set(struct tfs_trans *t, uint64_t ino, const struct tfs_intent_item *
 
 int intent_get(struct tfs_trans *t, uint64_t ino, struct tfs_intent_item *it)
 {
-	return btree_lookup(t, TFS_TREE_FS, &TKEY(TFS_INO_META, TFS_KEY_INTENT, ino), it, sizeof(*it));
+	return btree_lookup(t, TFS_TREE_FS, &TKEY(TFS_INO_META, TFS_KEY_INTENT, ino), it,
+			    sizeof(*it));
 }
 
 int intent_remove(struct tfs_trans *t, uint64_t ino)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Work left for the next mount, should this one end in a crash: inodes without a name that were still in use, and
- * truncations that take several transactions. */
+/* Work left for the next mount, should this one end in a crash: inodes without a name that were
+ * still in use, and truncations that take several transactions. */
 #ifndef FS_NAMES_ORPHAN_H
 #define FS_NAMES_ORPHAN_H
 

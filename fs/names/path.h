@@ -7,7 +7,8 @@
 #include <stdint.h>
 #include "fs/journal/trans.h"
 
-/* An absolute path of @ino into @buf (its first link; "?" parts where it is damaged).  -ENOENT unlinked, -ERANGE. */
+/* An absolute path of @ino into @buf (its first link; "?" parts where it is damaged).  -ENOENT
+ * unlinked, -ERANGE. */
 int inode_path(struct tfs_trans *t, uint64_t ino, char *buf, size_t size);
 
 #endif

@@ -26,7 +26,8 @@
 #define HEAD ((uint32_t)sizeof(struct tfs_xattr_item))
 #define PROBE_BITS 8
 #define ID_TRIES 1000
-#define LIST_MAX (1u << 20) /* bytes; the kernel takes 64 KiB, and an image may hold any number of names */
+/* bytes; the kernel takes 64 KiB, and an image may hold any number of names */
+#define LIST_MAX (1u << 20)
 
 /* Where an attribute is, or would go. */
 struct place {
@@ -40,7 +41,8 @@ static int check_item(struct tfs_trans *t, const struct btree_item *it)
 	const struct tfs_xattr_item *x = it->data;
 	uint32_t rest, len;
 
-	if (it->len < HEAD || !x->name_len || it->len - HEAD < x->name_len || memchr(x->name, 0, x->name_len))
+	if (it->len < HEAD || !x->name_len || it->len - HEAD < x->name_len ||
+	    memchr(x->name, 0, x->name_len))
 		goto bad;
 	rest = it->len - HEAD - x->name_len;
 	len = le32_get(x->value_len);
@@ -53,7 +55,8 @@ bad:
 }
 
 /* Fill *pl; the path stands on the item if there is one, else it is released. */
-static int find(struct tfs_trans *t, uint64_t ino, const char *name, size_t len, struct btree_path *p, struct place *pl)
+static int find(struct tfs_trans *t, uint64_t ino, const char *name, size_t len,
+		struct btree_path *p, struct place *pl)
 {
 	uint64_t base = dir_cookie(t->fs, ino, name, len), next = base;
 	const struct tfs_xattr_item *x;
@@ -61,16 +64,19 @@ static int find(struct tfs_trans *t, uint64_t ino, const char *name, size_t len,
 	int err;
 
 	*pl = (struct place){ .key = TKEY(ino, TFS_KEY_XATTR, base) };
-	for (err = btree_seek(t, TFS_TREE_FS, &pl->key, BTREE_GE, p); !err; err = btree_next(t, p)) {
+	for (err = btree_seek(t, TFS_TREE_FS, &pl->key, BTREE_GE, p); !err;
+	     err = btree_next(t, p)) {
 		btree_item(p, &it);
-		if (it.key.ino != ino || it.key.type != TFS_KEY_XATTR || (it.key.off - base) >> PROBE_BITS)
+		if (it.key.ino != ino || it.key.type != TFS_KEY_XATTR ||
+		    (it.key.off - base) >> PROBE_BITS)
 			break;
 		err = check_item(t, &it);
 		if (err)
 			break;
 		x = it.data;
 		if (x->name_len == len && !memcmp(x->name, name, len)) {
-			*pl = (struct place){ true, it.key, le32_get(x->value_len), le32_get(x->value_id) };
+			*pl = (struct place){ true, it.key, le32_get(x->value_len),
+					      le32_get(x->value_id) };
 			return 0;
 		}
 		if (it.key.off == next)
@@ -93,13 +99,15 @@ static int check_name(const char *name, size_t *len)
 }
 
 /* The chunks of a long value. */
-static int get_long(struct tfs_trans *t, uint64_t ino, const struct place *pl, void *buf, size_t size)
+static int get_long(struct tfs_trans *t, uint64_t ino, const struct place *pl, void *buf,
+		    size_t size)
 {
 	struct tkey base = value_key(ino, pl->value_id);
 	int len = chunks_read(t, &base, buf, size, pl->value_len);
 
 	if (len >= 0 && (uint32_t)len != pl->value_len)
-		return tfs_fs_error(t->fs, -EUCLEAN, "inode %llu: an extended attribute has %d of %u bytes",
+		return tfs_fs_error(t->fs, -EUCLEAN,
+				    "inode %llu: an extended attribute has %d of %u bytes",
 				    (unsigned long long)ino, len, pl->value_len);
 	return len;
 }
@@ -165,8 +173,8 @@ static bool fits_item(const struct tfs_fs *fs, size_t name_len, size_t len)
 	return HEAD + name_len + len <= TFS_MAX_ITEM(fs->geom.node_size) / 2;
 }
 
-static struct tfs_xattr_item *make_item(const char *name, size_t name_len, const void *value, size_t len, uint32_t id,
-					uint32_t *item_len)
+static struct tfs_xattr_item *make_item(const char *name, size_t name_len, const void *value,
+					size_t len, uint32_t id, uint32_t *item_len)
 {
 	size_t tail = id ? 0 : len;
 	struct tfs_xattr_item *x;
@@ -185,8 +193,8 @@ static struct tfs_xattr_item *make_item(const char *name, size_t name_len, const
 }
 
 /* Everything is checked: prefault, then change.  @id 0: the value goes into the item. */
-static int replace(struct tfs_trans *t, const struct place *pl, uint32_t id, const void *value, size_t len,
-		   const struct tfs_xattr_item *x, uint32_t item_len)
+static int replace(struct tfs_trans *t, const struct place *pl, uint32_t id, const void *value,
+		   size_t len, const struct tfs_xattr_item *x, uint32_t item_len)
 {
 	struct tkey base = value_key(pl->key.ino, id ? id : pl->value_id);
 	size_t old_len = pl->value_id ? pl->value_len : 0;
@@ -203,8 +211,8 @@ static int replace(struct tfs_trans *t, const struct place *pl, uint32_t id, con
 }
 
 /* May the attribute be set, and under which value id?  0: in the item. */
-static int plan(struct tfs_trans *t, const struct place *pl, const struct tfs_inode_item *it, size_t name_len,
-		size_t len, int flags, uint32_t *id)
+static int plan(struct tfs_trans *t, const struct place *pl, const struct tfs_inode_item *it,
+		size_t name_len, size_t len, int flags, uint32_t *id)
 {
 	*id = 0;
 	if (pl->exists && flags & XATTR_CREATE)
@@ -219,8 +227,8 @@ static int plan(struct tfs_trans *t, const struct place *pl, const struct tfs_in
 	return *id ? 0 : new_value_id(t, pl->key.ino, le32_get(it->xattr_value_id), id);
 }
 
-int xattr_set(struct tfs_trans *t, uint64_t ino, struct tfs_inode_item *it, const char *name, const void *value,
-	      size_t len, int flags)
+int xattr_set(struct tfs_trans *t, uint64_t ino, struct tfs_inode_item *it, const char *name,
+	      const void *value, size_t len, int flags)
 {
 	struct btree_path p = BTREE_PATH_INIT;
 	struct tfs_xattr_item *x;

@@ -24,7 +24,8 @@ struct fixed {
 };
 
 /* @fn for each fixed stretch, in blocks, until it fails. */
-static int each_fixed(struct fixed *f, uint64_t groups, int (*fn)(struct fixed *f, uint64_t start, uint64_t n))
+static int each_fixed(struct fixed *f, uint64_t groups,
+		      int (*fn)(struct fixed *f, uint64_t start, uint64_t n))
 {
 	const struct tfs_geom *g = f->g;
 	int err = fn(f, g->super_block, g->group_hdr_blocks), i;
@@ -39,8 +40,8 @@ static int each_fixed(struct fixed *f, uint64_t groups, int (*fn)(struct fixed *
 		start = tfs_group_header_block(g, group);
 		n = tfs_group_first_free(g, group) - start;
 		/* only what has no space yet is worth a look at the header */
-		if (f->in_use &&
-		    (bdev_all_backed(f->b, start << g->blkbits, n << g->blkbits) || !f->in_use(f->arg, group)))
+		if (f->in_use && (bdev_all_backed(f->b, start << g->blkbits, n << g->blkbits) ||
+				  !f->in_use(f->arg, group)))
 			continue;
 		err = fn(f, start, n);
 	}
@@ -80,13 +81,14 @@ static void say_full(struct fixed *f, uint64_t groups, char *why, size_t why_len
 	each_fixed(f, groups, count_missing);
 	bdev_usage(f->b, &u);
 	snprintf(why, why_len,
-		 "the file system that the image lies on is full: %llu KiB free, %llu KiB more needed for the "
+		 "the file system that the image lies on is full: %llu KiB free, %llu KiB more "
+		 "needed for the "
 		 "journal and other metadata; make room there",
 		 (unsigned long long)u.avail >> 10, (unsigned long long)f->missing >> 10);
 }
 
-int backing_fixed(struct bdev *b, const struct tfs_geom *g, uint64_t groups, bool (*in_use)(void *arg, uint64_t group),
-		  void *arg, char *why, size_t why_len)
+int backing_fixed(struct bdev *b, const struct tfs_geom *g, uint64_t groups,
+		  bool (*in_use)(void *arg, uint64_t group), void *arg, char *why, size_t why_len)
 {
 	struct fixed f = { .b = b, .g = g, .in_use = in_use, .arg = arg };
 	int err = each_fixed(&f, groups, provision);
@@ -94,7 +96,8 @@ int backing_fixed(struct bdev *b, const struct tfs_geom *g, uint64_t groups, boo
 	if (err == -ENOSPC)
 		say_full(&f, groups, why, why_len);
 	else if (err)
-		snprintf(why, why_len, "no space can be had from the file system that the image lies on: %s",
+		snprintf(why, why_len,
+			 "no space can be had from the file system that the image lies on: %s",
 			 strerror(-err));
 	return err;
 }
@@ -127,8 +130,10 @@ void backing_refused(struct tfs_fs *fs)
 	unsigned int held;
 
 	if (!atomic_exchange(&fs->host_full, true) && ratelimit_ok(&limit, &held))
-		log_warn("%s: the file system that it lies on is full: make room there; until then there is no space "
-			 "here either, and what could not be written waits for it (then: tallyctl sync)",
+		log_warn("%s: the file system that it lies on is full: make room there; until then "
+			 "there is no space "
+			 "here either, and what could not be written waits for it (then: tallyctl "
+			 "sync)",
 			 fs->bdev->name);
 }
 
@@ -136,6 +141,7 @@ void backing_given(struct tfs_fs *fs)
 {
 	unsigned int held;
 
-	if (atomic_load(&fs->host_full) && atomic_exchange(&fs->host_full, false) && ratelimit_ok(&limit, &held))
+	if (atomic_load(&fs->host_full) && atomic_exchange(&fs->host_full, false) &&
+	    ratelimit_ok(&limit, &held))
 		log_info("%s: the file system that it lies on has room again", fs->bdev->name);
 }

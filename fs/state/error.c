@@ -22,7 +22,8 @@ int vfs_writable(struct tfs_fs *fs)
 	return atomic_load(&fs->read_only) ? -EROFS : 0;
 }
 
-static void note_error(struct tfs_fs *fs, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
+static void note_error(struct tfs_fs *fs, const char *fmt, va_list ap)
+	__attribute__((format(printf, 2, 0)));
 static void note_error(struct tfs_fs *fs, const char *fmt, va_list ap)
 {
 	char what[256];
@@ -37,14 +38,15 @@ static void note_error(struct tfs_fs *fs, const char *fmt, va_list ap)
 }
 
 /*
- * What was acknowledged so far is as good as it was, for whoever came upon the error has changed nothing (else
- * trans_again() shuts down): it goes to the device, and soon.
+ * What was acknowledged so far is as good as it was, for whoever came upon the error has changed
+ * nothing (else trans_again() shuts down): it goes to the device, and soon.
  */
 static void go_read_only(struct tfs_fs *fs)
 {
 	if (atomic_exchange(&fs->read_only, true))
 		return;
-	log_err("%s: now read-only; what was written before still goes to the device", fs->bdev->name);
+	log_err("%s: now read-only; what was written before still goes to the device",
+		fs->bdev->name);
 	if (fs->broken)
 		fs->broken(fs);
 	if (fs->pagecache)

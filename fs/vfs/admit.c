@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What is looked at before anything is written: by a mount, and by fsck before it replays the journal.  Whatever one of
- * them refuses, the other does.
+ * What is looked at before anything is written: by a mount, and by fsck before it replays the
+ * journal.  Whatever one of them refuses, the other does.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -15,24 +15,27 @@
 #include "tallyfs/format.h"
 #include "fs/vfs/admit.h"
 
-static int admit_device(const struct bdev *b, const struct tfs_super *s, const struct tfs_geom *g, bool write,
-			char *why, size_t why_len)
+static int admit_device(const struct bdev *b, const struct tfs_super *s, const struct tfs_geom *g,
+			bool write, char *why, size_t why_len)
 {
 	uint64_t unknown = le64_get(s->ro_compat) & ~TFS_RO_COMPAT_ALL;
 
 	if (g->total_blocks << g->blkbits > b->size) {
 		snprintf(why, why_len, "the file system has %llu bytes, the device only %llu",
-			 (unsigned long long)(g->total_blocks << g->blkbits), (unsigned long long)b->size);
+			 (unsigned long long)(g->total_blocks << g->blkbits),
+			 (unsigned long long)b->size);
 		return -EUCLEAN;
 	}
 	if (g->block_size < b->align) {
-		snprintf(why, why_len, "blocks of %u bytes on a device with sectors of %u", g->block_size, b->align);
+		snprintf(why, why_len, "blocks of %u bytes on a device with sectors of %u",
+			 g->block_size, b->align);
 		return -EINVAL;
 	}
 	if (!write)
 		return 0;
 	if (unknown) {
-		snprintf(why, why_len, "features unknown to this program allow reading only (ro_compat %#llx)",
+		snprintf(why, why_len,
+			 "features unknown to this program allow reading only (ro_compat %#llx)",
 			 (unsigned long long)unknown);
 		return -EPROTONOSUPPORT;
 	}
@@ -44,8 +47,8 @@ static int admit_device(const struct bdev *b, const struct tfs_super *s, const s
 }
 
 /* The log's superblock is newer than any on the device, and must be of the same file system. */
-static int super_from_log(struct tfs_super *super, const struct tfs_geom *geom, const struct tfs_recovery *r, char *why,
-			  size_t why_len)
+static int super_from_log(struct tfs_super *super, const struct tfs_geom *geom,
+			  const struct tfs_recovery *r, char *why, size_t why_len)
 {
 	const struct tfs_super *s;
 	struct tfs_geom g;
@@ -67,24 +70,27 @@ static int super_from_log(struct tfs_super *super, const struct tfs_geom *geom, 
 }
 
 /*
- * Counts that there can't be.  Whoever only reads does not need them; whoever writes would be promised space that is
- * not there, and find out at the last moment.
+ * Counts that there can't be.  Whoever only reads does not need them; whoever writes would be
+ * promised space that is not there, and find out at the last moment.
  */
-static int admit_counts(const struct tfs_super *s, const struct tfs_geom *g, char *why, size_t why_len)
+static int admit_counts(const struct tfs_super *s, const struct tfs_geom *g, char *why,
+			size_t why_len)
 {
-	uint64_t room = g->total_blocks, free = le64_get(s->free_blocks), data = le64_get(s->data_blocks);
+	uint64_t room = g->total_blocks, free = le64_get(s->free_blocks),
+		 data = le64_get(s->data_blocks);
 	uint64_t nodes = le64_get(s->node_blocks);
 
 	if (free <= room && data <= room - free && nodes <= room - free - data &&
 	    le64_get(s->free_slots) <= free / g->node_blocks)
 		return 0;
 	snprintf(why, why_len,
-		 "the superblock counts more blocks than there are; fsck.tallyfs -n says more, -o ro shows the files");
+		 "the superblock counts more blocks than there are; fsck.tallyfs -n says more, -o "
+		 "ro shows the files");
 	return -EUCLEAN;
 }
 
-static int admit_log(struct bdev *b, struct tfs_super *super, const struct tfs_geom *geom, bool write,
-		     struct tfs_recovery *r, char *why, size_t why_len)
+static int admit_log(struct bdev *b, struct tfs_super *super, const struct tfs_geom *geom,
+		     bool write, struct tfs_recovery *r, char *why, size_t why_len)
 {
 	int err = journal_recover_scan(b, super, geom, r);
 
@@ -99,8 +105,8 @@ static int admit_log(struct bdev *b, struct tfs_super *super, const struct tfs_g
 	return err ? err : admit_device(b, super, geom, write, why, why_len);
 }
 
-int tfs_admit(struct bdev *b, int which, unsigned int flags, struct tfs_super *super, struct tfs_geom *geom,
-	      struct tfs_recovery *r, char *why, size_t why_len)
+int tfs_admit(struct bdev *b, int which, unsigned int flags, struct tfs_super *super,
+	      struct tfs_geom *geom, struct tfs_recovery *r, char *why, size_t why_len)
 {
 	bool write = flags & ADMIT_WRITE;
 	int err = tfs_super_read(b, which, super, geom, why, why_len);

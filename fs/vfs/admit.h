@@ -12,11 +12,11 @@ enum {
 	ADMIT_NO_LOG = 1 << 1, /* as if there was no journal */
 };
 /*
- * The superblock (@which: see tfs_super_read), held against the device and this program; the log, and the superblock in
- * force with it.  Nothing is written.  0, and then the log may still be corrupt: see *r, to be freed in any case;
- * or -errno as of tfs_open() and a line in @why.
+ * The superblock (@which: see tfs_super_read), held against the device and this program; the log,
+ * and the superblock in force with it.  Nothing is written.  0, and then the log may still be
+ * corrupt: see *r, to be freed in any case; or -errno as of tfs_open() and a line in @why.
  */
-int tfs_admit(struct bdev *b, int which, unsigned int flags, struct tfs_super *super, struct tfs_geom *geom,
-	      struct tfs_recovery *r, char *why, size_t why_len);
+int tfs_admit(struct bdev *b, int which, unsigned int flags, struct tfs_super *super,
+	      struct tfs_geom *geom, struct tfs_recovery *r, char *why, size_t why_len);
 
 #endif

@@ -19,7 +19,8 @@
 
 #define CAPS "security.capability"
 
-/* Blocks that wait for their first writeback are as good as used (else a fresh file looks sparse). */
+/* Blocks that wait for their first writeback are as good as used (else a fresh file looks
+ * sparse). */
 static uint64_t blocks_to_be(struct tfs_inode *i, uint64_t blocks, uint64_t size)
 {
 	uint64_t sum = blocks + atomic_load(&i->mapping.nr_dirty_blocks);
@@ -55,7 +56,8 @@ void inode_attr(struct tfs_inode *i, struct vfs_attr *attr)
 	};
 	if (S_ISREG(a.mode)) {
 		attr->size = i_size_read(&i->mapping);
-		attr->blocks512 = blocks_to_be(i, a.blocks, attr->size) << (i->fs->geom.blkbits - 9);
+		attr->blocks512 = blocks_to_be(i, a.blocks, attr->size)
+				  << (i->fs->geom.blkbits - 9);
 	} else if (S_ISDIR(a.mode)) {
 		attr->size = a.entries;
 	} else {
@@ -105,7 +107,8 @@ static bool only_ctime(const struct tfs_iattr *a, unsigned int what, const struc
 	return what == (VFS_SET_MTIME | VFS_SET_CTIME) && same_time(&set->mtime, &a->mtime);
 }
 
-/* A time of the caller's choice.  (Where the kernel keeps the times it says "now" by giving mtime and ctime alike.) */
+/* A time of the caller's choice.  (Where the kernel keeps the times it says "now" by giving mtime
+ * and ctime alike.) */
 static bool sets_time(unsigned int what, const struct vfs_attr *set)
 {
 	if (what & VFS_SET_ATIME && !(what & VFS_SET_ATIME_NOW))
@@ -127,7 +130,8 @@ static int flags_let_set(struct tfs_inode *i, unsigned int what, const struct vf
 	return sets_time(what, set) ? -EPERM : 0;
 }
 
-static int set_in_section(struct tfs_trans *t, struct tfs_inode *i, unsigned int what, const struct vfs_attr *set)
+static int set_in_section(struct tfs_trans *t, struct tfs_inode *i, unsigned int what,
+			  const struct vfs_attr *set)
 {
 	struct timespec now = tfs_now();
 	struct tfs_iattr old, *a = &i->a;
@@ -151,7 +155,8 @@ static int set_in_section(struct tfs_trans *t, struct tfs_inode *i, unsigned int
 		atomic_store(&i->no_caps, true);
 	}
 	if (acl.n) {
-		/* as long as the one it replaces: it stays where that is, and the inode's item as it is */
+		/* as long as the one it replaces: it stays where that is, and the inode's item as
+		 * it is */
 		inode_item_of(i, &it);
 		err = acl_write(t, i->ino, &it, ACL_NAME_ACCESS, &acl);
 		if (err)
@@ -188,9 +193,10 @@ static int set_attrs(struct tfs_inode *i, unsigned int what, const struct vfs_at
 	int err;
 
 	do {
-		/* both, and nothing else: times that the kernel kept for what it wrote, now that it is asked to sync */
-		err = (what == (VFS_SET_MTIME | VFS_SET_CTIME) ? trans_begin_settle
-							       : trans_begin)(&t, i->fs, TRANS_CREDITS(i->fs));
+		/* both, and nothing else: times that the kernel kept for what it wrote, now that it
+		 * is asked to sync */
+		err = (what == (VFS_SET_MTIME | VFS_SET_CTIME) ? trans_begin_settle : trans_begin)(
+			&t, i->fs, TRANS_CREDITS(i->fs));
 		if (!err)
 			err = set_in_section(&t, i, what, set);
 	} while (trans_again(&t, &err));
@@ -272,7 +278,8 @@ int vfs_setattr(struct tfs_fs *fs, uint64_t ino, unsigned int what, const struct
 	if (what & VFS_SET_MTIME_NOW)
 		what |= VFS_SET_MTIME;
 	if (what & VFS_SET_SIZE) {
-		/* privileges first: should the rest fail, or a crash come between, nothing runs with them that was cut
+		/* privileges first: should the rest fail, or a crash come between, nothing runs
+		 * with them that was cut
 		 */
 		err = inode_may_change(i);
 		if (!err && what & VFS_KILL_PRIV)

@@ -8,8 +8,8 @@
 #include "fs/vfs/vfs.h"
 
 /*
- * Clear set-id bits and file capabilities in memory and on disk, if there are any; *killed is set if there were, and
- * stays as it is if not.  No section.
+ * Clear set-id bits and file capabilities in memory and on disk, if there are any; *killed is set
+ * if there were, and stays as it is if not.  No section.
  */
 int inode_kill_priv(struct tfs_inode *i, bool *killed);
 void attr_kill_suid(struct tfs_iattr *a);

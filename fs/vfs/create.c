@@ -62,8 +62,8 @@ static void init_attrs(struct new_inode *n, mode_t mode, dev_t rdev, const struc
 }
 
 /*
- * The umask counts where the directory has no default ACL; where it has one, the new inode gets an access ACL (or a
- * mode that says the same) from it, and a directory the default ACL too.
+ * The umask counts where the directory has no default ACL; where it has one, the new inode gets an
+ * access ACL (or a mode that says the same) from it, and a directory the default ACL too.
  */
 static int inherit_acl(struct tfs_trans *t, struct new_inode *n)
 {
@@ -132,9 +132,10 @@ static int number_is_free(struct tfs_trans *t, uint64_t ino)
 	if (err == -ENOENT)
 		return 0;
 	return err ? err
-		   : tfs_fs_error(t->fs, -EUCLEAN,
-				  "inode number %llu is in use or not allowed, but next to be given out",
-				  (unsigned long long)ino);
+		   : tfs_fs_error(
+			     t->fs, -EUCLEAN,
+			     "inode number %llu is in use or not allowed, but next to be given out",
+			     (unsigned long long)ino);
 }
 
 static int create_look(struct tfs_trans *t, struct new_inode *n, uint64_t ino)
@@ -222,12 +223,15 @@ static uint64_t create_credits(struct tfs_fs *fs)
 	return want < max ? want : max;
 }
 
-static int create(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode, dev_t rdev, const char *target,
-		  const struct vfs_cred *cred, int flags, struct vfs_attr *attr, struct vfs_file **f)
+static int create(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode, dev_t rdev,
+		  const char *target, const struct vfs_cred *cred, int flags, struct vfs_attr *attr,
+		  struct vfs_file **f)
 {
 	struct inherited_acls acls;
 	struct vfs_file *file = NULL;
-	struct new_inode n = { .target = target, .target_len = target ? strlen(target) : 0, .acls = &acls };
+	struct new_inode n = { .target = target,
+			       .target_len = target ? strlen(target) : 0,
+			       .acls = &acls };
 	bool inserted = false;
 	int err = name_init(fs, &n.r, dir, name ? name : "-");
 
@@ -274,20 +278,20 @@ out:
 	return err;
 }
 
-int vfs_create(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode, const struct vfs_cred *cred, int flags,
-	       struct vfs_attr *attr, struct vfs_file **f)
+int vfs_create(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode,
+	       const struct vfs_cred *cred, int flags, struct vfs_attr *attr, struct vfs_file **f)
 {
 	return create(fs, dir, name, S_IFREG | (mode & 07777), 0, NULL, cred, flags, attr, f);
 }
 
-int vfs_tmpfile(struct tfs_fs *fs, uint64_t dir, mode_t mode, const struct vfs_cred *cred, int flags,
-		struct vfs_attr *attr, struct vfs_file **f)
+int vfs_tmpfile(struct tfs_fs *fs, uint64_t dir, mode_t mode, const struct vfs_cred *cred,
+		int flags, struct vfs_attr *attr, struct vfs_file **f)
 {
 	return create(fs, dir, NULL, S_IFREG | (mode & 07777), 0, NULL, cred, flags, attr, f);
 }
 
-int vfs_mknod(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode, dev_t rdev, const struct vfs_cred *cred,
-	      struct vfs_attr *attr)
+int vfs_mknod(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode, dev_t rdev,
+	      const struct vfs_cred *cred, struct vfs_attr *attr)
 {
 	switch (mode & S_IFMT) {
 	case 0:
@@ -307,14 +311,14 @@ int vfs_mknod(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode, de
 	return create(fs, dir, name, mode & (S_IFMT | 07777), rdev, NULL, cred, 0, attr, NULL);
 }
 
-int vfs_mkdir(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode, const struct vfs_cred *cred,
-	      struct vfs_attr *attr)
+int vfs_mkdir(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode,
+	      const struct vfs_cred *cred, struct vfs_attr *attr)
 {
 	return create(fs, dir, name, S_IFDIR | (mode & 07777), 0, NULL, cred, 0, attr, NULL);
 }
 
-int vfs_symlink(struct tfs_fs *fs, uint64_t dir, const char *name, const char *target, const struct vfs_cred *cred,
-		struct vfs_attr *attr)
+int vfs_symlink(struct tfs_fs *fs, uint64_t dir, const char *name, const char *target,
+		const struct vfs_cred *cred, struct vfs_attr *attr)
 {
 	size_t len = strlen(target);
 

@@ -3,8 +3,9 @@
  * Preallocating, punching holes, zeroing ranges: each whole per block.
  *
  *      pos                          pos + len
- *   [ d d|0 0 ][ d d d d ][ d d d d ][ 0|d d d ]     punch: the edge blocks are zeroed through the cache and
- *     edge        middle      middle    edge         written like any data; the middle is unmapped
+ *   [ d d|0 0 ][ d d d d ][ d d d d ][ 0|d d d ]     punch: the edge blocks are zeroed through the
+ * cache and edge        middle      middle    edge         written like any data; the middle is
+ * unmapped
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,7 +35,8 @@
 
 /* ---- punching ---- */
 
-static int zero_edges(struct tfs_inode *i, uint64_t pos, uint64_t end, uint64_t mid, uint64_t mid_end)
+static int zero_edges(struct tfs_inode *i, uint64_t pos, uint64_t end, uint64_t mid,
+		      uint64_t mid_end)
 {
 	struct address_space *m = &i->mapping;
 	int err = 0;
@@ -74,13 +76,14 @@ static int punch(struct tfs_inode *i, uint64_t pos, uint64_t len)
 	/* behind EOF only preallocated blocks can be: whole ones are enough */
 	mid = round_up_to(pos, bs);
 	mid_end = round_down_to(end, bs);
-	err = pos < eof
-		      ? zero_edges(i, pos, end < eof ? end : eof, mid < eof ? mid : eof, mid_end < eof ? mid_end : eof)
-		      : 0;
+	err = pos < eof ? zero_edges(i, pos, end < eof ? end : eof, mid < eof ? mid : eof,
+				     mid_end < eof ? mid_end : eof)
+			: 0;
 	if (err || mid >= mid_end)
 		return err;
 	truncate_inode_pages_range(m, mid, mid_end);
-	/* blocks may go that never were on disk, and with them the size they would have brought there */
+	/* blocks may go that never were on disk, and with them the size they would have brought
+	 * there */
 	inode_mark_dirty(i);
 	if (mid == 0) {
 		err = TRANS_WRITE(t, i->fs, TRANS_CREDITS(i->fs), remove_inline(t, i));
@@ -104,8 +107,8 @@ static int find_inline(struct tfs_trans *t, struct tfs_inode *i)
 }
 
 /* The first hole in [*fblk, end): its length, 0 if there is none. */
-static int find_hole(struct tfs_trans *t, struct tfs_inode *i, uint64_t *fblk, uint64_t end, uint64_t *n,
-		     uint64_t *goal)
+static int find_hole(struct tfs_trans *t, struct tfs_inode *i, uint64_t *fblk, uint64_t end,
+		     uint64_t *n, uint64_t *goal)
 {
 	struct extent e;
 	int err;
@@ -133,9 +136,11 @@ static int find_hole(struct tfs_trans *t, struct tfs_inode *i, uint64_t *fblk, u
 	return 0;
 }
 
-static int insert_unwritten(struct tfs_trans *t, struct tfs_inode *i, uint64_t fblk, uint64_t start, uint64_t n)
+static int insert_unwritten(struct tfs_trans *t, struct tfs_inode *i, uint64_t fblk, uint64_t start,
+			    uint64_t n)
 {
-	struct extent e = { .off = fblk, .start = start, .len = n, .flags = TFS_EXTENT_UNWRITTEN }, near;
+	struct extent e = { .off = fblk, .start = start, .len = n, .flags = TFS_EXTENT_UNWRITTEN },
+		      near;
 	uint64_t stop;
 	int err = extent_look(t, i->ino, fblk, fblk + n, 1, &stop);
 

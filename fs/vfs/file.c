@@ -81,11 +81,13 @@ static uint64_t bytes_to_eof(struct tfs_inode *i, uint64_t pos, uint64_t len)
 	return pos >= size ? 0 : min_t(uint64_t, len, size - pos);
 }
 
-/* Whole blocks into memory of our own, of which @use gets the part asked for.  0, -errno, or what @use says. */
+/* Whole blocks into memory of our own, of which @use gets the part asked for.  0, -errno, or what
+ * @use says. */
 static int read_direct(struct tfs_inode *i, uint64_t pos, size_t len,
 		       int (*use)(void *arg, struct iovec *iov, int n, size_t bytes), void *arg)
 {
-	uint64_t bs = i->fs->geom.block_size, start = round_down_to(pos, bs), want = bytes_to_eof(i, pos, len);
+	uint64_t bs = i->fs->geom.block_size, start = round_down_to(pos, bs),
+		 want = bytes_to_eof(i, pos, len);
 	size_t bytes = round_up_to(pos + want, bs) - start;
 	struct iovec iov = { .iov_len = want };
 	struct seg *seg;
@@ -110,8 +112,8 @@ static int read_direct(struct tfs_inode *i, uint64_t pos, size_t len,
 }
 
 /*
- * What has been found for a read, to whoever wants it.  *more: there is something to fetch, or to drop, afterwards: the
- * reader need not wait for what it has not asked for.
+ * What has been found for a read, to whoever wants it.  *more: there is something to fetch, or to
+ * drop, afterwards: the reader need not wait for what it has not asked for.
  */
 static int use_result(struct tfs_inode *i, uint64_t pos, size_t len, struct iomap_read_result *res,
 		      int (*use)(void *arg, struct iovec *iov, int n, size_t bytes), void *arg,
@@ -209,7 +211,8 @@ static int copy_out(void *arg, struct iovec *iov, int n, size_t bytes)
 }
 
 /* Straight into the caller's memory. */
-static int64_t pread_direct(struct tfs_fs *fs, struct tfs_inode *i, void *buf, size_t len, uint64_t pos)
+static int64_t pread_direct(struct tfs_fs *fs, struct tfs_inode *i, void *buf, size_t len,
+			    uint64_t pos)
 {
 	int64_t ret;
 
@@ -261,8 +264,8 @@ static void touch(struct tfs_inode *i)
 }
 
 /*
- * Blocks of a direct write that failed may have been written behind the size that the file was left with; then they
- * count, since on disk they do.
+ * Blocks of a direct write that failed may have been written behind the size that the file was left
+ * with; then they count, since on disk they do.
  */
 static void size_after_failure(struct tfs_inode *i)
 {
@@ -289,8 +292,8 @@ static int64_t write_direct(struct tfs_inode *i, uint64_t pos, const struct ioma
 	return ret;
 }
 
-static int64_t write_locked(struct tfs_inode *i, struct vfs_file *f, uint64_t pos, const struct iomap_src *src,
-			    unsigned int flags, bool *killed)
+static int64_t write_locked(struct tfs_inode *i, struct vfs_file *f, uint64_t pos,
+			    const struct iomap_src *src, unsigned int flags, bool *killed)
 {
 	unsigned int have = inode_flags(i);
 	struct iomap_src s = *src;
@@ -344,13 +347,15 @@ static void fetch_block(struct tfs_inode *i, uint64_t pos)
 }
 
 /*
- * Blocks that a write changes in part, and the one with the old end of the file if it begins behind that, are read
- * before it locks out those who read what is cached.  What goes wrong here, the write finds out for itself.
+ * Blocks that a write changes in part, and the one with the old end of the file if it begins behind
+ * that, are read before it locks out those who read what is cached.  What goes wrong here, the
+ * write finds out for itself.
  */
 static void fetch_edges(struct tfs_inode *i, uint64_t pos, uint64_t len)
 {
 	uint64_t size = i_size_read(&i->mapping), mask = i->fs->geom.block_size - 1;
-	uint64_t start = pos < size ? pos : size, end = pos < size && len < size - pos ? pos + len : size;
+	uint64_t start = pos < size ? pos : size,
+		 end = pos < size && len < size - pos ? pos + len : size;
 
 	if (start & mask)
 		fetch_block(i, start - 1);
@@ -358,8 +363,8 @@ static void fetch_edges(struct tfs_inode *i, uint64_t pos, uint64_t len)
 		fetch_block(i, end);
 }
 
-int64_t vfs_write(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, const struct iomap_src *src, unsigned int flags,
-		  bool *killed)
+int64_t vfs_write(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, const struct iomap_src *src,
+		  unsigned int flags, bool *killed)
 {
 	struct tfs_inode *i = f->inode;
 	int64_t ret;
@@ -376,7 +381,8 @@ int64_t vfs_write(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, const str
 	if (!src->len)
 		return 0;
 	if (!(f->flags & O_DIRECT) || flags & VFS_WRITE_CACHE)
-		fetch_edges(i, f->flags & O_APPEND && !(flags & VFS_WRITE_CACHE) ? UINT64_MAX : pos, src->len);
+		fetch_edges(i, f->flags & O_APPEND && !(flags & VFS_WRITE_CACHE) ? UINT64_MAX : pos,
+			    src->len);
 	inode_lock(i);
 	ret = write_locked(i, f, pos, src, flags, killed);
 	inode_unlock(i);

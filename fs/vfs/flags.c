@@ -2,8 +2,9 @@
 /*
  * Immutable and append-only files and directories.
  *
- * What they forbid is asked where it would be done: changes of content with the inode lock held, changes of names
- * and attributes in their section.  A flag is set with both, so an operation is wholly before it or refused.
+ * What they forbid is asked where it would be done: changes of content with the inode lock held,
+ * changes of names and attributes in their section.  A flag is set with both, so an operation is
+ * wholly before it or refused.
  */
 #include <errno.h>
 #include "fs/inode/append.h"

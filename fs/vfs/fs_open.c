@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Opening and closing a file system: superblock, log, caches of metadata; files come on top (mount.c). */
+/* Opening and closing a file system: superblock, log, caches of metadata; files come on top
+ * (mount.c). */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -40,8 +41,8 @@ struct groups {
 	void *header;
 };
 
-/* The superblock alone could claim the whole host's space with a number: its header, in the log or at home, says it
- * too. */
+/* The superblock alone could claim the whole host's space with a number: its header, in the log or
+ * at home, says it too. */
 static bool group_is_there(void *arg, uint64_t group)
 {
 	struct groups *g = arg;
@@ -52,33 +53,39 @@ static bool group_is_there(void *arg, uint64_t group)
 	char why[128];
 
 	h = g->r->overlay ? overlay_lookup(g->r->overlay, block, &bytes) : NULL;
-	if (!h && !bdev_read(g->fs->bdev, g->header, buf_kind_bytes(geom, BUF_GROUP), block << geom->blkbits))
+	if (!h && !bdev_read(g->fs->bdev, g->header, buf_kind_bytes(geom, BUF_GROUP),
+			     block << geom->blkbits))
 		h = g->header;
-	return h && !group_check_header(geom, le64_get(g->fs->super.seed), group, h, why, sizeof(why));
+	return h &&
+	       !group_check_header(geom, le64_get(g->fs->super.seed), group, h, why, sizeof(why));
 }
 
 /* What the journal and every commit write to has its space before anything relies on it. */
 static int back_fixed(struct tfs_fs *fs, const struct tfs_recovery *r, char *why, size_t why_len)
 {
-	struct groups groups = { fs, r, tl_alloc_aligned(4096, buf_kind_bytes(&fs->geom, BUF_GROUP)) };
+	struct groups groups = { fs, r,
+				 tl_alloc_aligned(4096, buf_kind_bytes(&fs->geom, BUF_GROUP)) };
 	struct bdev_usage u;
 	int err = -ENOMEM;
 
 	snprintf(why, why_len, "out of memory");
 	if (groups.header)
-		err = backing_fixed(fs->bdev, &fs->geom, le64_get(fs->super.groups_init), group_is_there, &groups, why,
-				    why_len);
+		err = backing_fixed(fs->bdev, &fs->geom, le64_get(fs->super.groups_init),
+				    group_is_there, &groups, why, why_len);
 	tl_free(groups.header);
 	if (!err && fs->bdev->cow)
-		log_warn("%s: lies on btrfs, which copies on write: should that get full, even the journal may not be "
-			 "written any more; make the image anew in an empty file after \"chattr +C\" (mkfs does that "
+		log_warn("%s: lies on btrfs, which copies on write: should that get full, even the "
+			 "journal may not be "
+			 "written any more; make the image anew in an empty file after \"chattr "
+			 "+C\" (mkfs does that "
 			 "for "
 			 "files that it creates)",
 			 fs->bdev->name);
 	if (err != -EOPNOTSUPP)
 		return err;
 	if (bdev_usage(fs->bdev, &u) || u.taken < fs->geom.total_blocks << fs->geom.blkbits)
-		log_warn("%s: has holes, and the file system that it lies on can't reserve space for them: should that "
+		log_warn("%s: has holes, and the file system that it lies on can't reserve space "
+			 "for them: should that "
 			 "get full, what was written here may be lost",
 			 fs->bdev->name);
 	return 0;
@@ -91,7 +98,8 @@ static int recover(struct tfs_fs *fs, struct tfs_recovery *r, char *why, size_t 
 	if (fs->opts.ro && fs->opts.norecovery)
 		return 0;
 	if (r->corrupt && (!fs->opts.ro || fs->opts.whole_journal || r->base_unknown)) {
-		snprintf(why, why_len, "the journal is damaged: %s; -o ro,norecovery shows the state before it",
+		snprintf(why, why_len,
+			 "the journal is damaged: %s; -o ro,norecovery shows the state before it",
 			 r->what);
 		return -EUCLEAN;
 	}
@@ -101,7 +109,8 @@ static int recover(struct tfs_fs *fs, struct tfs_recovery *r, char *why, size_t 
 		log_warn("%s: copy %d of the journal's header is damaged", fs->bdev->name,
 			 r->header_damaged[0] ? 0 : 1);
 	if (r->unreadable)
-		log_warn("%s: %llu blocks of the journal can't be read; nothing that counts was in them",
+		log_warn("%s: %llu blocks of the journal can't be read; nothing that counts was in "
+			 "them",
 			 fs->bdev->name, (unsigned long long)r->unreadable);
 	if (r->pending)
 		log_info("%s: transactions %llu to %llu from the journal %s", fs->bdev->name,
@@ -118,7 +127,9 @@ static int recover(struct tfs_fs *fs, struct tfs_recovery *r, char *why, size_t 
 	err = journal_recover_apply(fs->bdev, &fs->super, &fs->geom, r);
 	if (err)
 		snprintf(why, why_len, "the journal could not be replayed: %s%s", strerror(-err),
-			 err == -ENOSPC && fs->bdev->thin ? " on the file system that the image lies on" : "");
+			 err == -ENOSPC && fs->bdev->thin
+				 ? " on the file system that the image lies on"
+				 : "");
 	return err;
 }
 
@@ -149,7 +160,8 @@ static void set_state(struct tfs_fs *fs)
 	atomic_store(&fs->mismatches, le64_get(s->mismatches));
 	atomic_store(&fs->inconsistent, (le32_get(s->state) & TFS_STATE_ERRORS) != 0);
 	fs->integrity = (struct blk_integrity){
-		.profile = le32_get(s->guard) == TFS_GUARD_CRC32 ? &profile_crc32 : &profile_xxh3_64,
+		.profile =
+			le32_get(s->guard) == TFS_GUARD_CRC32 ? &profile_crc32 : &profile_xxh3_64,
 		.interval_exp = (uint8_t)fs->geom.blkbits,
 		.flags = BLK_INTEGRITY_GENERATE | (fs->opts.no_verify ? 0 : BLK_INTEGRITY_VERIFY),
 		.key = fs->seed,
@@ -200,7 +212,8 @@ static void fs_free(struct tfs_fs *fs)
 	tl_free(fs);
 }
 
-int tfs_open(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs **out, char *why, size_t why_len)
+int tfs_open(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs **out, char *why,
+	     size_t why_len)
 {
 	struct tfs_recovery r = { .next_txid = 1 };
 	struct tfs_fs *fs;
@@ -215,8 +228,9 @@ int tfs_open(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs **
 	atomic_init(&fs->read_only, opts->ro);
 	pthread_mutex_init(&fs->told.lock, NULL);
 	fs_lock_init(fs);
-	err = tfs_admit(b, (int)opts->super - 1, opts->ro ? opts->norecovery ? ADMIT_NO_LOG : 0 : ADMIT_WRITE,
-			&fs->super, &fs->geom, &r, why, why_len);
+	err = tfs_admit(b, (int)opts->super - 1,
+			opts->ro ? opts->norecovery ? ADMIT_NO_LOG : 0 : ADMIT_WRITE, &fs->super,
+			&fs->geom, &r, why, why_len);
 	if (!err)
 		err = recover(fs, &r, why, why_len);
 	if (!err) {

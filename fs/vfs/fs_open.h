@@ -16,7 +16,8 @@
  * only and opts.ro not set, -EIO, -ENOMEM.
  * @why receives one line for people.
  */
-int tfs_open(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs **out, char *why, size_t why_len);
+int tfs_open(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs **out, char *why,
+	     size_t why_len);
 
 /* Start the journal thread (after daemonising).  0 or -errno. */
 int tfs_start(struct tfs_fs *fs);

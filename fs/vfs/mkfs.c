@@ -25,12 +25,14 @@
 
 #define MIN_BYTES (2ull << 20)
 #define MIN_JOURNAL (1ull << 20)
-#define SMALL_JOURNAL (16ull << 20) /* up to here a device gives a sixteenth: below, each operation is a commit */
+/* up to here a device gives a sixteenth: below, each operation is a commit */
+#define SMALL_JOURNAL (16ull << 20)
 #define MAX_AUTO_JOURNAL (64ull << 20)
 #define MAX_INLINE 2048u
 #define FORMAT_TXID 1
 
-__attribute__((format(printf, 3, 4))) static int refuse(char *why, size_t why_len, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static int refuse(char *why, size_t why_len, const char *fmt,
+							...)
 {
 	va_list ap;
 
@@ -42,24 +44,28 @@ __attribute__((format(printf, 3, 4))) static int refuse(char *why, size_t why_le
 
 /* ---- planning ---- */
 
-static int plan_sizes(struct bdev *b, const struct tfs_format_opts *o, struct tfs_super *s, char *why, size_t why_len)
+static int plan_sizes(struct bdev *b, const struct tfs_format_opts *o, struct tfs_super *s,
+		      char *why, size_t why_len)
 {
 	uint32_t bs = o->block_size ? o->block_size : TFS_DEFAULT_BLOCK;
 	uint32_t ns = o->node_size ? o->node_size : max_t(uint32_t, TFS_DEFAULT_NODE, bs);
 	uint32_t bpg = o->blocks_per_group ? o->blocks_per_group : 8 * bs;
 
 	if (!is_pow2(bs) || bs < TFS_MIN_BLOCK || bs > TFS_MAX_BLOCK)
-		return refuse(why, why_len, "block size %u: must be a power of two from %u to %u", bs, TFS_MIN_BLOCK,
-			      TFS_MAX_BLOCK);
+		return refuse(why, why_len, "block size %u: must be a power of two from %u to %u",
+			      bs, TFS_MIN_BLOCK, TFS_MAX_BLOCK);
 	if (bs < b->align)
-		return refuse(why, why_len, "block size %u: the device can't write less than %u bytes at once", bs,
-			      b->align);
+		return refuse(why, why_len,
+			      "block size %u: the device can't write less than %u bytes at once",
+			      bs, b->align);
 	if (!is_pow2(ns) || ns < TFS_MIN_NODE || ns > TFS_MAX_NODE || ns < bs)
 		return refuse(why, why_len,
-			      "node size %u: must be a power of two from %u to %u and no less than the block size", ns,
-			      TFS_MIN_NODE, TFS_MAX_NODE);
+			      "node size %u: must be a power of two from %u to %u and no less than "
+			      "the block size",
+			      ns, TFS_MIN_NODE, TFS_MAX_NODE);
 	if (bpg > 8 * bs || bpg % 64 || bpg < 128)
-		return refuse(why, why_len, "%u blocks per group: must be a multiple of 64 from 128 to %u", bpg,
+		return refuse(why, why_len,
+			      "%u blocks per group: must be a multiple of 64 from 128 to %u", bpg,
 			      8 * bs);
 	if (o->guard && o->guard != TFS_GUARD_XXH3 && o->guard != TFS_GUARD_CRC32)
 		return refuse(why, why_len, "guard %d is not known", (int)o->guard);
@@ -78,18 +84,18 @@ static void set_total(struct tfs_super *s, uint64_t total)
 }
 
 /* Number of blocks and groups; a last group without room for its own structures is left out. */
-static int plan_groups(struct bdev *b, const struct tfs_format_opts *o, struct tfs_super *s, struct tfs_geom *g,
-		       char *why, size_t why_len)
+static int plan_groups(struct bdev *b, const struct tfs_format_opts *o, struct tfs_super *s,
+		       struct tfs_geom *g, char *why, size_t why_len)
 {
 	uint64_t size = o->size ? o->size : b->size, total;
 	uint32_t bs = le32_get(s->block_size), bpg = le32_get(s->blocks_per_group);
 
 	if (size > b->size)
-		return refuse(why, why_len, "%llu bytes wanted, but the device has only %llu", (unsigned long long)size,
-			      (unsigned long long)b->size);
+		return refuse(why, why_len, "%llu bytes wanted, but the device has only %llu",
+			      (unsigned long long)size, (unsigned long long)b->size);
 	if (size < MIN_BYTES)
-		return refuse(why, why_len, "too small: %llu bytes, at least %llu are needed", (unsigned long long)size,
-			      MIN_BYTES);
+		return refuse(why, why_len, "too small: %llu bytes, at least %llu are needed",
+			      (unsigned long long)size, MIN_BYTES);
 	total = size / bs;
 	if (total > 1ull << 48)
 		return refuse(why, why_len, "too large: more than 2^48 blocks");
@@ -104,7 +110,8 @@ static int plan_groups(struct bdev *b, const struct tfs_format_opts *o, struct t
 	return refuse(why, why_len, "too small: no room for the structures of a group");
 }
 
-/* Blocks in a row that nothing else uses in a fresh @group; *start is the first, on a log block's boundary. */
+/* Blocks in a row that nothing else uses in a fresh @group; *start is the first, on a log block's
+ * boundary. */
 static uint64_t journal_room(const struct tfs_geom *g, uint64_t group, uint64_t *start)
 {
 	uint64_t unit = div_up(TFS_LOG_BLOCK, g->block_size), end;
@@ -125,15 +132,18 @@ static uint64_t auto_journal(uint64_t bytes)
 	return min_t(uint64_t, max_t(uint64_t, want, MIN_JOURNAL), MAX_AUTO_JOURNAL);
 }
 
-static int plan_journal(const struct tfs_format_opts *o, struct tfs_super *s, const struct tfs_geom *g, char *why,
-			size_t why_len)
+static int plan_journal(const struct tfs_format_opts *o, struct tfs_super *s,
+			const struct tfs_geom *g, char *why, size_t why_len)
 {
 	uint64_t bytes = g->total_blocks << g->blkbits, unit = div_up(TFS_LOG_BLOCK, g->block_size);
-	uint64_t least = tfs_geom_min_journal(g), want = o->journal_bytes, start, room, start1, room1;
+	uint64_t least = tfs_geom_min_journal(g), want = o->journal_bytes, start, room, start1,
+		 room1;
 
 	if (want && (want < least || want > TFS_MAX_JOURNAL))
-		return refuse(why, why_len, "journal size %llu: must be from %llu (with this node size) to %llu bytes",
-			      (unsigned long long)want, (unsigned long long)least, TFS_MAX_JOURNAL);
+		return refuse(
+			why, why_len,
+			"journal size %llu: must be from %llu (with this node size) to %llu bytes",
+			(unsigned long long)want, (unsigned long long)least, TFS_MAX_JOURNAL);
 	if (want > bytes / 2)
 		return refuse(why, why_len, "journal size %llu: more than half of the device",
 			      (unsigned long long)want);
@@ -149,11 +159,14 @@ static int plan_journal(const struct tfs_format_opts *o, struct tfs_super *s, co
 		}
 	}
 	if (room < want && o->journal_bytes)
-		return refuse(why, why_len, "journal size %llu: a group has room for %llu bytes at most",
-			      (unsigned long long)o->journal_bytes, (unsigned long long)(room << g->blkbits));
+		return refuse(why, why_len,
+			      "journal size %llu: a group has room for %llu bytes at most",
+			      (unsigned long long)o->journal_bytes,
+			      (unsigned long long)(room << g->blkbits));
 	if (room << g->blkbits < least)
 		return refuse(why, why_len,
-			      "too small: no room for a journal of %llu bytes (which this node size needs)",
+			      "too small: no room for a journal of %llu bytes (which this node "
+			      "size needs)",
 			      (unsigned long long)least);
 	s->journal_start = le64_of(start);
 	s->journal_blocks = le64_of(min_t(uint64_t, want, room));
@@ -203,7 +216,8 @@ static int plan_counts(struct tfs_super *s, const struct tfs_geom *g, char *why,
 		slots += fs * plain;
 	}
 	if (slots < 16)
-		return refuse(why, why_len, "too small: room for %llu tree nodes, at least 16 are needed",
+		return refuse(why, why_len,
+			      "too small: room for %llu tree nodes, at least 16 are needed",
 			      (unsigned long long)slots);
 	s->free_blocks = le64_of(blocks - g->node_blocks);
 	s->free_slots = le64_of(slots - 1);
@@ -262,8 +276,8 @@ static int plan_identity(const struct tfs_format_opts *o, struct tfs_super *s)
 	return err;
 }
 
-int tfs_format_plan(struct bdev *b, const struct tfs_format_opts *o, struct tfs_super *super, struct tfs_geom *geom,
-		    char *why, size_t why_len)
+int tfs_format_plan(struct bdev *b, const struct tfs_format_opts *o, struct tfs_super *super,
+		    struct tfs_geom *geom, char *why, size_t why_len)
 {
 	struct tfs_geom g;
 	int err;
@@ -326,7 +340,8 @@ static int wipe_found(struct format *f)
 	int err = 0;
 
 	for (i = 0; i < n && !err; i++) {
-		/* what can't be read might be a copy that can be one day; or it can't be written either */
+		/* what can't be read might be a copy that can be one day; or it can't be written
+		 * either */
 		if (bdev_read(f->b, f->buf, TFS_SUPER_BYTES, places[i]))
 			wipe(f, places[i]);
 		else if (!memcmp(f->buf, TFS_SUPER_MAGIC, sizeof(((struct tfs_super *)0)->magic)))
@@ -335,7 +350,8 @@ static int wipe_found(struct format *f)
 	return err;
 }
 
-/* From here on, and until the new primary superblock is written, nothing can take the device for a tallyfs. */
+/* From here on, and until the new primary superblock is written, nothing can take the device for a
+ * tallyfs. */
 static int destroy_old(struct format *f)
 {
 	struct tfs_super old;
@@ -361,7 +377,8 @@ static int destroy_old(struct format *f)
 	return err ? err : bdev_flush(f->b);
 }
 
-static void root_inode(const struct tfs_format_opts *o, const struct tfs_super *s, struct tfs_inode_item *it)
+static void root_inode(const struct tfs_format_opts *o, const struct tfs_super *s,
+		       struct tfs_inode_item *it)
 {
 	memset(it, 0, sizeof(*it));
 	it->mode = le32_of(S_IFDIR | 0755);
@@ -396,7 +413,8 @@ static void root_leaf(struct format *f, const struct tfs_format_opts *o, uint64_
 
 static void vouch(struct format *f, struct tfs_vouch *v)
 {
-	v->guard = le64_of(group_guard(le32_get(f->super->guard), f->seed, f->buf, f->g->block_size));
+	v->guard =
+		le64_of(group_guard(le32_get(f->super->guard), f->seed, f->buf, f->g->block_size));
 	v->txid = le64_of(FORMAT_TXID);
 	v->flags = le32_of(TFS_VOUCH_WRITTEN);
 }
@@ -415,7 +433,8 @@ static int write_root_group(struct format *f, const struct tfs_format_opts *o, u
 	unsigned int slot;
 	int err;
 
-	bi.profile = le32_get(f->super->guard) == TFS_GUARD_CRC32 ? &profile_crc32 : &profile_xxh3_64;
+	bi.profile =
+		le32_get(f->super->guard) == TFS_GUARD_CRC32 ? &profile_crc32 : &profile_xxh3_64;
 	group_fresh_header(g, f->seed, group, &h);
 	root_leaf(f, o, root);
 	blk_integrity_generate_buf(&bi, f->buf, root, g->node_blocks, TFS_APP_NODE, tuples);
@@ -467,7 +486,8 @@ int tfs_format_erase(struct bdev *b, const struct tfs_geom *geom)
 /* Space for all that is at fixed places; the rest comes when it is needed (fs/state/backing.h). */
 static int back_fixed(struct format *f)
 {
-	uint64_t groups = le64_get(f->super->groups_init), root = le64_get(f->super->roots[TFS_TREE_FS].addr);
+	uint64_t groups = le64_get(f->super->groups_init),
+		 root = le64_get(f->super->roots[TFS_TREE_FS].addr);
 	char why[200];
 	int err = backing_fixed(f->b, f->g, groups, NULL, NULL, why, sizeof(why));
 

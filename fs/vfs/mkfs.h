@@ -23,13 +23,15 @@ struct tfs_format_opts {
  * Check the options against the device and fill *super and *geom.  -EINVAL
  * with *why for people.
  */
-int tfs_format_plan(struct bdev *b, const struct tfs_format_opts *o, struct tfs_super *super, struct tfs_geom *geom,
-		    char *why, size_t why_len);
+int tfs_format_plan(struct bdev *b, const struct tfs_format_opts *o, struct tfs_super *super,
+		    struct tfs_geom *geom, char *why, size_t why_len);
 
-/* Make sure that nothing takes the device for a tallyfs, neither an old one nor the planned one.  0 or -errno. */
+/* Make sure that nothing takes the device for a tallyfs, neither an old one nor the planned one.  0
+ * or -errno. */
 int tfs_format_erase(struct bdev *b, const struct tfs_geom *geom);
 
-/* Write what was planned.  The old superblocks are destroyed first and the new primary is written last. */
+/* Write what was planned.  The old superblocks are destroyed first and the new primary is written
+ * last. */
 int tfs_format_write(struct bdev *b, const struct tfs_format_opts *o, const struct tfs_super *super,
 		     const struct tfs_geom *geom);
 

@@ -64,7 +64,8 @@ int vfs_start_threads(struct tfs_fs *fs)
 	return err;
 }
 
-int vfs_mount(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs **out, char *why, size_t why_len)
+int vfs_mount(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs **out, char *why,
+	      size_t why_len)
 {
 	struct tfs_mount_opts o = *opts;
 	struct tfs_inode *root;
@@ -101,7 +102,8 @@ int vfs_mount(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs *
 		err = vfs_start_threads(fs);
 	if (err) {
 		snprintf(why, why_len, "%s",
-			 err == -EUCLEAN ? "the file system is damaged; run fsck.tallyfs" : strerror(-err));
+			 err == -EUCLEAN ? "the file system is damaged; run fsck.tallyfs"
+					 : strerror(-err));
 		vfs_crash(fs);
 		return err;
 	}
@@ -125,7 +127,8 @@ static void runtime_exit(bool runtime)
 	blk_exit();
 }
 
-/* Data that no attempt could write is about to be dropped: say so where fsync and the next mount will find it. */
+/* Data that no attempt could write is about to be dropped: say so where fsync and the next mount
+ * will find it. */
 static int report_lost(struct tfs_fs *fs)
 {
 	struct tfs_inode *i = NULL;
@@ -149,7 +152,8 @@ static uint64_t unwritten(struct tfs_fs *fs)
 	return st.dirty_bytes + st.writeback_bytes + icache_nr_dirty(fs);
 }
 
-#define FLUSH_TRIES 3 /* in a row that have got nowhere: what fails now and then is no reason to lose anything */
+/* in a row that have got nowhere: what fails now and then is no reason to lose anything */
+#define FLUSH_TRIES 3
 
 /* All that can be written is.  0, or why the rest could not: never 0 with anything left. */
 static int flush_all(struct tfs_fs *fs)

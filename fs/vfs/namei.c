@@ -60,7 +60,8 @@ static int name_type(struct tfs_inode *i, uint64_t dir, uint8_t type)
 {
 	if (type == dirent_type(i->fmt))
 		return 0;
-	return tfs_fs_error(i->fs, -EUCLEAN, "directory %llu has a name for inode %llu with another file type",
+	return tfs_fs_error(i->fs, -EUCLEAN,
+			    "directory %llu has a name for inode %llu with another file type",
 			    (unsigned long long)dir, (unsigned long long)i->ino);
 }
 
@@ -81,11 +82,13 @@ int name_find(struct tfs_fs *fs, struct name_ref *r)
 			return name_type(r->inode, r->dir->ino, r->de.type);
 		if (err != -ESTALE)
 			return err;
-		/* unlinked and gone since; numbers are not used twice, so a second time it never was there */
+		/* unlinked and gone since; numbers are not used twice, so a second time it never
+		 * was there */
 		if (r->de.ino == gone)
-			return tfs_fs_error(fs, -EUCLEAN,
-					    "directory %llu has a name for inode %llu, which does not exist",
-					    (unsigned long long)r->dir->ino, (unsigned long long)gone);
+			return tfs_fs_error(
+				fs, -EUCLEAN,
+				"directory %llu has a name for inode %llu, which does not exist",
+				(unsigned long long)r->dir->ino, (unsigned long long)gone);
 		gone = r->de.ino;
 	}
 }
@@ -159,8 +162,8 @@ int drop_link(struct tfs_trans *t, struct tfs_inode *i, struct timespec now)
 /* ---- lookup ---- */
 
 /* The lookup count is taken in the section that saw the name: from then on the inode cannot go. */
-static int lookup_in_section(struct tfs_trans *t, uint64_t dir, const char *name, size_t len, uint64_t *ino,
-			     uint8_t *type)
+static int lookup_in_section(struct tfs_trans *t, uint64_t dir, const char *name, size_t len,
+			     uint64_t *ino, uint8_t *type)
 {
 	struct tfs_dirent de;
 	int err;

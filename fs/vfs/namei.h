@@ -44,7 +44,8 @@ void name_put(struct name_ref *r);
 
 /* Attributes of a directory after an entry has come or gone; the caller writes the item. */
 void dir_changed(struct tfs_inode *dir, int entries, int subdirs, struct timespec now);
-/* A name of @i has gone (a directory: the only one).  May leave an orphan.  Looked up: everything in memory. */
+/* A name of @i has gone (a directory: the only one).  May leave an orphan.  Looked up: everything
+ * in memory. */
 int drop_link(struct tfs_trans *t, struct tfs_inode *i, struct timespec now);
 int drop_link_prefault(struct tfs_trans *t, uint64_t ino);
 /* The same, and with its last name the inode can be listed as unlinked. */

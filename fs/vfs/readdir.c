@@ -17,7 +17,8 @@
 #define COOKIE_DOT 1u
 #define COOKIE_DOTDOT 2u
 
-static int collect(struct tfs_trans *t, uint64_t dir, uint64_t after, struct tfs_dirent *batch, unsigned int *n)
+static int collect(struct tfs_trans *t, uint64_t dir, uint64_t after, struct tfs_dirent *batch,
+		   unsigned int *n)
 {
 	int err = 0;
 
@@ -30,15 +31,18 @@ static int collect(struct tfs_trans *t, uint64_t dir, uint64_t after, struct tfs
 	return err == -ENOENT ? 0 : err;
 }
 
-static bool give(vfs_fill_fn *fill, void *arg, uint64_t ino, uint64_t cookie, uint8_t type, const char *name,
-		 size_t len)
+static bool give(vfs_fill_fn *fill, void *arg, uint64_t ino, uint64_t cookie, uint8_t type,
+		 const char *name, size_t len)
 {
-	struct vfs_dirent de = { .ino = ino, .cookie = cookie, .type = type, .name = name, .len = len };
+	struct vfs_dirent de = {
+		.ino = ino, .cookie = cookie, .type = type, .name = name, .len = len
+	};
 
 	return fill(arg, &de);
 }
 
-static int list(struct tfs_fs *fs, uint64_t dir, uint64_t after, vfs_fill_fn *fill, void *arg, struct tfs_dirent *batch)
+static int list(struct tfs_fs *fs, uint64_t dir, uint64_t after, vfs_fill_fn *fill, void *arg,
+		struct tfs_dirent *batch)
 {
 	for (;;) {
 		unsigned int n;

@@ -36,8 +36,9 @@
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 
-#define COPY_MAX ((1ull << 32) - TFS_MAX_BLOCK) /* bytes in one call: the answer of FUSE has 32 bits */
-#define COPY_CACHED_MAX (16ull << 20)		/* of these, through the cache */
+/* bytes in one call: the answer of FUSE has 32 bits */
+#define COPY_MAX ((1ull << 32) - TFS_MAX_BLOCK)
+#define COPY_CACHED_MAX (16ull << 20) /* of these, through the cache */
 #define COPY_CHUNK (1u << 20)
 #define SHARE_EXTENTS 8u /* in one section */
 
@@ -46,8 +47,8 @@ struct copy {
 	uint64_t pos_in, pos_out, len; /* bytes: what is left to do */
 	uint64_t out_end;	       /* bytes: where the destination's range ends */
 	bool alike;		       /* both begin at the same byte of a block */
-	bool with_eof;		       /* ... and end with their files: the last, partial block can be shared */
-	uint64_t step;		       /* blocks in the section being made; 0: the source's is inline */
+	bool with_eof; /* ... and end with their files: the last, partial block can be shared */
+	uint64_t step; /* blocks in the section being made; 0: the source's is inline */
 };
 
 static uint64_t blocks_to_share(const struct copy *c)
@@ -62,7 +63,8 @@ static uint64_t blocks_to_share(const struct copy *c)
 /* ---- sharing ---- */
 
 /* The next extent of the source in [at, end) that has content.  -ENOENT. */
-static int next_written(struct tfs_trans *t, const struct copy *c, uint64_t at, uint64_t end, struct extent *e)
+static int next_written(struct tfs_trans *t, const struct copy *c, uint64_t at, uint64_t end,
+			struct extent *e)
 {
 	int err;
 
@@ -106,9 +108,12 @@ static int look_source(struct tfs_trans *t, struct copy *c, uint64_t n)
 			break;
 		err = extent_seek(t, c->in->ino, e.off, &whole);
 		if (!err)
-			err = btree_prefault(t, TFS_TREE_FS, &TKEY(c->in->ino, TFS_KEY_EXTENT, whole.off));
+			err = btree_prefault(t, TFS_TREE_FS,
+					     &TKEY(c->in->ino, TFS_KEY_EXTENT, whole.off));
 		if (!err)
-			err = btree_prefault(t, TFS_TREE_FS, &TKEY(c->out->ino, TFS_KEY_EXTENT, dst + (e.off - first)));
+			err = btree_prefault(
+				t, TFS_TREE_FS,
+				&TKEY(c->out->ino, TFS_KEY_EXTENT, dst + (e.off - first)));
 		if (!err)
 			err = refs_look(t, e.start, e.len, true, &budget, &got);
 		if (err)
@@ -123,7 +128,8 @@ static int look_source(struct tfs_trans *t, struct copy *c, uint64_t n)
 
 static int share_look(struct tfs_trans *t, struct copy *c)
 {
-	struct tkey in_inl = TKEY(c->in->ino, TFS_KEY_INLINE, 0), out_inl = TKEY(c->out->ino, TFS_KEY_INLINE, 0);
+	struct tkey in_inl = TKEY(c->in->ino, TFS_KEY_INLINE, 0),
+		    out_inl = TKEY(c->out->ino, TFS_KEY_INLINE, 0);
 	uint64_t dst = c->pos_out >> t->fs->geom.blkbits, stop;
 	struct btree_path p = BTREE_PATH_INIT;
 	int err;
@@ -200,8 +206,8 @@ static int64_t share_some(struct copy *c)
 {
 	struct tfs_fs *fs = c->in->fs;
 	struct address_space *m = &c->out->mapping;
-	uint64_t credits =
-			 TRANS_CREDITS(fs) + extent_remove_credits(fs, SHARE_EXTENTS) + refs_credits(fs, SHARE_EXTENTS),
+	uint64_t credits = TRANS_CREDITS(fs) + extent_remove_credits(fs, SHARE_EXTENTS) +
+			   refs_credits(fs, SHARE_EXTENTS),
 		 bytes;
 	struct tfs_trans t = { 0 };
 	int err = space_check_meta(fs, SPACE_TRUNCATE);
@@ -237,8 +243,8 @@ static int64_t write_pieces(struct copy *c, const struct iomap_read_result *res)
 
 		while (len) {
 			struct iomap_src src = { .buf = buf, .len = len };
-			int64_t n =
-				iomap_file_buffered_write(&c->out->mapping, c->pos_out + done, &src, &tfs_iomap_ops);
+			int64_t n = iomap_file_buffered_write(&c->out->mapping, c->pos_out + done,
+							      &src, &tfs_iomap_ops);
 
 			if (n <= 0)
 				return done ? (int64_t)done : n ? n : -EIO;
@@ -362,10 +368,13 @@ static void unlock_both(struct copy *c)
 		inode_unlock(c->out);
 }
 
-int64_t vfs_copy_file_range(struct tfs_fs *fs, struct vfs_file *in, uint64_t pos_in, struct vfs_file *out,
-			    uint64_t pos_out, uint64_t len, unsigned int flags)
+int64_t vfs_copy_file_range(struct tfs_fs *fs, struct vfs_file *in, uint64_t pos_in,
+			    struct vfs_file *out, uint64_t pos_out, uint64_t len,
+			    unsigned int flags)
 {
-	struct copy c = { .in = in->inode, .out = out->inode, .pos_in = pos_in, .pos_out = pos_out };
+	struct copy c = {
+		.in = in->inode, .out = out->inode, .pos_in = pos_in, .pos_out = pos_out
+	};
 	int64_t ret;
 	int err;
 
@@ -378,7 +387,8 @@ int64_t vfs_copy_file_range(struct tfs_fs *fs, struct vfs_file *in, uint64_t pos
 	err = vfs_writable(fs);
 	if (err || !len)
 		return err;
-	c.len = min_t(uint64_t, min_t(uint64_t, len, COPY_MAX), (uint64_t)TFS_MAX_FILE_SIZE - pos_out);
+	c.len = min_t(uint64_t, min_t(uint64_t, len, COPY_MAX),
+		      (uint64_t)TFS_MAX_FILE_SIZE - pos_out);
 	/* from here on every section reckons with reference counts */
 	atomic_store(&fs->refs_used, true);
 	lock_both(&c);

@@ -18,8 +18,9 @@
 #define CLIMB_STEPS 64u
 
 /*
- * Would a directory, moved, hold itself?  The way up may be long, and in a hostile image a circle, so it is climbed
- * before the section that renames, in sections of a few steps.  What is found holds while no directory moves.
+ * Would a directory, moved, hold itself?  The way up may be long, and in a hostile image a circle,
+ * so it is climbed before the section that renames, in sections of a few steps.  What is found
+ * holds while no directory moves.
  */
 struct climb {
 	uint64_t moves; /* tfs_fs.dir_moves when it began */
@@ -33,7 +34,8 @@ static void climb_from(struct climb *c, const struct tfs_fs *fs, uint64_t dir)
 	*c = (struct climb){ .moves = fs->dir_moves, .at = dir, .next_mark = 1 };
 }
 
-/* Up from @from: is @dir met?  In a circle one comes by the mark, which is set anew at twice the distance each time. */
+/* Up from @from: is @dir met?  In a circle one comes by the mark, which is set anew at twice the
+ * distance each time. */
 static int climb_some(struct tfs_trans *t, struct climb *c, uint64_t dir, uint64_t from)
 {
 	uint64_t cookie;
@@ -76,8 +78,8 @@ struct climbs {
 	struct climb there, back;
 };
 
-static int climb_both(struct tfs_fs *fs, struct climbs *c, struct name_ref *src, struct name_ref *dst,
-		      unsigned int flags)
+static int climb_both(struct tfs_fs *fs, struct climbs *c, struct name_ref *src,
+		      struct name_ref *dst, unsigned int flags)
 {
 	int err = 0;
 
@@ -112,7 +114,8 @@ static int check_replace(struct tfs_trans *t, struct name_ref *src, struct name_
 }
 
 /* Link counts of both directories, for the subdirectories they gain. */
-static int check_link_max(const struct name_ref *src, const struct name_ref *dst, unsigned int flags)
+static int check_link_max(const struct name_ref *src, const struct name_ref *dst,
+			  unsigned int flags)
 {
 	bool moves = inode_is_dir(src->inode), replaces = dst->inode && inode_is_dir(dst->inode);
 
@@ -123,8 +126,8 @@ static int check_link_max(const struct name_ref *src, const struct name_ref *dst
 	return 0;
 }
 
-static int check_move(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst, const struct climbs *c,
-		      unsigned int flags)
+static int check_move(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst,
+		      const struct climbs *c, unsigned int flags)
 {
 	bool cross = src->dir != dst->dir;
 	int err = 0;
@@ -200,7 +203,8 @@ static int exchange(struct tfs_trans *t, struct name_ref *src, struct name_ref *
 }
 
 /* @white: for the old name, or NULL. */
-static int move(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst, struct tfs_inode *white)
+static int move(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst,
+		struct tfs_inode *white)
 {
 	struct timespec now = tfs_now();
 	int sub = inode_is_dir(src->inode) ? 1 : 0;
@@ -216,7 +220,8 @@ static int move(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst,
 	if (err)
 		return err;
 	dir_changed(src->dir, white ? 0 : -1, -sub, now);
-	dir_changed(dst->dir, dst->inode ? 0 : 1, dst->inode && inode_is_dir(dst->inode) ? 0 : sub, now);
+	dir_changed(dst->dir, dst->inode ? 0 : 1, dst->inode && inode_is_dir(dst->inode) ? 0 : sub,
+		    now);
 	touch_ctime(src->inode, now);
 	err = inode_write(t, src->inode);
 	if (!err && dst->inode)
@@ -224,8 +229,8 @@ static int move(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst,
 	return err ? err : write_dirs(t, src, dst);
 }
 
-static int rename_in_section(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst, const struct climbs *c,
-			     unsigned int flags, struct tfs_inode *white)
+static int rename_in_section(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst,
+			     const struct climbs *c, unsigned int flags, struct tfs_inode *white)
 {
 	int err = name_recheck(t, src);
 
@@ -253,13 +258,16 @@ static int rename_in_section(struct tfs_trans *t, struct name_ref *src, struct n
 		err = whiteout_look(t, src);
 	if (err)
 		return err;
-	if (src->dir != dst->dir && (inode_is_dir(src->inode) || (dst->inode && inode_is_dir(dst->inode))))
+	if (src->dir != dst->dir &&
+	    (inode_is_dir(src->inode) || (dst->inode && inode_is_dir(dst->inode))))
 		t->fs->dir_moves++;
 	return flags & RENAME_EXCHANGE ? exchange(t, src, dst) : move(t, src, dst, white);
 }
 
-/* Both names, as they are now.  A file that takes another's place has its data on the device first (DESIGN rule 4). */
-static int find_both(struct tfs_fs *fs, struct name_ref *src, struct name_ref *dst, unsigned int flags)
+/* Both names, as they are now.  A file that takes another's place has its data on the device first
+ * (DESIGN rule 4). */
+static int find_both(struct tfs_fs *fs, struct name_ref *src, struct name_ref *dst,
+		     unsigned int flags)
 {
 	int err = name_find(fs, src);
 
@@ -276,8 +284,8 @@ static int find_both(struct tfs_fs *fs, struct name_ref *src, struct name_ref *d
 }
 
 /* @cred: whose whiteout is left, or NULL. */
-static int do_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdir, const char *newname,
-		     unsigned int flags, const struct vfs_cred *cred)
+static int do_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdir,
+		     const char *newname, unsigned int flags, const struct vfs_cred *cred)
 {
 	struct name_ref src, dst = { 0 };
 	struct tfs_inode *white = NULL;
@@ -318,14 +326,14 @@ static int do_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t
 	return err;
 }
 
-int vfs_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdir, const char *newname,
-	       unsigned int flags)
+int vfs_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdir,
+	       const char *newname, unsigned int flags)
 {
 	return do_rename(fs, dir, name, newdir, newname, flags, NULL);
 }
 
-int vfs_rename_whiteout(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdir, const char *newname,
-			unsigned int flags, const struct vfs_cred *cred)
+int vfs_rename_whiteout(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t newdir,
+			const char *newname, unsigned int flags, const struct vfs_cred *cred)
 {
 	if (flags & RENAME_EXCHANGE)
 		return -EINVAL;

@@ -48,8 +48,8 @@ static int look_on(struct tfs_trans *t, uint64_t ino, uint64_t *fblk, uint64_t e
 	return 0;
 }
 
-static int next_shared(struct tfs_inode *i, uint64_t *fblk, uint64_t end, bool (*stop)(void *arg), void *arg,
-		       bool *found)
+static int next_shared(struct tfs_inode *i, uint64_t *fblk, uint64_t end, bool (*stop)(void *arg),
+		       void *arg, bool *found)
 {
 	struct tfs_trans t = { 0 };
 	uint64_t at;
@@ -81,7 +81,8 @@ static int unshare_chunk(struct tfs_inode *i, uint64_t pos, uint64_t len)
 	return err ? err : filemap_write_and_wait_range(&i->mapping, pos, pos + len);
 }
 
-int vfs_unshare(struct tfs_fs *fs, struct vfs_file *f, uint64_t *pos, uint64_t *len, bool (*stop)(void *arg), void *arg)
+int vfs_unshare(struct tfs_fs *fs, struct vfs_file *f, uint64_t *pos, uint64_t *len,
+		bool (*stop)(void *arg), void *arg)
 {
 	struct tfs_inode *i = f->inode;
 	unsigned int bits = fs->geom.blkbits;
@@ -95,7 +96,8 @@ int vfs_unshare(struct tfs_fs *fs, struct vfs_file *f, uint64_t *pos, uint64_t *
 	if (err)
 		return err;
 	size = i_size_read(&i->mapping);
-	end = div_up(min_t(uint64_t, size, *len < UINT64_MAX - *pos ? *pos + *len : UINT64_MAX), fs->geom.block_size);
+	end = div_up(min_t(uint64_t, size, *len < UINT64_MAX - *pos ? *pos + *len : UINT64_MAX),
+		     fs->geom.block_size);
 	fblk = min_t(uint64_t, *pos >> bits, end);
 	err = next_shared(i, &fblk, end, stop, arg, &found);
 	if (!err && found) {
@@ -122,8 +124,9 @@ static void add_extent(struct listing *l, uint64_t n, uint64_t block, unsigned i
 {
 	unsigned int bits = l->i->fs->geom.blkbits;
 
-	l->x[l->nr++] =
-		(struct vfs_extent){ .pos = l->fblk << bits, .len = n << bits, .addr = block << bits, .flags = flags };
+	l->x[l->nr++] = (struct vfs_extent){
+		.pos = l->fblk << bits, .len = n << bits, .addr = block << bits, .flags = flags
+	};
 	l->fblk += n;
 }
 
@@ -172,7 +175,8 @@ static int list_extents(struct tfs_trans *t, struct listing *l, uint64_t from)
 	return err == -ENOENT ? 0 : err;
 }
 
-int vfs_extents(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, struct vfs_extent *x, unsigned int max)
+int vfs_extents(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, struct vfs_extent *x,
+		unsigned int max)
 {
 	struct listing l = { .i = f->inode, .x = x, .max = max };
 	int err;

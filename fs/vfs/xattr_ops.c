@@ -28,7 +28,8 @@ static bool is_default_acl(const char *name)
 	return !strcmp(name, ACL_NAME_DEFAULT);
 }
 
-/* Of "system." the kernel leaves to us who may change what, and of what there is in it we know the ACLs. */
+/* Of "system." the kernel leaves to us who may change what, and of what there is in it we know the
+ * ACLs. */
 static int check_name(const char *name)
 {
 	static const char *const spaces[] = { "user.", "trusted.", "security." };
@@ -47,7 +48,8 @@ static int check_name(const char *name)
 	return -EOPNOTSUPP;
 }
 
-/* A value may be 64 KiB in chunks of a quarter of a node, each logged with the node it is in; the old one likewise. */
+/* A value may be 64 KiB in chunks of a quarter of a node, each logged with the node it is in; the
+ * old one likewise. */
 static uint64_t xattr_credits(struct tfs_fs *fs, size_t len)
 {
 	uint64_t want = TRANS_CREDITS(fs) + 4 * (uint64_t)len + 4 * (uint64_t)TFS_XATTR_MAX,
@@ -96,10 +98,11 @@ static int set_value(struct setxattr *s)
 /* ---- POSIX ACLs ---- */
 
 /*
- * The mode's permission bits follow an access ACL; one that says no more than these is not stored.  @acl without
- * entries: remove, the mode stays.
+ * The mode's permission bits follow an access ACL; one that says no more than these is not stored.
+ * @acl without entries: remove, the mode stays.
  */
-static int acl_in_section(struct tfs_trans *t, struct tfs_inode *i, const struct setxattr *s, struct tfs_acl *acl)
+static int acl_in_section(struct tfs_trans *t, struct tfs_inode *i, const struct setxattr *s,
+			  struct tfs_acl *acl)
 {
 	bool access = is_access_acl(s->name);
 	struct tfs_inode_item it;
@@ -150,8 +153,8 @@ static int set_acl(struct setxattr *s)
 	return err;
 }
 
-int vfs_setxattr(struct tfs_fs *fs, uint64_t ino, const char *name, const void *value, size_t len, int flags,
-		 const struct vfs_cred *cred)
+int vfs_setxattr(struct tfs_fs *fs, uint64_t ino, const char *name, const void *value, size_t len,
+		 int flags, const struct vfs_cred *cred)
 {
 	struct setxattr s = { .name = name, .value = value, .len = len, .flags = flags };
 	int err = check_name(name);

@@ -30,13 +30,15 @@ struct tally_status {
 /* Make everything written so far durable. */
 #define TALLY_IOC_SYNC _IO('T', 2)
 
-/* Bytes of the file the ioctl is made on; len UINT64_MAX: to its end.  out: what is left to do, len 0: nothing. */
+/* Bytes of the file the ioctl is made on; len UINT64_MAX: to its end.  out: what is left to do, len
+ * 0: nothing. */
 struct tally_range {
 	uint64_t start, len;
 };
 /*
  * Blocks in the range that are shared with other files become this one's own, and are
- * written.  The descriptor must be open for writing.  A call does a bounded part: make it again with what is left.
+ * written.  The descriptor must be open for writing.  A call does a bounded part: make it again
+ * with what is left.
  */
 #define TALLY_IOC_UNSHARE _IOWR('T', 3, struct tally_range)
 
@@ -44,14 +46,16 @@ enum {
 	TALLY_EXTENT_UNWRITTEN = 1 << 0, /* allocated, reads as zeros */
 	TALLY_EXTENT_SHARED = 1 << 1,	 /* another file has these blocks too */
 	TALLY_EXTENT_INLINE = 1 << 2,	 /* kept in the tree: no address */
-	TALLY_EXTENT_NO_ADDR = 1 << 3,	 /* where it is, is for root and the mount's owner to know: addr is 0 */
+	TALLY_EXTENT_NO_ADDR =
+		1 << 3, /* where it is, is for root and the mount's owner to know: addr is 0 */
 };
 struct tally_extent {
 	uint64_t start, len, addr; /* bytes in the file; bytes on the device */
 	uint32_t flags, reserved;
 };
 #define TALLY_EXTENTS_MAX 100
-/* Extents of the file from byte @start on, in order.  Fewer than TALLY_EXTENTS_MAX: there are no more. */
+/* Extents of the file from byte @start on, in order.  Fewer than TALLY_EXTENTS_MAX: there are no
+ * more. */
 struct tally_extents {
 	uint32_t version; /* in */
 	uint32_t nr;	  /* out */

@@ -56,7 +56,8 @@ enum tfs_guard { TFS_GUARD_XXH3 = 1, TFS_GUARD_CRC32 = 2 };
 
 #define TFS_SUPER_MAGIC "tallyFS\x1a"
 
-/* Feature words: unknown compat is ignored, unknown ro_compat allows reading only, unknown incompat refuses. */
+/* Feature words: unknown compat is ignored, unknown ro_compat allows reading only, unknown incompat
+ * refuses. */
 #define TFS_COMPAT_ALL 0ull
 #define TFS_RO_COMPAT_ALL 0ull
 #define TFS_INCOMPAT_ALL 0ull
@@ -129,8 +130,8 @@ struct tfs_vouch {
 } __attribute__((packed));
 _Static_assert(sizeof(struct tfs_vouch) == 24, "on-disk size");
 enum {
-	TFS_VOUCH_WRITTEN =
-		1 << 0, /* clear: never written.  Reads as zeros (tuple block) or as freshly made (bitmap) */
+	TFS_VOUCH_WRITTEN = 1 << 0, /* clear: never written.  Reads as zeros (tuple block) or as
+				       freshly made (bitmap) */
 };
 
 /* Parts of the group with a purpose of their own.  An unknown type is an incompat feature. */
@@ -140,7 +141,12 @@ struct tfs_region {
 	le32 length; /* blocks */
 	le32 reserved;
 } __attribute__((packed));
-enum { TFS_REGION_NONE = 0, TFS_REGION_TUPLES = 1, TFS_REGION_JOURNAL = 2, TFS_REGION_SUPER_COPY = 3 };
+enum {
+	TFS_REGION_NONE = 0,
+	TFS_REGION_TUPLES = 1,
+	TFS_REGION_JOURNAL = 2,
+	TFS_REGION_SUPER_COPY = 3
+};
 #define TFS_NR_REGIONS 8
 
 struct tfs_group {
@@ -153,7 +159,8 @@ struct tfs_group {
 	le32 nr_blocks; /* in this group (the last may be short) */
 	le32 free_blocks;
 	le32 nr_tuple_blocks;
-	le32 free_slots; /* runs of node_size / block_size blocks, aligned to that from the group's start, all free */
+	le32 free_slots; /* runs of node_size / block_size blocks, aligned to that from the group's
+			    start, all free */
 	struct tfs_region regions[TFS_NR_REGIONS];
 	struct tfs_vouch bitmap;
 	struct tfs_vouch tuples[TFS_MAX_GROUP_TUPLES];
@@ -161,7 +168,8 @@ struct tfs_group {
 } __attribute__((packed));
 _Static_assert(sizeof(struct tfs_group) == TFS_GROUP_BYTES, "on-disk size");
 
-/* Bitmap: bit i (byte i/8, value 1 << i%8) set = block i of the group in use.  Bits past nr_blocks are set. */
+/* Bitmap: bit i (byte i/8, value 1 << i%8) set = block i of the group in use.  Bits past nr_blocks
+ * are set. */
 
 /* ---- trees ---- */
 
@@ -182,7 +190,8 @@ _Static_assert(sizeof(struct tfs_key) == 24, "on-disk size");
 enum tfs_key_type {
 	TFS_KEY_INODE = 1, /* off 0: struct tfs_inode_item */
 	TFS_KEY_LINK = 2,  /* off = cookie of the name: le64 directory inode numbers, one or more */
-	TFS_KEY_XATTR = 3, /* off = cookie of the name (the inode in place of the directory): struct tfs_xattr_item */
+	TFS_KEY_XATTR = 3, /* off = cookie of the name (the inode in place of the directory): struct
+			      tfs_xattr_item */
 	TFS_KEY_XATTR_VALUE = 4, /* off = value id << 32 | chunk: bytes */
 	TFS_KEY_SYMLINK = 5,	 /* off = chunk: bytes of the target */
 	TFS_KEY_INLINE = 6,	 /* off 0: content of file block 0; then no extent maps block 0 */
@@ -212,19 +221,21 @@ struct tfs_node {
 } __attribute__((packed));
 _Static_assert(sizeof(struct tfs_node) == 64, "on-disk size");
 
-/* Leaf: items grow up from the header, in key order; their data lies above data_start, in any order. */
+/* Leaf: items grow up from the header, in key order; their data lies above data_start, in any
+ * order. */
 struct tfs_item {
 	struct tfs_key key;
 	le32 off; /* of the data, bytes from the start of the node */
 	le32 len; /* bytes, may be 0 */
 } __attribute__((packed));
 _Static_assert(sizeof(struct tfs_item) == 32, "on-disk size");
-/* An item with its header takes at most a quarter of what follows the node header, so a leaf always holds four. */
+/* An item with its header takes at most a quarter of what follows the node header, so a leaf always
+ * holds four. */
 #define TFS_MAX_ITEM(node_size) (((node_size)-64u) / 4u - 32u)
 
 /*
- * Inner node: child i holds keys >= key i and < key i+1.  Key 0 is all zeros, whatever the node's lower bound is (the
- * parent knows): child 0 takes everything below key 1.
+ * Inner node: child i holds keys >= key i and < key i+1.  Key 0 is all zeros, whatever the node's
+ * lower bound is (the parent knows): child 0 takes everything below key 1.
  */
 struct tfs_child {
 	struct tfs_key key;
@@ -280,7 +291,8 @@ struct tfs_extent_item {
 } __attribute__((packed));
 enum {
 	TFS_EXTENT_UNWRITTEN = 1 << 0, /* allocated, reads as zeros, has no tuples */
-	TFS_EXTENT_SHARED = 1 << 1,    /* may be counted in TFS_TREE_REFS; never together with UNWRITTEN */
+	TFS_EXTENT_SHARED =
+		1 << 1, /* may be counted in TFS_TREE_REFS; never together with UNWRITTEN */
 };
 #define TFS_EXTENT_MAX_LEN (1u << 30)
 
@@ -345,10 +357,10 @@ struct tfs_refs_item {
 struct tfs_log_header {
 	le32 magic;
 	le32 version;
-	le64 csum;	/* XXH3-64 keyed with the seed, of the 4096 bytes with this field zero */
-	le64 epoch;	/* raised at every read-write mount; records of another epoch do not exist */
-	le64 seq;	/* the valid copy with the higher one counts */
-	le64 tail;	/* log block where transaction tail_txid begins (or will) */
+	le64 csum;  /* XXH3-64 keyed with the seed, of the 4096 bytes with this field zero */
+	le64 epoch; /* raised at every read-write mount; records of another epoch do not exist */
+	le64 seq;   /* the valid copy with the higher one counts */
+	le64 tail;  /* log block where transaction tail_txid begins (or will) */
 	le64 tail_txid; /* first transaction not checkpointed */
 	uint8_t reserved[4096 - 48];
 } __attribute__((packed));
@@ -382,8 +394,9 @@ _Static_assert(sizeof(struct tfs_log_record) == 24, "on-disk size");
 enum tfs_record_type {
 	TFS_REC_IMAGE = 1,  /* the whole structure; len == buf_bytes */
 	TFS_REC_RANGE = 2,  /* part of it; an IMAGE precedes it in the log */
-	TFS_REC_REVOKE = 3, /* blocks freed: records of this or earlier transactions for them are not replayed */
-	TFS_REC_DATA = 4,   /* reserved: data extent with its tuples.  Unknown to version 1: refuse */
+	TFS_REC_REVOKE = 3, /* blocks freed: records of this or earlier transactions for them are
+			       not replayed */
+	TFS_REC_DATA = 4, /* reserved: data extent with its tuples.  Unknown to version 1: refuse */
 };
 
 #endif

@@ -2,10 +2,10 @@
 /*
  * What each operation on a directory of N entries costs the library:  dirlib [N...]
  *
- * In process on a device in memory, for each N (default 1000 10000 100000 1000000) on a new file system: create, list,
- * stat (after a remount), rename and remove all.  Microseconds of CPU time for one, and by the figure of the first N;
- * "log" is what growth with the logarithm would give.  Other work on the machine hardly disturbs it, unlike
- * dirscale.py.
+ * In process on a device in memory, for each N (default 1000 10000 100000 1000000) on a new file
+ * system: create, list, stat (after a remount), rename and remove all.  Microseconds of CPU time
+ * for one, and by the figure of the first N; "log" is what growth with the logarithm would give.
+ * Other work on the machine hardly disturbs it, unlike dirscale.py.
  */
 #include <math.h>
 #include <stdio.h>
@@ -90,7 +90,8 @@ static double cpu_now(void)
 
 static void measure(unsigned long n, double *us)
 {
-	static void (*const one[PHASES])(unsigned long k) = { create, NULL, stat_one, rename_one, remove_one };
+	static void (*const one[PHASES])(unsigned long k) = { create, NULL, stat_one, rename_one,
+							      remove_one };
 	struct bdev *dev = bdev_mem_create((4096ull << 20) + n * 2048);
 	struct vfs_attr a;
 	unsigned int p;
@@ -136,8 +137,8 @@ int main(int argc, char **argv)
 		for (int p = 0; p < PHASES; p++) {
 			if (!n0)
 				first[p] = us[p];
-			printf("%9lu %-8s %9.2f %8.2f %6.2f\n", n, phase_name[p], us[p], us[p] / first[p],
-			       n0 ? log((double)n) / log((double)n0) : 1.0);
+			printf("%9lu %-8s %9.2f %8.2f %6.2f\n", n, phase_name[p], us[p],
+			       us[p] / first[p], n0 ? log((double)n) / log((double)n0) : 1.0);
 		}
 		n0 = n0 ? n0 : n;
 		fflush(stdout);

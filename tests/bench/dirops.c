@@ -2,7 +2,8 @@
 /*
  * One thing done to every entry of a directory:  dirops create|list|stat|rename|remove DIRECTORY N
  *
- * Prints the seconds it took, by the clock.  For dirscale.py: as little of our own between the system calls as can be.
+ * Prints the seconds it took, by the clock.  For dirscale.py: as little of our own between the
+ * system calls as can be.
  */
 #include <dirent.h>
 #include <fcntl.h>

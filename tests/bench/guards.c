@@ -52,7 +52,8 @@ static double seconds(void)
 }
 
 /* GB/s of one run that takes about @limit seconds. */
-static double run(uint64_t (*fn)(const void *data, size_t len), const char *area, size_t interval, double limit)
+static double run(uint64_t (*fn)(const void *data, size_t len), const char *area, size_t interval,
+		  double limit)
 {
 	double start = seconds(), now;
 	uint64_t bytes = 0, sum = 0;

@@ -38,14 +38,16 @@ static int gone_fd;
 static void print_counts(void)
 {
 	static const char *const names[NR_OPCODES] = {
-		[1] = "LOOKUP",	     [2] = "FORGET",	    [3] = "GETATTR",	[4] = "SETATTR",      [5] = "READLINK",
-		[6] = "SYMLINK",     [8] = "MKNOD",	    [9] = "MKDIR",	[10] = "UNLINK",      [11] = "RMDIR",
-		[12] = "RENAME",     [13] = "LINK",	    [14] = "OPEN",	[15] = "READ",	      [16] = "WRITE",
-		[17] = "STATFS",     [18] = "RELEASE",	    [20] = "FSYNC",	[21] = "SETXATTR",    [22] = "GETXATTR",
-		[23] = "LISTXATTR",  [25] = "FLUSH",	    [26] = "INIT",	[27] = "OPENDIR",     [28] = "READDIR",
-		[29] = "RELEASEDIR", [30] = "FSYNCDIR",	    [35] = "CREATE",	[36] = "INTERRUPT",   [38] = "DESTROY",
-		[39] = "IOCTL",	     [42] = "BATCH_FORGET", [43] = "FALLOCATE", [44] = "READDIRPLUS", [45] = "RENAME2",
-		[46] = "LSEEK",	     [50] = "SYNCFS",	    [51] = "TMPFILE",	[52] = "STATX",
+		[1] = "LOOKUP",	    [2] = "FORGET",	  [3] = "GETATTR",   [4] = "SETATTR",
+		[5] = "READLINK",   [6] = "SYMLINK",	  [8] = "MKNOD",     [9] = "MKDIR",
+		[10] = "UNLINK",    [11] = "RMDIR",	  [12] = "RENAME",   [13] = "LINK",
+		[14] = "OPEN",	    [15] = "READ",	  [16] = "WRITE",    [17] = "STATFS",
+		[18] = "RELEASE",   [20] = "FSYNC",	  [21] = "SETXATTR", [22] = "GETXATTR",
+		[23] = "LISTXATTR", [25] = "FLUSH",	  [26] = "INIT",     [27] = "OPENDIR",
+		[28] = "READDIR",   [29] = "RELEASEDIR",  [30] = "FSYNCDIR", [35] = "CREATE",
+		[36] = "INTERRUPT", [38] = "DESTROY",	  [39] = "IOCTL",    [42] = "BATCH_FORGET",
+		[43] = "FALLOCATE", [44] = "READDIRPLUS", [45] = "RENAME2",  [46] = "LSEEK",
+		[50] = "SYNCFS",    [51] = "TMPFILE",	  [52] = "STATX",
 	};
 	unsigned long long all = 0;
 	int i;
@@ -107,9 +109,9 @@ static void touch(struct node *n)
 
 static void null_init(void *userdata, struct fuse_conn_info *conn)
 {
-	unsigned int want = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_DONT_MASK | FUSE_CAP_READDIRPLUS |
-			    FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS |
-			    FUSE_CAP_EXPLICIT_INVAL_DATA;
+	unsigned int want = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_DONT_MASK |
+			    FUSE_CAP_READDIRPLUS | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
+			    FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA;
 
 	if (writeback)
 		want |= FUSE_CAP_WRITEBACK_CACHE;
@@ -170,7 +172,8 @@ static void null_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *
 	transport_reply_data(req, &out, sizeof(out));
 }
 
-static void null_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
+static void null_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
+			 struct fuse_file_info *fi)
 {
 	struct fuse_attr_out out = { .attr_valid = VALID_SEC };
 	struct node *n;
@@ -201,7 +204,8 @@ static void null_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to
 /* ---- names ---- */
 
 /* Under the lock.  NULL: out of memory. */
-static struct node *make(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, struct fuse_entry_out *out)
+static struct node *make(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode,
+			 struct fuse_entry_out *out)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 	struct node *n = node_new(mode & (S_IFMT | (~ctx->umask & 07777)), ctx->uid, ctx->gid);
@@ -213,8 +217,8 @@ static struct node *make(fuse_req_t req, fuse_ino_t dir, const char *name, mode_
 	return n;
 }
 
-static void make_and_reply(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, dev_t rdev,
-			   const char *target)
+static void make_and_reply(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode,
+			   dev_t rdev, const char *target)
 {
 	struct fuse_entry_out out;
 	struct node *n;
@@ -304,8 +308,8 @@ static void null_remove(fuse_req_t req, fuse_ino_t dir, const char *name)
 	fuse_reply_err(req, err);
 }
 
-static int rename_locked(struct node *dir, const char *name, struct node *newdir, const char *newname,
-			 unsigned int flags)
+static int rename_locked(struct node *dir, const char *name, struct node *newdir,
+			 const char *newname, unsigned int flags)
 {
 	struct entry *e = entry_find(dir, name), *old = entry_find(newdir, newname);
 	struct node *n;
@@ -336,8 +340,8 @@ static int rename_locked(struct node *dir, const char *name, struct node *newdir
 	return 0;
 }
 
-static void null_rename(fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino_t newdir, const char *newname,
-			unsigned int flags)
+static void null_rename(fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino_t newdir,
+			const char *newname, unsigned int flags)
 {
 	int err;
 
@@ -386,12 +390,14 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, uint64_t off, bool
 	transport_reply_data(req, buf, used);
 }
 
-static void null_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+static void null_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+			 struct fuse_file_info *fi)
 {
 	list(req, ino, size, (uint64_t)off, false);
 }
 
-static void null_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+static void null_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+			     struct fuse_file_info *fi)
 {
 	list(req, ino, size, (uint64_t)off, true);
 }
@@ -413,7 +419,8 @@ static void null_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	transport_reply_data(req, &opened, sizeof(opened));
 }
 
-static void null_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, struct fuse_file_info *fi)
+static void null_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode,
+			struct fuse_file_info *fi)
 {
 	struct {
 		struct fuse_entry_out entry;
@@ -430,7 +437,8 @@ static void null_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t
 		fuse_reply_err(req, ENOMEM);
 }
 
-static void null_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+static void null_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		      struct fuse_file_info *fi)
 {
 	const struct node *n;
 	size_t len = 0;
@@ -529,7 +537,8 @@ static void on_gone(void *userdata)
 
 static void serve(int sfd, const char *mountpoint)
 {
-	struct pollfd pfd[2] = { { .fd = gone_fd, .events = POLLIN }, { .fd = sfd, .events = POLLIN } };
+	struct pollfd pfd[2] = { { .fd = gone_fd, .events = POLLIN },
+				 { .fd = sfd, .events = POLLIN } };
 	struct signalfd_siginfo si;
 
 	for (;;) {
@@ -609,7 +618,8 @@ int main(int argc, char **argv)
 		}
 	}
 	if (optind != argc - 1 || !cfg.threads) {
-		fprintf(stderr, "usage: nullfs [-o LIST] [-t THREADS] [-s SPIN_US] [-w] [-p] MOUNTPOINT\n");
+		fprintf(stderr,
+			"usage: nullfs [-o LIST] [-t THREADS] [-s SPIN_US] [-w] [-p] MOUNTPOINT\n");
 		return 1;
 	}
 	cfg.segs = seg_pool_create();

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Asynchronous direct writes (Linux aio or io_uring) beside buffered readers of one file on a mount: what a write that
- * is complete has written is what everybody reads, and what ends up on disk.  And the same at a full file system.
+ * Asynchronous direct writes (Linux aio or io_uring) beside buffered readers of one file on a
+ *mount: what a write that is complete has written is what everybody reads, and what ends up on
+ *disk.  And the same at a full file system.
  *
  *	dioasync aio|uring FILE ROUNDS
  *	dioasync full FILE			(fills the file system)
@@ -106,7 +107,8 @@ static void submit_uring(struct queue *q, int fd, unsigned int n, uint64_t pos)
 	unsigned int k;
 
 	for (k = 0; k < n; k++)
-		io_uring_prep_write(io_uring_get_sqe(&q->ring), fd, data + k * PIECE, PIECE, pos + k * PIECE);
+		io_uring_prep_write(io_uring_get_sqe(&q->ring), fd, data + k * PIECE, PIECE,
+				    pos + k * PIECE);
 	if (io_uring_submit(&q->ring) != (int)n)
 		die("io_uring_submit");
 }
@@ -156,8 +158,8 @@ static bool reads_as_written(int fd, const char *how, unsigned long round)
 		return true;
 	while (buf[k] == data[k])
 		k++;
-	fprintf(stderr, "dioasync: round %lu, %s: byte %zu is %#x, not %#x\n", round, how, k, (unsigned char)buf[k],
-		(unsigned char)data[k]);
+	fprintf(stderr, "dioasync: round %lu, %s: byte %zu is %#x, not %#x\n", round, how, k,
+		(unsigned char)buf[k], (unsigned char)data[k]);
 	return false;
 }
 
@@ -209,7 +211,8 @@ static int beside_readers(bool uring, const char *path, unsigned long rounds)
 	return ok ? 0 : 1;
 }
 
-/* A write that fits in part says how much; the next one says ENOSPC; and what was said to be written is there. */
+/* A write that fits in part says how much; the next one says ENOSPC; and what was said to be
+ * written is there. */
 static int until_full(const char *path)
 {
 	int fd = open_file(path, O_DIRECT), res, k;
@@ -228,14 +231,16 @@ static int until_full(const char *path)
 			break;
 	}
 	if (res != -ENOSPC) {
-		fprintf(stderr, "dioasync: full at %llu: result %d, not ENOSPC\n", (unsigned long long)pos, res);
+		fprintf(stderr, "dioasync: full at %llu: result %d, not ENOSPC\n",
+			(unsigned long long)pos, res);
 		return 1;
 	}
 	for (at = 0; at < pos; at += PIECE) {
 		size_t n = pos - at < PIECE ? pos - at : PIECE;
 
 		if (pread(fd, buf, PIECE, (off_t)at) != PIECE || memcmp(buf, data, n)) {
-			fprintf(stderr, "dioasync: what was written at %llu is not there\n", (unsigned long long)at);
+			fprintf(stderr, "dioasync: what was written at %llu is not there\n",
+				(unsigned long long)at);
 			return 1;
 		}
 	}

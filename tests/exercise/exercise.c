@@ -4,9 +4,9 @@
  *
  *   exercise files|names DIRECTORY SEED OPERATIONS [REMOUNT-EVERY]
  *
- * DIRECTORY must be empty.  With REMOUNT-EVERY, about once in so many operations it closes everything, writes a line to
- * stdout and waits for one on stdin: whoever started it remounts meanwhile.  Exit 0: no difference; 1: one, told on
- * stderr; 2: usage.
+ * DIRECTORY must be empty.  With REMOUNT-EVERY, about once in so many operations it closes
+ * everything, writes a line to stdout and waits for one on stdin: whoever started it remounts
+ * meanwhile.  Exit 0: no difference; 1: one, told on stderr; 2: usage.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -94,7 +94,8 @@ static int64_t f_append(void *be, unsigned int k, const void *buf, size_t len)
 static int64_t mapped(unsigned int k, void *to, const void *from, size_t len, uint64_t pos)
 {
 	size_t before = pos % 4096;
-	char *map = mmap(NULL, before + len, PROT_READ | PROT_WRITE, MAP_SHARED, fds[k], (off_t)(pos - before));
+	char *map = mmap(NULL, before + len, PROT_READ | PROT_WRITE, MAP_SHARED, fds[k],
+			 (off_t)(pos - before));
 
 	if (map == MAP_FAILED)
 		return -errno;
@@ -115,7 +116,8 @@ static int64_t f_mread(void *be, unsigned int k, void *buf, size_t len, uint64_t
 	return mapped(k, buf, NULL, len, pos);
 }
 
-static int64_t f_copy(void *be, unsigned int from, uint64_t pos, unsigned int to, uint64_t to_pos, size_t len)
+static int64_t f_copy(void *be, unsigned int from, uint64_t pos, unsigned int to, uint64_t to_pos,
+		      size_t len)
 {
 	off_t a = (off_t)pos, b = (off_t)to_pos;
 
@@ -266,7 +268,8 @@ static int n_rmdir(void *be, const char *path)
 
 static int n_rename(void *be, const char *path, const char *new_path, unsigned int flags)
 {
-	return status(renameat2(AT_FDCWD, under_top(path, 0), AT_FDCWD, under_top(new_path, 1), flags));
+	return status(
+		renameat2(AT_FDCWD, under_top(path, 0), AT_FDCWD, under_top(new_path, 1), flags));
 }
 
 static int n_stat(void *be, const char *path, struct treexer_stat *st)
@@ -330,9 +333,11 @@ static const struct treexer_ops name_ops = {
 
 static int run_files(uint64_t seed, uint64_t ops, unsigned int remount_every)
 {
-	struct fsxer_opts o = {
-		.seed = seed, .ops = ops, .nr_files = FILES, .max_size = MAX_SIZE, .remount_every = remount_every
-	};
+	struct fsxer_opts o = { .seed = seed,
+				.ops = ops,
+				.nr_files = FILES,
+				.max_size = MAX_SIZE,
+				.remount_every = remount_every };
 	int err = open_all();
 
 	if (err) {
@@ -351,12 +356,14 @@ static int run_names(uint64_t seed, uint64_t ops, unsigned int remount_every)
 
 int main(int argc, char **argv)
 {
-	bool files = argc > 1 && !strcmp(argv[1], "files"), names = argc > 1 && !strcmp(argv[1], "names");
+	bool files = argc > 1 && !strcmp(argv[1], "files"),
+	     names = argc > 1 && !strcmp(argv[1], "names");
 	unsigned int every = argc > 5 ? (unsigned int)atoi(argv[5]) : 0;
 	uint64_t seed, ops;
 
 	if (argc < 5 || argc > 6 || files == names || strlen(argv[2]) > 400) {
-		fprintf(stderr, "usage: exercise files|names DIRECTORY SEED OPERATIONS [REMOUNT-EVERY]\n");
+		fprintf(stderr,
+			"usage: exercise files|names DIRECTORY SEED OPERATIONS [REMOUNT-EVERY]\n");
 		return 2;
 	}
 	top = argv[2];

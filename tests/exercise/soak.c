@@ -4,10 +4,11 @@
  *
  *   soak [-j JOBS] [-s SEED] OPERATIONS
  *
- * Rounds, each with a seed of its own from SEED (default: the clock) upwards, on a file system of its own: contents and
- * names by turns, with all sizes of blocks, and every eighth round under the crash simulator.  JOBS processes (default:
- * as many as there are CPUs) share them.  A round that fails prints its seed: `soak -s THAT 1` is that round alone.
- * Exit 0: no difference; 1: one, told on stderr; 2: usage.
+ * Rounds, each with a seed of its own from SEED (default: the clock) upwards, on a file system of
+ * its own: contents and names by turns, with all sizes of blocks, and every eighth round under the
+ * crash simulator.  JOBS processes (default: as many as there are CPUs) share them.  A round that
+ * fails prints its seed: `soak -s THAT 1` is that round alone. Exit 0: no difference; 1: one, told
+ * on stderr; 2: usage.
  */
 #include <stdatomic.h>
 #include <stdio.h>
@@ -54,9 +55,11 @@ static enum fx_size size_of(uint64_t seed)
 
 static int run_content(uint64_t seed)
 {
-	struct fsxer_opts o = {
-		.seed = seed, .ops = CONTENT_OPS, .nr_files = LIBEXER_FILES, .max_size = 400000, .remount_every = 500
-	};
+	struct fsxer_opts o = { .seed = seed,
+				.ops = CONTENT_OPS,
+				.nr_files = LIBEXER_FILES,
+				.max_size = 400000,
+				.remount_every = 500 };
 	struct fsfix fx;
 	struct libexer e;
 	int err;
@@ -84,11 +87,14 @@ static int run_names(uint64_t seed)
 
 static int run_cuts(uint64_t seed, enum kind kind)
 {
-	struct crashexer_opts o = {
-		.size = size_of(seed), .seed = seed, .ops = CRASH_OPS, .cut_every = 20, .remount_every = 500
-	};
+	struct crashexer_opts o = { .size = size_of(seed),
+				    .seed = seed,
+				    .ops = CRASH_OPS,
+				    .cut_every = 20,
+				    .remount_every = 500 };
 	unsigned int images = 0;
-	int err = kind == CONTENT_CUTS ? crashexer_content(&o, &images) : crashexer_names(&o, &images);
+	int err = kind == CONTENT_CUTS ? crashexer_content(&o, &images)
+				       : crashexer_names(&o, &images);
 
 	atomic_fetch_add(&shared->images, images);
 	return err;
@@ -98,10 +104,14 @@ static int run_round(uint64_t seed)
 {
 	enum kind kind = kind_of(seed);
 	uint64_t ops = kind == CONTENT ? CONTENT_OPS : kind == NAMES ? NAMES_OPS : CRASH_OPS;
-	int err = kind == CONTENT ? run_content(seed) : kind == NAMES ? run_names(seed) : run_cuts(seed, kind);
+	int err = kind == CONTENT ? run_content(seed)
+		  : kind == NAMES ? run_names(seed)
+				  : run_cuts(seed, kind);
 
 	atomic_fetch_add(&shared->ops, ops);
-	atomic_fetch_add(kind == CONTENT || kind == CONTENT_CUTS ? &shared->content_ops : &shared->names_ops, ops);
+	atomic_fetch_add(kind == CONTENT || kind == CONTENT_CUTS ? &shared->content_ops
+								 : &shared->names_ops,
+			 ops);
 	return err;
 }
 
@@ -130,11 +140,14 @@ static double now(void)
 
 static void report(double seconds)
 {
-	printf("%llu operations (%llu on contents, %llu on names), %llu images of power cuts, %.0f s, %.0f "
+	printf("%llu operations (%llu on contents, %llu on names), %llu images of power cuts, %.0f "
+	       "s, %.0f "
 	       "operations/s\n",
-	       (unsigned long long)atomic_load(&shared->ops), (unsigned long long)atomic_load(&shared->content_ops),
-	       (unsigned long long)atomic_load(&shared->names_ops), (unsigned long long)atomic_load(&shared->images),
-	       seconds, (double)atomic_load(&shared->ops) / seconds);
+	       (unsigned long long)atomic_load(&shared->ops),
+	       (unsigned long long)atomic_load(&shared->content_ops),
+	       (unsigned long long)atomic_load(&shared->names_ops),
+	       (unsigned long long)atomic_load(&shared->images), seconds,
+	       (double)atomic_load(&shared->ops) / seconds);
 	fflush(stdout);
 }
 
@@ -207,7 +220,8 @@ int main(int argc, char **argv)
 		goto usage;
 	if (wanted == 1)
 		jobs = 1;
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
 	if (shared == MAP_FAILED) {
 		perror("soak");
 		return 1;

@@ -65,7 +65,8 @@ static int crash_readv(struct bdev *b, const struct iovec *iov, int n, uint64_t 
 	return 0;
 }
 
-static int write_as(struct crashdev *cd, enum event_kind kind, const struct iovec *iov, int n, uint64_t off)
+static int write_as(struct crashdev *cd, enum event_kind kind, const struct iovec *iov, int n,
+		    uint64_t off)
 {
 	uint64_t start = off;
 
@@ -129,9 +130,12 @@ struct crashdev *crashdev_create(const void *image, uint64_t bytes)
 {
 	struct crashdev *cd = must(calloc(1, sizeof(*cd)));
 
-	cd->bdev = (struct bdev){
-		.ops = &crash_ops, .name = "crashdev", .size = bytes, .align = 512, .max_io = 1u << 20, .max_segs = 256
-	};
+	cd->bdev = (struct bdev){ .ops = &crash_ops,
+				  .name = "crashdev",
+				  .size = bytes,
+				  .align = 512,
+				  .max_io = 1u << 20,
+				  .max_segs = 256 };
 	cd->live = must(aligned_alloc(4096, bytes));
 	cd->base = must(malloc(bytes));
 	memcpy(cd->live, image, bytes);
@@ -191,7 +195,8 @@ static void apply_torn(uint8_t *image, const struct event *e, uint64_t *rng)
 		return;
 	for (uint64_t o = 0; o < e->len; o += SECTOR_SIZE)
 		if (test_rand(rng) & 1)
-			memcpy(image + e->off + o, e->data + o, min_t(uint64_t, SECTOR_SIZE, e->len - o));
+			memcpy(image + e->off + o, e->data + o,
+			       min_t(uint64_t, SECTOR_SIZE, e->len - o));
 }
 
 /* Sectors whose write the cut interrupted: neither old nor new. */
@@ -202,8 +207,8 @@ static void apply_ruin(uint8_t *image, const struct event *e, uint64_t *rng)
 			image[e->off + o] = (uint8_t)(test_rand(rng) >> 56);
 }
 
-/* Has event @i, of a power cut after @cut events, returned a promise that no flush need confirm?  The last may not
- * have. */
+/* Has event @i, of a power cut after @cut events, returned a promise that no flush need confirm?
+ * The last may not have. */
 static bool promised(const struct crashdev *cd, uint64_t i, uint64_t cut)
 {
 	return cd->events[i].kind == EV_FUA && i + 1 < cut;
@@ -217,7 +222,8 @@ static void apply_promised(struct crashdev *cd, uint64_t from, uint64_t cut, uin
 			apply(out, &cd->events[i]);
 }
 
-static void apply_subset(struct crashdev *cd, uint64_t from, uint64_t to, bool torn, uint64_t *rng, uint8_t *out)
+static void apply_subset(struct crashdev *cd, uint64_t from, uint64_t to, bool torn, uint64_t *rng,
+			 uint8_t *out)
 {
 	uint64_t *order = must(malloc((to - from + 1) * sizeof(*order))), nr = 0, tear;
 
@@ -265,7 +271,8 @@ void crashdev_settle(struct crashdev *cd, uint64_t events)
 	pthread_mutex_unlock(&cd->lock);
 }
 
-void crashdev_image(struct crashdev *cd, uint64_t events, enum crash_mode mode, uint64_t *rng, void *out)
+void crashdev_image(struct crashdev *cd, uint64_t events, enum crash_mode mode, uint64_t *rng,
+		    void *out)
 {
 	uint64_t flushed;
 

@@ -5,8 +5,8 @@
  *
  * What a flush confirmed is there.  Of what came after the last flush before
  * the cut, any subset may have reached the medium, in any order, and a write may
- * be torn at any 512-byte sector, or have ruined the sectors it was to change.  A write that is durable by itself
- * is there once it has returned, whatever became of those before it.
+ * be torn at any 512-byte sector, or have ruined the sectors it was to change.  A write that is
+ * durable by itself is there once it has returned, whatever became of those before it.
  */
 #ifndef TESTS_CRASHDEV_H
 #define TESTS_CRASHDEV_H
@@ -38,7 +38,8 @@ enum crash_mode {
  * Image as of a cut after the first @events events, into @out (size of the
  * device).  Cuts must be asked for in rising order.
  */
-void crashdev_image(struct crashdev *cd, uint64_t events, enum crash_mode mode, uint64_t *rng, void *out);
+void crashdev_image(struct crashdev *cd, uint64_t events, enum crash_mode mode, uint64_t *rng,
+		    void *out);
 /* No cut before @events will be asked for: memory that only those need is freed. */
 void crashdev_settle(struct crashdev *cd, uint64_t events);
 

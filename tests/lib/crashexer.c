@@ -46,13 +46,15 @@ static void begin(void *be)
 	crashdev_settle(c->cd, c->began);
 }
 
-static int compare(struct crashexer *c, struct fsfix *fx, int (*check)(void *arg, void *image), void *arg)
+static int compare(struct crashexer *c, struct fsfix *fx, int (*check)(void *arg, void *image),
+		   void *arg)
 {
 	struct libexer e = { .fx = fx, .top = TFS_INO_ROOT };
 	int err = c->content ? libexer_reopen(&e) : 0;
 
 	if (err) {
-		fprintf(stderr, "the files of an image of a power cut cannot be opened: %s\n", strerror(-err));
+		fprintf(stderr, "the files of an image of a power cut cannot be opened: %s\n",
+			strerror(-err));
 		return err;
 	}
 	err = check(arg, &e);
@@ -85,14 +87,17 @@ static int cut(void *be, int (*check)(void *arg, void *image), void *arg)
 	err = compare(c, &fx, check, arg);
 	err2 = vfs_unmount(fx.fs);
 	if (err2)
-		fprintf(stderr, "an image of a power cut cannot be unmounted: %s\n", strerror(-err2));
+		fprintf(stderr, "an image of a power cut cannot be unmounted: %s\n",
+			strerror(-err2));
 	err = err ? err : err2;
 	return err ? err : check_clean(c->image, "after mount and unmount");
 }
 
 static void make(struct crashexer *c, const struct crashexer_opts *o, bool content)
 {
-	struct tfs_mount_opts mo = { .no_threads = true, .cache_size = 4u << 20, .break_rules = o->break_rules };
+	struct tfs_mount_opts mo = { .no_threads = true,
+				     .cache_size = 4u << 20,
+				     .break_rules = o->break_rules };
 	uint64_t bytes = fx_bytes(o->size);
 
 	*c = (struct crashexer){ .rng = o->seed | 1, .content = content };
@@ -139,9 +144,10 @@ int crashexer_content(const struct crashexer_opts *o, unsigned int *images)
 
 int crashexer_names(const struct crashexer_opts *o, unsigned int *images)
 {
-	struct treexer_opts to = {
-		.seed = o->seed, .ops = o->ops, .remount_every = o->remount_every, .cut_every = o->cut_every
-	};
+	struct treexer_opts to = { .seed = o->seed,
+				   .ops = o->ops,
+				   .remount_every = o->remount_every,
+				   .cut_every = o->cut_every };
 	struct treexer_ops ops = libexer_tree_ops;
 	struct crashexer c;
 	int err;

@@ -75,7 +75,8 @@ static bool walk_fill(void *arg, const struct vfs_dirent *de)
 	return true;
 }
 
-/* Entries come in hash order, which is the same for the same names, but rename may differ: a commutative sum. */
+/* Entries come in hash order, which is the same for the same names, but rename may differ: a
+ * commutative sum. */
 static void walk_add(struct walk *w, const char *text, size_t len)
 {
 	w->hash += guard_xxh3(text, len, 7);
@@ -105,8 +106,8 @@ static void walk_dir(struct walk *w, uint64_t dir, const char *path, int depth)
 			w->err = n;
 		attr = guard_xxh3(xattr, n > 0 ? (size_t)n : 0, 5);
 		snprintf(child, sizeof(child), "%.500s/%s", path, sub->ent[i].name);
-		n = snprintf(line, sizeof(line), "%s %o %u %u %s %llx %llu", child, a.mode, a.nlink, a.uid, target,
-			     (unsigned long long)attr, (unsigned long long)a.ino);
+		n = snprintf(line, sizeof(line), "%s %o %u %u %s %llx %llu", child, a.mode, a.nlink,
+			     a.uid, target, (unsigned long long)attr, (unsigned long long)a.ino);
 		walk_add(w, line, (size_t)n);
 		if (a.ino != sub->ent[i].ino)
 			w->err = -EUCLEAN;
@@ -158,7 +159,8 @@ struct mfile *sim_new_file(struct sim *s, uint64_t ino)
 void sim_file_changed(struct sim *s, struct mfile *f, uint64_t from, uint64_t to)
 {
 	for (uint64_t b = from / s->bs; b < MAX_BLOCKS && b * s->bs < to; b++)
-		push(&f->block[b].v, &f->block[b].nr, s->op, guard_xxh3(f->data + b * s->bs, s->bs, 3));
+		push(&f->block[b].v, &f->block[b].nr, s->op,
+		     guard_xxh3(f->data + b * s->bs, s->bs, 3));
 	push(&f->sizes, &f->nr_sizes, s->op, f->size);
 }
 
@@ -191,7 +193,8 @@ static uint32_t durable_op(const struct version *v, unsigned int nr, uint64_t ev
 }
 
 /* Is @hash a value the history had within (floor, ceil], or the one in force at @floor? */
-static bool version_ok(const struct version *v, unsigned int nr, uint32_t floor, uint32_t ceil, uint64_t hash)
+static bool version_ok(const struct version *v, unsigned int nr, uint32_t floor, uint32_t ceil,
+		       uint64_t hash)
 {
 	for (unsigned int i = nr; i-- > 0;) {
 		if (v[i].op > ceil)
@@ -205,7 +208,8 @@ static bool version_ok(const struct version *v, unsigned int nr, uint32_t floor,
 }
 
 /* On-disk size: one the file had, or the end of a block written on the way between two of them. */
-static bool size_ok(struct sim *s, const struct mfile *f, uint32_t floor, uint32_t ceil, uint64_t size)
+static bool size_ok(struct sim *s, const struct mfile *f, uint32_t floor, uint32_t ceil,
+		    uint64_t size)
 {
 	uint64_t lo = UINT64_MAX, hi = 0;
 
@@ -245,9 +249,11 @@ static void check_file(struct sim *s, struct tfs_fs *fs, const struct vfs_attr *
 	}
 	floor = durable_op(m->syncs, m->nr_syncs, cut.events);
 	if (!size_ok(s, m, floor, cut.ceil, a->size)) {
-		sim_fail(s, "cut %llu: inode %llu has size %llu, which it never had since operation %u (until %u)",
-			 (unsigned long long)cut.events, (unsigned long long)a->ino, (unsigned long long)a->size, floor,
-			 cut.ceil);
+		sim_fail(s,
+			 "cut %llu: inode %llu has size %llu, which it never had since operation "
+			 "%u (until %u)",
+			 (unsigned long long)cut.events, (unsigned long long)a->ino,
+			 (unsigned long long)a->size, floor, cut.ceil);
 		return;
 	}
 	if (vfs_open(fs, a->ino, O_RDONLY, &f)) {
@@ -259,20 +265,25 @@ static void check_file(struct sim *s, struct tfs_fs *fs, const struct vfs_attr *
 		memset(buf, 0, s->bs);
 		n = vfs_pread(fs, f, buf, s->bs, b * s->bs);
 		if (n < 0) {
-			sim_fail(s, "cut %llu: inode %llu block %llu: read: %s", (unsigned long long)cut.events,
-				 (unsigned long long)a->ino, (unsigned long long)b, strerror((int)-n));
+			sim_fail(s, "cut %llu: inode %llu block %llu: read: %s",
+				 (unsigned long long)cut.events, (unsigned long long)a->ino,
+				 (unsigned long long)b, strerror((int)-n));
 			break;
 		}
-		/* behind the size anything may be what the file had before it shrank or before it grew */
+		/* behind the size anything may be what the file had before it shrank or before it
+		 * grew */
 		if (b * s->bs >= a->size)
 			break;
-		if (!version_ok(m->block[b].v, m->block[b].nr, floor, cut.ceil, guard_xxh3(buf, s->bs, 3))) {
+		if (!version_ok(m->block[b].v, m->block[b].nr, floor, cut.ceil,
+				guard_xxh3(buf, s->bs, 3))) {
 			sim_fail(s,
-				 "cut %llu: inode %llu block %llu (size %llu): content it did not have between "
+				 "cut %llu: inode %llu block %llu (size %llu): content it did not "
+				 "have between "
 				 "operation "
 				 "%u and %u",
-				 (unsigned long long)cut.events, (unsigned long long)a->ino, (unsigned long long)b,
-				 (unsigned long long)a->size, floor, cut.ceil);
+				 (unsigned long long)cut.events, (unsigned long long)a->ino,
+				 (unsigned long long)b, (unsigned long long)a->size, floor,
+				 cut.ceil);
 			break;
 		}
 	}
@@ -299,7 +310,8 @@ static bool check_clean(struct sim *s, struct bdev *b, const char *when)
 	err = tfs_check_device(b, &co, &res, why, sizeof(why));
 	if (!err && !res.errors && !res.leaks)
 		return true;
-	sim_fail(s, "cut %llu: not clean %s: %s %s", (unsigned long long)cut.events, when, why, report_text);
+	sim_fail(s, "cut %llu: not clean %s: %s %s", (unsigned long long)cut.events, when, why,
+		 report_text);
 	return false;
 }
 
@@ -337,7 +349,8 @@ static void check_device(struct sim *s, struct bdev *b)
 	check_mounted(s, fs);
 	err = vfs_unmount(fs);
 	if (err)
-		sim_fail(s, "cut %llu: unmount: %s", (unsigned long long)cut.events, strerror(-err));
+		sim_fail(s, "cut %llu: unmount: %s", (unsigned long long)cut.events,
+			 strerror(-err));
 	check_clean(s, b, "after mount and unmount");
 }
 
@@ -358,7 +371,8 @@ static void recut(struct sim *s, const void *image)
 	b = bdev_mem_create(s->image_bytes);
 	mode = test_rand(&s->rng) % CRASH_MODES;
 	cut.ruined |= mode == CRASH_RUINED;
-	crashdev_image(cd, n ? test_rand(&s->rng) % (n + 1) : 0, mode, &s->rng, bdev_mem_data(sim_must(b)));
+	crashdev_image(cd, n ? test_rand(&s->rng) % (n + 1) : 0, mode, &s->rng,
+		       bdev_mem_data(sim_must(b)));
 	check_device(s, b);
 	bdev_close(b);
 	crashdev_destroy(cd);
@@ -425,7 +439,9 @@ static void sim_free(struct sim *s)
 
 static void sim_mount_and_run(struct sim *s)
 {
-	struct tfs_mount_opts mo = { .no_threads = true, .cache_size = 4 << 20, .break_rules = s->o->break_rules };
+	struct tfs_mount_opts mo = { .no_threads = true,
+				     .cache_size = 4 << 20,
+				     .break_rules = s->o->break_rules };
 	char why[300];
 
 	crashdev_lose_flushes(s->cd, s->o->lose_nth_flush);

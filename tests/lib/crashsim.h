@@ -23,7 +23,7 @@ struct crashsim_opts {
 	unsigned int lose_nth_flush; /* break the device: see crashdev_lose_flushes */
 	unsigned int break_rules;    /* break the file system: TFS_BREAK_* */
 	uint32_t block_size;	     /* 0: 4096 */
-	unsigned int recut_every;    /* every n-th image is cut again during its recovery; 0: none */
+	unsigned int recut_every; /* every n-th image is cut again during its recovery; 0: none */
 };
 
 struct crashsim_result {

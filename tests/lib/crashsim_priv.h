@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the parts of the crash simulator share: crashsim.c (model, cuts, checks), crashwork.c (the workload). */
+/* What the parts of the crash simulator share: crashsim.c (model, cuts, checks), crashwork.c (the
+ * workload). */
 #ifndef TESTS_CRASHSIM_PRIV_H
 #define TESTS_CRASHSIM_PRIV_H
 
@@ -33,7 +34,8 @@ struct mfile {
 	struct mblock block[MAX_BLOCKS];
 	struct version *sizes; /* hash = size */
 	unsigned int nr_sizes;
-	struct version *syncs; /* op = all operations up to here are durable, hash = events recorded by then */
+	struct version *syncs; /* op = all operations up to here are durable, hash = events recorded
+				  by then */
 	unsigned int nr_syncs;
 };
 
@@ -72,7 +74,8 @@ void sim_file_changed(struct sim *s, struct mfile *f, uint64_t from, uint64_t to
 void sim_all_synced(struct sim *s);
 /* Its content is, and, as one journal holds everything in order, all names up to its making. */
 void sim_file_synced(struct sim *s, struct mfile *f);
-/* Names, attributes and all of the mounted file system as one number.  @file is called for each regular file. */
+/* Names, attributes and all of the mounted file system as one number.  @file is called for each
+ * regular file. */
 int sim_namespace_hash(struct sim *s, struct tfs_fs *fs, uint64_t *hash,
 		       void (*file)(struct sim *s, struct tfs_fs *fs, const struct vfs_attr *a));
 

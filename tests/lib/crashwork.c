@@ -76,7 +76,8 @@ static void do_create(struct sim *s)
 	}
 }
 
-/* What the model says of the file now is what a read gives: after an operation that failed half way. */
+/* What the model says of the file now is what a read gives: after an operation that failed half
+ * way. */
 static void resync(struct sim *s, struct mfile *m, struct vfs_file *f)
 {
 	uint64_t limit = (uint64_t)MAX_BLOCKS * s->bs;
@@ -102,7 +103,8 @@ static void write_at(struct sim *s, struct mfile *m, struct vfs_file *f, uint64_
 	void *mem;
 	int64_t n;
 
-	/* memory that lies in its pages as the data in its blocks: or no direct write would go straight to the device
+	/* memory that lies in its pages as the data in its blocks: or no direct write would go
+	 * straight to the device
 	 */
 	if (posix_memalign(&mem, 4096, 4096 + len))
 		abort();
@@ -126,7 +128,8 @@ static void write_file(struct sim *s, struct mfile *m, struct vfs_file *f)
 	len = 1 + test_rand(&s->rng) % max_len[test_rand(&s->rng) % ARRAY_SIZE(max_len)];
 	if (len > limit / 2)
 		len = limit / 2;
-	pos = test_rand(&s->rng) % 3 ? test_rand(&s->rng) % (m->size + 1) : test_rand(&s->rng) % (limit - len);
+	pos = test_rand(&s->rng) % 3 ? test_rand(&s->rng) % (m->size + 1)
+				     : test_rand(&s->rng) % (limit - len);
 	if (test_rand(&s->rng) & 1)
 		pos = round_down_to(pos, s->bs);
 	if (pos + len > limit)
@@ -142,7 +145,8 @@ static void write_file(struct sim *s, struct mfile *m, struct vfs_file *f)
 /* Every other block: as many extents, more than one transaction removes. */
 static void scatter_file(struct sim *s, struct mfile *m, struct vfs_file *f)
 {
-	uint64_t from = test_rand(&s->rng) % 8, n = min_t(uint64_t, MAX_BLOCKS, (512u << 10) / s->bs);
+	uint64_t from = test_rand(&s->rng) % 8,
+		 n = min_t(uint64_t, MAX_BLOCKS, (512u << 10) / s->bs);
 
 	for (uint64_t b = from; b < n; b += 2)
 		write_at(s, m, f, b * s->bs, min_t(uint64_t, s->bs, 700));
@@ -156,7 +160,8 @@ static void fallocate_file(struct sim *s, struct mfile *m, struct vfs_file *f)
 				     FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 				     FALLOC_FL_ZERO_RANGE,
 				     FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE };
-	uint64_t limit = (uint64_t)MAX_BLOCKS * s->bs, pos = test_rand(&s->rng) % (limit - 1), end, old = m->size;
+	uint64_t limit = (uint64_t)MAX_BLOCKS * s->bs, pos = test_rand(&s->rng) % (limit - 1), end,
+		 old = m->size;
 	uint64_t len = 1 + test_rand(&s->rng) % min_t(uint64_t, limit - pos, 30 * s->bs), zeroed;
 	int mode = modes[test_rand(&s->rng) % ARRAY_SIZE(modes)], err;
 
@@ -179,7 +184,8 @@ static void copy_between(struct sim *s, struct mfile *in, struct vfs_file *fin, 
 			 struct vfs_file *fout)
 {
 	uint64_t limit = (uint64_t)MAX_BLOCKS * s->bs, pin = test_rand(&s->rng) % (in->size + 1);
-	uint64_t pout = test_rand(&s->rng) % limit, len = 1 + test_rand(&s->rng) % limit, old = out->size;
+	uint64_t pout = test_rand(&s->rng) % limit, len = 1 + test_rand(&s->rng) % limit,
+		 old = out->size;
 	int64_t n;
 
 	if (test_rand(&s->rng) % 4) {
@@ -201,7 +207,8 @@ static void copy_between(struct sim *s, struct mfile *in, struct vfs_file *fin, 
 	}
 }
 
-/* Copies into the file, from another or from itself: what lies alike is shared.  The model knows nothing of that. */
+/* Copies into the file, from another or from itself: what lies alike is shared.  The model knows
+ * nothing of that. */
 static void share_file(struct sim *s, struct mfile *m, struct vfs_file *f)
 {
 	struct vfs_file *fin;
@@ -221,7 +228,9 @@ static void share_file(struct sim *s, struct mfile *m, struct vfs_file *f)
 /* Changes nothing that can be seen. */
 static void unshare_file(struct sim *s, struct mfile *m, struct vfs_file *f)
 {
-	expect(s, "unshare", fx_unshare(s->fs, f, test_rand(&s->rng) % (m->size + 1), test_rand(&s->rng) % 100000));
+	expect(s, "unshare",
+	       fx_unshare(s->fs, f, test_rand(&s->rng) % (m->size + 1),
+			  test_rand(&s->rng) % 100000));
 }
 
 static void change_file(struct sim *s, struct mfile *m, struct vfs_file *f)
@@ -341,7 +350,8 @@ static void do_truncate(struct sim *s)
 		if (set.size < old)
 			memset(m->data + set.size, 0, old - set.size);
 		m->size = set.size;
-		sim_file_changed(s, m, min_t(uint64_t, old, set.size), max_t(uint64_t, old, set.size));
+		sim_file_changed(s, m, min_t(uint64_t, old, set.size),
+				 max_t(uint64_t, old, set.size));
 	}
 	vfs_forget(s->fs, a.ino, 1);
 }
@@ -405,11 +415,13 @@ static void do_names(struct sim *s)
 	case 6:
 		if (vfs_lookup(s->fs, d1, n1, &a))
 			break;
-		len = test_rand(&s->rng) % 3 ? 4 + test_rand(&s->rng) % 40 : 4 + test_rand(&s->rng) % (MAX_ATTR - 4);
+		len = test_rand(&s->rng) % 3 ? 4 + test_rand(&s->rng) % 40
+					     : 4 + test_rand(&s->rng) % (MAX_ATTR - 4);
 		memset(value, (int)(s->op % 251), len);
 		memcpy(value, &s->op, 4);
 		if (test_rand(&s->rng) & 1)
-			expect(s, "setxattr", vfs_setxattr(s->fs, a.ino, "user.t", value, len, 0, &cred));
+			expect(s, "setxattr",
+			       vfs_setxattr(s->fs, a.ino, "user.t", value, len, 0, &cred));
 		else
 			expect(s, "removexattr", vfs_removexattr(s->fs, a.ino, "user.t", &cred));
 		vfs_forget(s->fs, a.ino, 1);
@@ -457,7 +469,8 @@ static void do_dirs(struct sim *s)
 /* What is free goes, at times with a commit before; nobody may notice. */
 static int trim(struct sim *s)
 {
-	uint64_t total = s->fs->geom.total_blocks, from = test_rand(&s->rng) % 2 ? 0 : test_rand(&s->rng) % total;
+	uint64_t total = s->fs->geom.total_blocks,
+		 from = test_rand(&s->rng) % 2 ? 0 : test_rand(&s->rng) % total;
 	uint64_t trimmed;
 
 	if (test_rand(&s->rng) % 2)

@@ -43,7 +43,8 @@ static uint64_t iov_bytes(const struct iovec *iov, int n)
 }
 
 /* Does a fault of this kind strike?  Lock held. */
-static bool strike_locked(struct faultdev *d, enum fault_kind kind, uint64_t off, uint64_t len, struct fault *hit)
+static bool strike_locked(struct faultdev *d, enum fault_kind kind, uint64_t off, uint64_t len,
+			  struct fault *hit)
 {
 	bool found = false;
 	int i;
@@ -61,7 +62,8 @@ static bool strike_locked(struct faultdev *d, enum fault_kind kind, uint64_t off
 	return found;
 }
 
-static bool strike(struct faultdev *d, enum fault_kind kind, uint64_t off, uint64_t len, struct fault *hit)
+static bool strike(struct faultdev *d, enum fault_kind kind, uint64_t off, uint64_t len,
+		   struct fault *hit)
 {
 	bool found;
 
@@ -117,7 +119,8 @@ static bool nth_strikes(struct faultdev *d, bool write, uint64_t off, uint64_t l
 }
 
 /* The front half of @iov, as one piece after the other; returns what the device says to that. */
-static int transfer_half(struct faultdev *d, const struct iovec *iov, int n, uint64_t off, bool write)
+static int transfer_half(struct faultdev *d, const struct iovec *iov, int n, uint64_t off,
+			 bool write)
 {
 	uint64_t left = iov_bytes(iov, n) / 2 & ~(uint64_t)(d->lower->align - 1);
 	int err = 0;
@@ -251,7 +254,8 @@ struct bdev *faultdev_create(struct bdev *lower)
 	return &d->b;
 }
 
-void faultdev_add(struct bdev *b, enum fault_kind kind, uint64_t off, uint64_t len, int count, unsigned int usec)
+void faultdev_add(struct bdev *b, enum fault_kind kind, uint64_t off, uint64_t len, int count,
+		  unsigned int usec)
 {
 	struct faultdev *d = of(b);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A device over another one, on which chosen reads and writes fail, take long, or bring back flipped bits. */
+/* A device over another one, on which chosen reads and writes fail, take long, or bring back
+ * flipped bits. */
 #ifndef TESTS_FAULTDEV_H
 #define TESTS_FAULTDEV_H
 
@@ -22,7 +23,8 @@ struct bdev *faultdev_create(struct bdev *lower);
  * I/O that touches [off, off + len) suffers, @count times (negative: for ever).
  * FAULT_READ_FLIP flips a bit of byte @off; FAULT_DELAY and FAULT_FLUSH_DELAY sleep @usec.
  */
-void faultdev_add(struct bdev *b, enum fault_kind kind, uint64_t off, uint64_t len, int count, unsigned int usec);
+void faultdev_add(struct bdev *b, enum fault_kind kind, uint64_t off, uint64_t len, int count,
+		  unsigned int usec);
 void faultdev_clear(struct bdev *b);
 /* Requests that stall now. */
 unsigned int faultdev_stalled(struct bdev *b);
@@ -31,11 +33,12 @@ unsigned int faultdev_stalled(struct bdev *b);
 enum nth_fault {
 	NTH_ERROR,    /* nothing is transferred, -EIO */
 	NTH_SHORT,    /* half of it is, and then -EIO */
-	NTH_BAD_DATA, /* all of it, and 0, but with a flipped bit: in memory (read) or on the medium (write) */
+	NTH_BAD_DATA, /* all of it, and 0, but with a flipped bit: in memory (read) or on the medium
+			 (write) */
 };
 /*
- * The @n-th read or write from now (1: the next; 0: none) suffers.  @sticky: so does, from then on, every other of
- * the same direction that touches the same bytes.  faultdev_clear() ends it.
+ * The @n-th read or write from now (1: the next; 0: none) suffers.  @sticky: so does, from then on,
+ * every other of the same direction that touches the same bytes.  faultdev_clear() ends it.
  */
 void faultdev_nth(struct bdev *b, uint64_t n, enum nth_fault how, bool sticky);
 /* Has the N-th come? */

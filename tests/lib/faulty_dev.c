@@ -38,11 +38,13 @@ static int do_io(struct faulty_dev *d, bool write, const struct iovec *iov, int 
 
 	for (i = 0; i < n; i++)
 		bytes += iov[i].iov_len;
-	if (bytes > d->b.max_io || (uint32_t)n > d->b.max_segs || ((off | bytes) & (d->b.align - 1)))
+	if (bytes > d->b.max_io || (uint32_t)n > d->b.max_segs ||
+	    ((off | bytes) & (d->b.align - 1)))
 		atomic_fetch_add(&d->too_big, 1);
 	if (err)
 		return err;
-	return write ? d->mem->ops->writev(d->mem, iov, n, off) : d->mem->ops->readv(d->mem, iov, n, off);
+	return write ? d->mem->ops->writev(d->mem, iov, n, off)
+		     : d->mem->ops->readv(d->mem, iov, n, off);
 }
 
 static int faulty_readv(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
@@ -77,7 +79,8 @@ static void async_work(struct work *w)
 	tl_free(io);
 	bio_for_each_segment(bv, bio, it)
 		iov[n++] = (struct iovec){ .iov_base = bv.bv_base, .iov_len = bv.bv_len };
-	err = do_io(dev_of(bio->bi_bdev), bio->bi_op == BIO_OP_WRITE, iov, n, bio->bi_iter.bi_sector << SECTOR_SHIFT);
+	err = do_io(dev_of(bio->bi_bdev), bio->bi_op == BIO_OP_WRITE, iov, n,
+		    bio->bi_iter.bi_sector << SECTOR_SHIFT);
 	if (err)
 		bio_set_error(bio, err);
 	else

@@ -94,7 +94,9 @@ static void report(void *arg, const struct check_problem *p)
 
 void fx_check_clean(struct fsfix *f)
 {
-	struct check_opts o = { .verify_data = true, .report = report, .break_rules = f->opts.break_rules };
+	struct check_opts o = { .verify_data = true,
+				.report = report,
+				.break_rules = f->opts.break_rules };
 	struct check_result r;
 	char why[300] = "";
 
@@ -211,7 +213,8 @@ void fx_write(struct fsfix *f, struct vfs_file *file, uint64_t pos, uint64_t len
 	free(buf);
 }
 
-static void expect(struct fsfix *f, struct vfs_file *file, uint64_t pos, uint64_t len, uint64_t tag, bool zero)
+static void expect(struct fsfix *f, struct vfs_file *file, uint64_t pos, uint64_t len, uint64_t tag,
+		   bool zero)
 {
 	uint8_t *buf = malloc(CHUNK);
 
@@ -222,7 +225,8 @@ static void expect(struct fsfix *f, struct vfs_file *file, uint64_t pos, uint64_
 		FX_IS(vfs_pread(f->fs, file, buf, n, pos), n);
 		for (size_t k = 0; k < n; k++) {
 			if (buf[k] != (zero ? 0 : fx_byte(tag, pos + k)))
-				fx_die(__FILE__, __LINE__, "content at offset", (long long)(pos + k));
+				fx_die(__FILE__, __LINE__, "content at offset",
+				       (long long)(pos + k));
 		}
 		pos += n;
 		len -= n;

@@ -14,7 +14,8 @@
 #define LOG_LINES 24
 
 struct file {
-	uint8_t *data; /* aligned like pages, so that direct I/O may use it; zeros behind the size */
+	uint8_t *
+		data; /* aligned like pages, so that direct I/O may use it; zeros behind the size */
 	uint64_t size;
 	struct history *past; /* NULL: no power cuts */
 };
@@ -49,7 +50,8 @@ static void __attribute__((format(printf, 2, 3))) fail(struct fsxer *x, const ch
 	if (x->failed)
 		return;
 	x->failed = true;
-	fprintf(stderr, "seed %llu, operation %llu: ", (unsigned long long)x->o->seed, (unsigned long long)x->op);
+	fprintf(stderr, "seed %llu, operation %llu: ", (unsigned long long)x->o->seed,
+		(unsigned long long)x->op);
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
@@ -138,8 +140,9 @@ static void compare(struct fsxer *x, unsigned int k, uint64_t pos, uint64_t len,
 		return;
 	for (i = 0; x->buf[i] == data[i];)
 		i++;
-	fail(x, "%s of file %u at %llu+%llu differs at %llu: %02x, not %02x", how, k, (unsigned long long)pos,
-	     (unsigned long long)len, (unsigned long long)(pos + i), x->buf[i], data[i]);
+	fail(x, "%s of file %u at %llu+%llu differs at %llu: %02x, not %02x", how, k,
+	     (unsigned long long)pos, (unsigned long long)len, (unsigned long long)(pos + i),
+	     x->buf[i], data[i]);
 }
 
 static void do_write(struct fsxer *x, unsigned int k)
@@ -184,13 +187,16 @@ static void do_mmap(struct fsxer *x, unsigned int k)
 	if (!x->ops->mread || !pick_inside(x, f, &pos, &len))
 		return;
 	if (rnd(x, 2)) {
-		note(x, "mapped read %u %llu+%llu", k, (unsigned long long)pos, (unsigned long long)len);
+		note(x, "mapped read %u %llu+%llu", k, (unsigned long long)pos,
+		     (unsigned long long)len);
 		want(x, "mapped read", x->ops->mread(x->be, k, x->buf, len, pos), (int64_t)len);
 		compare(x, k, pos, len, "a mapped read");
 	} else {
-		note(x, "mapped write %u %llu+%llu", k, (unsigned long long)pos, (unsigned long long)len);
+		note(x, "mapped write %u %llu+%llu", k, (unsigned long long)pos,
+		     (unsigned long long)len);
 		fill(x, f->data + pos, len);
-		want(x, "mapped write", x->ops->mwrite(x->be, k, f->data + pos, len, pos), (int64_t)len);
+		want(x, "mapped write", x->ops->mwrite(x->be, k, f->data + pos, len, pos),
+		     (int64_t)len);
 		changed(f, pos, pos + len, f->size);
 	}
 }
@@ -200,7 +206,8 @@ static void do_truncate(struct fsxer *x, unsigned int k)
 	struct file *f = &x->files[k];
 	uint64_t size = pick(x, x->o->max_size);
 
-	note(x, "truncate %u from %llu to %llu", k, (unsigned long long)f->size, (unsigned long long)size);
+	note(x, "truncate %u from %llu to %llu", k, (unsigned long long)f->size,
+	     (unsigned long long)size);
 	want(x, "truncate", x->ops->truncate(x->be, k, size), 0);
 	if (size < f->size)
 		memset(f->data + size, 0, f->size - size);
@@ -209,15 +216,18 @@ static void do_truncate(struct fsxer *x, unsigned int k)
 
 static void do_fallocate(struct fsxer *x, unsigned int k)
 {
-	static const int modes[] = { 0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-				     FALLOC_FL_ZERO_RANGE, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE };
+	static const int modes[] = { 0, FALLOC_FL_KEEP_SIZE,
+				     FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				     FALLOC_FL_ZERO_RANGE,
+				     FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE };
 	struct file *f = &x->files[k];
 	int mode = modes[rnd(x, ARRAY_SIZE(modes))];
 	uint64_t pos, len, end;
 
 	pick_range(x, &pos, &len);
 	end = pos + len;
-	note(x, "fallocate %u mode %d %llu+%llu", k, mode, (unsigned long long)pos, (unsigned long long)len);
+	note(x, "fallocate %u mode %d %llu+%llu", k, mode, (unsigned long long)pos,
+	     (unsigned long long)len);
 	want(x, "fallocate", x->ops->fallocate(x->be, k, mode, pos, len), 0);
 	if (mode & ~FALLOC_FL_KEEP_SIZE && pos < f->size)
 		memset(f->data + pos, 0, min_t(uint64_t, end, f->size) - pos);
@@ -236,8 +246,8 @@ static void do_copy(struct fsxer *x, unsigned int k)
 	/* overlapping ranges of one file are an error, not a copy */
 	if (to == k && to_pos < pos + len && pos < to_pos + len)
 		return;
-	note(x, "copy %u %llu+%llu to %u %llu", k, (unsigned long long)pos, (unsigned long long)len, to,
-	     (unsigned long long)to_pos);
+	note(x, "copy %u %llu+%llu to %u %llu", k, (unsigned long long)pos, (unsigned long long)len,
+	     to, (unsigned long long)to_pos);
 	n = x->ops->copy(x->be, k, pos, to, to_pos, len);
 	if (n <= 0 || (uint64_t)n > len)
 		fail(x, "copy gave %lld", (long long)n);
@@ -247,7 +257,8 @@ static void do_copy(struct fsxer *x, unsigned int k)
 		grew(&x->files[to], to_pos, to_pos + (uint64_t)n);
 }
 
-/* What is called a hole is zeros; a hole and data follow each other; behind the end there is neither. */
+/* What is called a hole is zeros; a hole and data follow each other; behind the end there is
+ * neither. */
 static void do_seek(struct fsxer *x, unsigned int k)
 {
 	const struct file *f = &x->files[k];
@@ -266,13 +277,14 @@ static void do_seek(struct fsxer *x, unsigned int k)
 		fail(x, "SEEK_DATA gave %lld", (long long)data);
 	if (hole < (int64_t)pos || (uint64_t)hole > f->size || (data < 0 && hole != (int64_t)pos))
 		fail(x, "SEEK_HOLE gave %lld", (long long)hole);
-	if (data >= 0 &&
-	    ((uint64_t)data < pos || (uint64_t)data >= f->size || ((uint64_t)data == pos) == ((uint64_t)hole == pos)))
+	if (data >= 0 && ((uint64_t)data < pos || (uint64_t)data >= f->size ||
+			  ((uint64_t)data == pos) == ((uint64_t)hole == pos)))
 		fail(x, "SEEK_DATA gave %lld, SEEK_HOLE %lld", (long long)data, (long long)hole);
 	for (i = pos; i < (data < 0 ? f->size : (uint64_t)data) && !f->data[i]; i++)
 		;
 	if (i < (data < 0 ? f->size : (uint64_t)data))
-		fail(x, "there is data at %llu, in a hole up to %lld", (unsigned long long)i, (long long)data);
+		fail(x, "there is data at %llu, in a hole up to %lld", (unsigned long long)i,
+		     (long long)data);
 }
 
 static void check_all(struct fsxer *x)
@@ -322,21 +334,24 @@ static int check_file_after_cut(struct fsxer *x, void *image, unsigned int k)
 	uint32_t bs = x->o->block_size;
 
 	if (size < 0 || !history_size_ok(past, (uint64_t)size)) {
-		fail(x, "after a power cut file %u has size %lld, which it did not have since its last fsync", k,
-		     (long long)size);
+		fail(x,
+		     "after a power cut file %u has size %lld, which it did not have since its "
+		     "last fsync",
+		     k, (long long)size);
 		return -1;
 	}
 	for (uint64_t pos = 0; pos < (uint64_t)size; pos += bs) {
 		memset(x->buf, 0, bs);
 		n = x->ops->pread(image, k, x->buf, bs, pos);
 		if (n != (int64_t)min_t(uint64_t, bs, (uint64_t)size - pos)) {
-			fail(x, "after a power cut a read of file %u at %llu gave %lld", k, (unsigned long long)pos,
-			     (long long)n);
+			fail(x, "after a power cut a read of file %u at %llu gave %lld", k,
+			     (unsigned long long)pos, (long long)n);
 			return -1;
 		}
 		if (!history_block_ok(past, pos / bs, x->buf)) {
 			fail(x,
-			     "after a power cut file %u (size %lld) has at %llu what was not there since its last "
+			     "after a power cut file %u (size %lld) has at %llu what was not there "
+			     "since its last "
 			     "fsync: %02x ...",
 			     k, (long long)size, (unsigned long long)pos, x->buf[0]);
 			return -1;
@@ -363,7 +378,8 @@ static void maybe_cut(struct fsxer *x)
 		fail(x, "a power cut");
 }
 
-/* What this operation promised; known to the model only after the cut, which may have come before its end. */
+/* What this operation promised; known to the model only after the cut, which may have come before
+ * its end. */
 static void synced(struct fsxer *x, unsigned int from, unsigned int to)
 {
 	maybe_cut(x);
@@ -465,7 +481,9 @@ static void free_files(struct fsxer *x)
 
 int fsxer_run(const struct fsxer_opts *o, const struct fsxer_ops *ops, void *be)
 {
-	struct fsxer x = { .o = o, .ops = ops, .be = be, .rng = o->seed * 0x9e3779b97f4a7c15ull | 1 };
+	struct fsxer x = {
+		.o = o, .ops = ops, .be = be, .rng = o->seed * 0x9e3779b97f4a7c15ull | 1
+	};
 
 	x.failed = make_files(&x);
 	for (x.op = 1; x.op <= o->ops && !x.failed; x.op++)

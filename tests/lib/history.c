@@ -76,7 +76,8 @@ void history_destroy(struct history *h)
 	free(h);
 }
 
-void history_changed(struct history *h, const uint8_t *data, uint64_t size, uint64_t from, uint64_t to)
+void history_changed(struct history *h, const uint8_t *data, uint64_t size, uint64_t from,
+		     uint64_t to)
 {
 	uint64_t bs = h->block_size;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A thin device over another one: its space comes, 4 KiB at a time, from a host that may run out of it.  A write that
- * would need more fails with -ENOSPC, and nothing of it is written.
+ * A thin device over another one: its space comes, 4 KiB at a time, from a host that may run out of
+ * it.  A write that would need more fails with -ENOSPC, and nothing of it is written.
  */
 #ifndef TESTS_HOSTDEV_H
 #define TESTS_HOSTDEV_H

@@ -47,9 +47,11 @@ static int64_t be_append(void *be, unsigned int k, const void *buf, size_t len)
 	return n;
 }
 
-static int64_t be_copy(void *be, unsigned int from, uint64_t pos, unsigned int to, uint64_t to_pos, size_t len)
+static int64_t be_copy(void *be, unsigned int from, uint64_t pos, unsigned int to, uint64_t to_pos,
+		       size_t len)
 {
-	return vfs_copy_file_range(fs_of(be), file_of(be, from), pos, file_of(be, to), to_pos, len, 0);
+	return vfs_copy_file_range(fs_of(be), file_of(be, from), pos, file_of(be, to), to_pos, len,
+				   0);
 }
 
 static int be_unshare(void *be, unsigned int k, uint64_t pos, uint64_t len)
@@ -212,7 +214,9 @@ static int tree_create(void *be, const char *path)
 	uint64_t dir;
 	int err = walk(be, path, &dir, &name);
 
-	return err ? err : forgotten(be, vfs_create(fs_of(be), dir, name, 0644, &fx_root, 0, &a, NULL), &a);
+	return err ? err
+		   : forgotten(be, vfs_create(fs_of(be), dir, name, 0644, &fx_root, 0, &a, NULL),
+			       &a);
 }
 
 static int tree_mkdir(void *be, const char *path)
@@ -232,7 +236,8 @@ static int tree_symlink(void *be, const char *target, const char *path)
 	uint64_t dir;
 	int err = walk(be, path, &dir, &name);
 
-	return err ? err : forgotten(be, vfs_symlink(fs_of(be), dir, name, target, &fx_root, &a), &a);
+	return err ? err
+		   : forgotten(be, vfs_symlink(fs_of(be), dir, name, target, &fx_root, &a), &a);
 }
 
 static int tree_link(void *be, const char *path, const char *new_path)
@@ -276,7 +281,8 @@ static int tree_rename(void *be, const char *path, const char *new_path, unsigne
 	if (err)
 		return err;
 	if (flags & RENAME_WHITEOUT)
-		return vfs_rename_whiteout(fs_of(be), dir, name, new_dir, new_name, flags & ~RENAME_WHITEOUT, &fx_root);
+		return vfs_rename_whiteout(fs_of(be), dir, name, new_dir, new_name,
+					   flags & ~RENAME_WHITEOUT, &fx_root);
 	return vfs_rename(fs_of(be), dir, name, new_dir, new_name, flags);
 }
 
@@ -286,7 +292,9 @@ static int tree_stat(void *be, const char *path, struct treexer_stat *st)
 	int err = find(be, path, &a);
 
 	if (!err)
-		*st = (struct treexer_stat){ .ino = a.ino, .nlink = a.nlink, .type = (uint8_t)(a.mode >> 12) };
+		*st = (struct treexer_stat){ .ino = a.ino,
+					     .nlink = a.nlink,
+					     .type = (uint8_t)(a.mode >> 12) };
 	return err;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The library as the exercisers' back end.  Several may run on one file system at once, each in a directory of its own
- * (and without remounts then).
+ * The library as the exercisers' back end.  Several may run on one file system at once, each in a
+ * directory of its own (and without remounts then).
  */
 #ifndef TESTS_LIBEXER_H
 #define TESTS_LIBEXER_H
@@ -15,7 +15,8 @@
 
 struct libexer {
 	struct fsfix *fx;
-	uint64_t top; /* inode number of the directory to work in; the root's if there are remounts */
+	uint64_t top; /* inode number of the directory to work in; the root's if there are remounts
+		       */
 	struct vfs_file *files[LIBEXER_FILES];
 };
 

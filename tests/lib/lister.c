@@ -80,7 +80,8 @@ void lister_step(struct lister *l)
 {
 	unsigned int max = 1 + (unsigned int)(test_rand(&l->rng) % 60);
 
-	/* back, or forward, to an entry: only after a whole pass is it known where all of them are */
+	/* back, or forward, to an entry: only after a whole pass is it known where all of them
+	 * are */
 	if (l->passes && !(test_rand(&l->rng) % 20)) {
 		start(l, l->cookie[test_rand(&l->rng) % LISTER_STAY]);
 		l->seeks++;

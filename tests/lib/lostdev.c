@@ -57,7 +57,8 @@ static void strike(struct lostdev *d, uint64_t off, uint64_t len)
 /* The sector of the lost write that lies at device byte @at, if it is still stale; else NULL. */
 static bool *stale_at(struct lostdev *d, uint64_t at)
 {
-	if (!d->struck || at < d->off || at - d->off >= d->len || !d->stale[(at - d->off) / SECTOR_SIZE])
+	if (!d->struck || at < d->off || at - d->off >= d->len ||
+	    !d->stale[(at - d->off) / SECTOR_SIZE])
 		return NULL;
 	return &d->stale[(at - d->off) / SECTOR_SIZE];
 }
@@ -75,7 +76,8 @@ static int lost_readv(struct bdev *b, const struct iovec *iov, int n, uint64_t o
 
 			if (!stale)
 				continue;
-			memcpy((uint8_t *)iov[i].iov_base + o, d->old + (off + o - d->off), SECTOR_SIZE);
+			memcpy((uint8_t *)iov[i].iov_base + o, d->old + (off + o - d->off),
+			       SECTOR_SIZE);
 			*stale = false;
 		}
 	}

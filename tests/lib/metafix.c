@@ -28,9 +28,10 @@ static void must(int err, const char *what, const char *why)
 
 void metafix_make(struct metafix *m)
 {
-	struct tfs_format_opts o = {
-		.node_size = 4096, .blocks_per_group = 256, .journal_bytes = 1000 << 10, .test_seed = 42
-	};
+	struct tfs_format_opts o = { .node_size = 4096,
+				     .blocks_per_group = 256,
+				     .journal_bytes = 1000 << 10,
+				     .test_seed = 42 };
 	struct tfs_super super;
 	struct tfs_geom geom;
 

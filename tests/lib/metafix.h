@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A small file system in memory for the tests of metadata: 8 MiB, groups and journal of (almost) 1 MiB, no threads. */
+/* A small file system in memory for the tests of metadata: 8 MiB, groups and journal of (almost) 1
+ * MiB, no threads. */
 #ifndef TESTS_LIB_METAFIX_H
 #define TESTS_LIB_METAFIX_H
 
@@ -22,7 +23,8 @@ void metafix_crash(struct metafix *m);
 void metafix_close(struct metafix *m); /* asserts success */
 void metafix_free(struct metafix *m);
 
-/* One item of @len bytes @fill with number @n in the tree, in a section of its own.  0 or -errno. */
+/* One item of @len bytes @fill with number @n in the tree, in a section of its own.  0 or
+ * -errno. */
 int metafix_set(struct metafix *m, uint64_t n, uint8_t fill, uint32_t len);
 int metafix_delete(struct metafix *m, uint64_t n);
 /* The byte it is filled with; -ENOENT; other errors. */

@@ -24,7 +24,8 @@ void tinyfs_drop(struct tfs_fs *fs);
 int tinyfs_write(struct tfs_fs *fs, int (*fn)(struct tfs_trans *t, void *arg), void *arg);
 int tinyfs_read(struct tfs_fs *fs, int (*fn)(struct tfs_trans *t, void *arg), void *arg);
 
-/* As the end of writeback does it: new blocks in, old ones out (0: none), counters.  For tinyfs_write. */
+/* As the end of writeback does it: new blocks in, old ones out (0: none), counters.  For
+ * tinyfs_write. */
 struct tinyfs_change {
 	uint64_t add, add_n, del, del_n;
 };

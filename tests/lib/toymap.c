@@ -103,8 +103,8 @@ static void split_source(struct iomap *iomap, struct iomap *srcmap)
 	/* iomap->tuples stays: it is by this one that toy_end() frees them */
 }
 
-static int toy_begin(struct address_space *m, uint64_t pos, uint64_t length, unsigned int flags, struct iomap *iomap,
-		     struct iomap *srcmap)
+static int toy_begin(struct address_space *m, uint64_t pos, uint64_t length, unsigned int flags,
+		     struct iomap *iomap, struct iomap *srcmap)
 {
 	struct toymap *t = m->host;
 	uint64_t first = pos >> m->blkbits, last = (pos + length - 1) >> m->blkbits;
@@ -132,8 +132,8 @@ static int toy_begin(struct address_space *m, uint64_t pos, uint64_t length, uns
 	return err;
 }
 
-static int toy_end(struct address_space *m, uint64_t pos, uint64_t length, uint64_t written, uint64_t dirtied,
-		   unsigned int flags, struct iomap *iomap)
+static int toy_end(struct address_space *m, uint64_t pos, uint64_t length, uint64_t written,
+		   uint64_t dirtied, unsigned int flags, struct iomap *iomap)
 {
 	struct toymap *t = m->host;
 
@@ -157,7 +157,8 @@ static bool toy_valid(struct address_space *m, const struct iomap *iomap)
 	return ok;
 }
 
-static void toy_mismatch(struct address_space *m, uint64_t pos, uint64_t dev_addr, uint64_t expected, uint64_t found)
+static void toy_mismatch(struct address_space *m, uint64_t pos, uint64_t dev_addr,
+			 uint64_t expected, uint64_t found)
 {
 	struct toymap *t = m->host;
 
@@ -176,7 +177,8 @@ const struct iomap_ops toy_ops = {
 
 /* ---- writeback ---- */
 
-static int toy_map_blocks(struct iomap_writepage_ctx *wpc, struct address_space *m, uint64_t offset, uint64_t len)
+static int toy_map_blocks(struct iomap_writepage_ctx *wpc, struct address_space *m, uint64_t offset,
+			  uint64_t len)
 {
 	struct toymap *t = m->host;
 	struct iomap *map = &wpc->iomap;
@@ -242,14 +244,16 @@ static void load_inline(struct toymap *t, struct iomap_ioend *io)
 
 static void load_extent(struct toymap *t, struct iomap_ioend *io)
 {
-	uint64_t first = io->io_offset >> t->mapping.blkbits, n = io->io_size >> t->mapping.blkbits, i;
+	uint64_t first = io->io_offset >> t->mapping.blkbits, n = io->io_size >> t->mapping.blkbits,
+		 i;
 	struct tuple16 *tuples = malloc(n * sizeof(*tuples));
 	unsigned int bytes = 0;
 
 	if (t->bdev->integrity) {
 		for (struct bio *b = iomap_ioend_first_bio(io); b; b = iomap_ioend_next_bio(io, b))
 			bytes += bio_integrity_copy_tuples(b, (char *)tuples + bytes,
-							   (unsigned int)(n * sizeof(*tuples)) - bytes);
+							   (unsigned int)(n * sizeof(*tuples)) -
+								   bytes);
 		CHECK(bytes == n * sizeof(*tuples));
 	}
 	for (i = 0; i < n; i++) {
@@ -356,7 +360,8 @@ void toymap_init(struct toymap *t, const struct toy_config *cfg)
 	if (cfg->integrity) {
 		t->bi = (struct blk_integrity){ .profile = &profile_xxh3_64,
 						.interval_exp = (uint8_t)cfg->blkbits,
-						.flags = BLK_INTEGRITY_GENERATE | BLK_INTEGRITY_VERIFY,
+						.flags = BLK_INTEGRITY_GENERATE |
+							 BLK_INTEGRITY_VERIFY,
 						.key = 77,
 						.app = 1 };
 		t->bdev->integrity = &t->bi;
@@ -422,7 +427,8 @@ int toymap_truncate(struct toymap *t, uint64_t size)
 int toymap_punch(struct toymap *t, uint64_t pos, uint64_t len)
 {
 	struct address_space *m = &t->mapping;
-	uint64_t bs = bs_of(t), end = pos + len, first = round_up_to(pos, bs), last = round_down_to(end, bs), b;
+	uint64_t bs = bs_of(t), end = pos + len, first = round_up_to(pos, bs),
+		 last = round_down_to(end, bs), b;
 	int err;
 
 	if (first >= last)
@@ -475,7 +481,8 @@ int toymap_sync(struct toymap *t)
 	return filemap_write_and_wait_range(&t->mapping, 0, UINT64_MAX);
 }
 
-void toymap_place(struct toymap *t, uint64_t first, uint64_t n, enum iomap_type type, unsigned char fill)
+void toymap_place(struct toymap *t, uint64_t first, uint64_t n, enum iomap_type type,
+		  unsigned char fill)
 {
 	unsigned char *buf = NULL;
 
@@ -491,7 +498,8 @@ void toymap_place(struct toymap *t, uint64_t first, uint64_t n, enum iomap_type 
 		memset(buf, fill + (int)i, bs_of(t));
 		CHECK(!bdev_write(t->bdev, buf, bs_of(t), b->addr));
 		if (t->bdev->integrity)
-			blk_integrity_generate_buf(&t->bi, buf, b->addr >> t->mapping.blkbits, 1, 1, &b->tuple);
+			blk_integrity_generate_buf(&t->bi, buf, b->addr >> t->mapping.blkbits, 1, 1,
+						   &b->tuple);
 	}
 	t->validity++;
 	pthread_mutex_unlock(&t->lock);

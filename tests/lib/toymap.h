@@ -39,7 +39,8 @@ struct toymap {
 	int map_errors; /* so many times */
 	int prepare_error;
 	bool scatter; /* every block somewhere else */
-	bool cow;     /* a write to shared blocks gets a new place and, as its source map, the old one */
+	bool cow; /* a write to shared blocks gets a new place and, as its source map, the old one
+		   */
 	unsigned int mismatches;
 	uint64_t begins, ends, batches, ioends, merges, last_mismatch;
 	struct iomap_writeback_ops wb_ops;
@@ -68,8 +69,10 @@ int64_t toymap_write(struct toymap *t, uint64_t pos, const void *buf, size_t len
 /* Bytes read into @buf, or -errno. */
 int64_t toymap_read(struct toymap *t, uint64_t pos, void *buf, size_t len);
 int toymap_sync(struct toymap *t);
-/* Blocks [first, first + n) get device blocks and content straight on the device (bytes = @fill + block number). */
-void toymap_place(struct toymap *t, uint64_t first, uint64_t n, enum iomap_type type, unsigned char fill);
+/* Blocks [first, first + n) get device blocks and content straight on the device (bytes = @fill +
+ * block number). */
+void toymap_place(struct toymap *t, uint64_t first, uint64_t n, enum iomap_type type,
+		  unsigned char fill);
 /* Of blocks [first, first + n), holes become unwritten extents as long as the device has room. */
 void toymap_allocate(struct toymap *t, uint64_t first, uint64_t n);
 void toymap_share(struct toymap *t, uint64_t first, uint64_t n);

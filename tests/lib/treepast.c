@@ -91,7 +91,8 @@ static void walk_dir(struct walk *w, uint64_t above)
 		uint64_t path = hash_path(above, names[k]);
 		struct treexer_stat st;
 
-		if ((size_t)snprintf(w->path + len, sizeof(w->path) - len, "/%s", names[k]) >= sizeof(w->path) - len) {
+		if ((size_t)snprintf(w->path + len, sizeof(w->path) - len, "/%s", names[k]) >=
+		    sizeof(w->path) - len) {
 			w->err = -1;
 			break;
 		}
@@ -163,9 +164,12 @@ static int check_after_cut(void *arg, void *image)
 	for (unsigned int i = 0; i < x->past.nr && !found; i++)
 		found = x->past.states[i] == w->sum;
 	if (w->err)
-		treexer_fail(x, "after a power cut the tree cannot be read below '%.200s'", w->path);
+		treexer_fail(x, "after a power cut the tree cannot be read below '%.200s'",
+			     w->path);
 	else if (!found)
-		treexer_fail(x, "after a power cut the tree is none of the %u there have been since the last sync",
+		treexer_fail(x,
+			     "after a power cut the tree is none of the %u there have been since "
+			     "the last sync",
 			     x->past.nr);
 	free(w);
 	return x->failed ? -1 : 0;

@@ -34,7 +34,8 @@ void treexer_fail(struct treexer *x, const char *fmt, ...)
 	if (x->failed)
 		return;
 	x->failed = true;
-	fprintf(stderr, "seed %llu, operation %llu: ", (unsigned long long)x->o->seed, (unsigned long long)x->op);
+	fprintf(stderr, "seed %llu, operation %llu: ", (unsigned long long)x->o->seed,
+		(unsigned long long)x->op);
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
@@ -55,7 +56,8 @@ static bool want(struct treexer *x, const char *what, int got, int wanted)
 	return !got;
 }
 
-/* Short ones, some of odd bytes, and (the last quarter) some as long as can be, which directories do not get. */
+/* Short ones, some of odd bytes, and (the last quarter) some as long as can be, which directories
+ * do not get. */
 static void make_names(struct treexer *x)
 {
 	static const char odd[] = "\n \\\"'*?-\xff\xc3\x28";
@@ -90,7 +92,8 @@ static bool path_of(const struct treexer *x, int dir, int name, char *buf)
 	for (i = n - 1; i >= 0; i--) {
 		if (stack[i][1] < 0)
 			continue;
-		len += (size_t)snprintf(buf + len, TREEXER_PATH_MAX - len, "/%s", x->names[stack[i][1]]);
+		len += (size_t)snprintf(buf + len, TREEXER_PATH_MAX - len, "/%s",
+					x->names[stack[i][1]]);
 		if (len >= TREEXER_PATH_MAX)
 			return false;
 	}
@@ -171,7 +174,9 @@ static int new_node(struct treexer *x, uint8_t type, int parent)
 
 		if (n->type)
 			continue;
-		*n = (struct node){ .type = type, .nlink = type == DT_DIR ? 2 : 1, .parent = parent };
+		*n = (struct node){ .type = type,
+				    .nlink = type == DT_DIR ? 2 : 1,
+				    .parent = parent };
 		for (k = 0; k < NAMES; k++)
 			n->ent[k] = NONE;
 		return i;
@@ -260,7 +265,9 @@ static void do_remove(struct treexer *x)
 	if (i == NONE)
 		wanted = -ENOENT;
 	else if (rmdir)
-		wanted = x->nodes[i].type != DT_DIR ? -ENOTDIR : is_empty(&x->nodes[i]) ? 0 : -ENOTEMPTY;
+		wanted = x->nodes[i].type != DT_DIR ? -ENOTDIR
+			 : is_empty(&x->nodes[i])   ? 0
+						    : -ENOTEMPTY;
 	else if (x->nodes[i].type == DT_DIR)
 		wanted = -EISDIR;
 	note(x, "%s %d/%d", rmdir ? "rmdir" : "unlink", at.dir, at.name);
@@ -282,7 +289,10 @@ static void do_link(struct treexer *x)
 	i = node_at(x, &from);
 	if (i != NONE && x->nodes[i].type == DT_DIR && node_at(x, &to) != NONE)
 		return; /* which of two errors is not laid down */
-	wanted = i == NONE ? -ENOENT : node_at(x, &to) != NONE ? -EEXIST : x->nodes[i].type == DT_DIR ? -EPERM : 0;
+	wanted = i == NONE		      ? -ENOENT
+		 : node_at(x, &to) != NONE    ? -EEXIST
+		 : x->nodes[i].type == DT_DIR ? -EPERM
+					      : 0;
 	note(x, "link %d/%d to %d/%d", from.dir, from.name, to.dir, to.name);
 	if (!want(x, "link", x->ops->link(x->be, from.path, to.path), wanted))
 		return;
@@ -293,7 +303,8 @@ static void do_link(struct treexer *x)
 
 enum { NOREPLACE = 1, EXCHANGE = 2, WHITEOUT = 4 };
 
-static int rename_error(const struct treexer *x, const struct at *from, const struct at *to, unsigned int flags)
+static int rename_error(const struct treexer *x, const struct at *from, const struct at *to,
+			unsigned int flags)
 {
 	int a = node_at(x, from), b = node_at(x, to);
 
@@ -329,7 +340,8 @@ static void moved(struct treexer *x, int i, const struct at *from, const struct 
 /* Directories keep short names and do not go too deep, so that paths stay short enough. */
 static bool fits(const struct treexer *x, int i, const struct at *to)
 {
-	return i == NONE || x->nodes[i].type != DT_DIR || (to->name < NAMES * 3 / 4 && depth(x, to->dir) < DEPTH);
+	return i == NONE || x->nodes[i].type != DT_DIR ||
+	       (to->name < NAMES * 3 / 4 && depth(x, to->dir) < DEPTH);
 }
 
 /* The old name goes, or comes to mean something new in the same moment. */
@@ -347,12 +359,15 @@ static void moved_away(struct treexer *x, const struct at *from, int white)
 
 static void do_rename(struct treexer *x)
 {
-	static const unsigned int all[] = { 0, 0, 0, NOREPLACE, EXCHANGE, WHITEOUT, WHITEOUT | NOREPLACE };
+	static const unsigned int all[] = {
+		0, 0, 0, NOREPLACE, EXCHANGE, WHITEOUT, WHITEOUT | NOREPLACE
+	};
 	unsigned int flags = all[rnd(x, ARRAY_SIZE(all))];
 	struct at from, to;
 	int a, b, wanted, got, white = NONE;
 
-	if (!pick(x, &from, 0, rnd(x, 20)) || !pick(x, &to, 1, flags & EXCHANGE ? rnd(x, 10) : !rnd(x, 3)))
+	if (!pick(x, &from, 0, rnd(x, 20)) ||
+	    !pick(x, &to, 1, flags & EXCHANGE ? rnd(x, 10) : !rnd(x, 3)))
 		return;
 	a = node_at(x, &from);
 	b = node_at(x, &to);
@@ -400,8 +415,9 @@ static void do_stat(struct treexer *x)
 	if (!n->ino)
 		n->ino = st.ino;
 	if (st.type != n->type || st.nlink != n->nlink || st.ino != n->ino)
-		treexer_fail(x, "stat of node %d: type %u links %u inode %llu, not %u %u %llu", i, st.type, st.nlink,
-			     (unsigned long long)st.ino, n->type, n->nlink, (unsigned long long)n->ino);
+		treexer_fail(x, "stat of node %d: type %u links %u inode %llu, not %u %u %llu", i,
+			     st.type, st.nlink, (unsigned long long)st.ino, n->type, n->nlink,
+			     (unsigned long long)n->ino);
 }
 
 /* ---- listings ---- */
@@ -437,8 +453,9 @@ static void fill_one(void *arg, const char *name, uint64_t ino, uint8_t type)
 	if (i == NONE)
 		treexer_fail(x, "the listing of %d has %d, which is not there", f->l->dir, k);
 	else if (type != n->type || (n->ino && ino != n->ino))
-		treexer_fail(x, "the listing of %d: %d is type %u inode %llu, not %u %llu", f->l->dir, k, type,
-			     (unsigned long long)ino, n->type, (unsigned long long)n->ino);
+		treexer_fail(x, "the listing of %d: %d is type %u inode %llu, not %u %llu",
+			     f->l->dir, k, type, (unsigned long long)ino, n->type,
+			     (unsigned long long)n->ino);
 }
 
 static bool start_list(struct treexer *x, struct listing *l)
@@ -462,8 +479,10 @@ static void end_list(struct treexer *x, struct listing *l)
 
 	for (k = 0; k < NAMES; k++)
 		if (l->stayed[k] && l->seen[k] != 1)
-			treexer_fail(x, "the listing of %d has %d, which was there all the time, %u times", l->dir, k,
-				     l->seen[k]);
+			treexer_fail(
+				x,
+				"the listing of %d has %d, which was there all the time, %u times",
+				l->dir, k, l->seen[k]);
 	if (l->dots != 2)
 		treexer_fail(x, "the listing of %d has %u dots", l->dir, l->dots);
 	close_list(x, l);
@@ -525,7 +544,8 @@ static void make_durable(struct treexer *x, uint64_t how)
 	} else if (how < 3) {
 		dir = any_dir(x);
 		note(x, "fsync directory %d", dir);
-		if (path_of(x, dir, NONE, x->path[0]) && want(x, "fsync_dir", x->ops->fsync_dir(x->be, x->path[0]), 0))
+		if (path_of(x, dir, NONE, x->path[0]) &&
+		    want(x, "fsync_dir", x->ops->fsync_dir(x->be, x->path[0]), 0))
 			treepast_synced(x, dir);
 	} else if (x->ops->background) {
 		note(x, "background %u", (unsigned int)how % 3);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Random operations on a tree of names, each compared with a model: on the library in process, or on a mount, through a
- * table of operations.  What it does follows from the seed.
+ * Random operations on a tree of names, each compared with a model: on the library in process, or
+ * on a mount, through a table of operations.  What it does follows from the seed.
  */
 #ifndef TESTS_TREEXER_H
 #define TESTS_TREEXER_H
@@ -30,8 +30,8 @@ struct treexer_ops {
 	int (*rmdir)(void *be, const char *path);
 	int (*rename)(void *be, const char *path, const char *new_path, unsigned int flags);
 	int (*stat)(void *be, const char *path, struct treexer_stat *st); /* of the link itself */
-	/* A listing that goes on where it was, whatever happens meanwhile; with "." and "..".  list(): at most @max; 1:
-	 * more. */
+	/* A listing that goes on where it was, whatever happens meanwhile; with "." and "..".
+	 * list(): at most @max; 1: more. */
 	int (*list_open)(void *be, const char *path, void **list);
 	int (*list)(void *be, void *list, unsigned int max, treexer_fill_fn *fill, void *arg);
 	void (*list_close)(void *be, void *list);
@@ -49,7 +49,8 @@ struct treexer_opts {
 	unsigned int cut_every;	    /* likewise, with cut() */
 };
 
-/* The tree must be empty.  0, or -1 after a line on stderr that says what differed, with the last operations. */
+/* The tree must be empty.  0, or -1 after a line on stderr that says what differed, with the last
+ * operations. */
 int treexer_run(const struct treexer_opts *o, const struct treexer_ops *ops, void *be);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the parts of the tree exerciser share: treexer.c (the operations), treepast.c (what a power cut may leave). */
+/* What the parts of the tree exerciser share: treexer.c (the operations), treepast.c (what a power
+ * cut may leave). */
 #ifndef TESTS_TREEXER_PRIV_H
 #define TESTS_TREEXER_PRIV_H
 
@@ -14,7 +15,8 @@
 #define NONE (-1)
 
 struct node {
-	unsigned int touched; /* how many states there were when its entries changed last; see treepast */
+	unsigned int touched; /* how many states there were when its entries changed last; see
+				 treepast */
 	uint8_t type;	      /* DT_*; 0: unused */
 	unsigned int nlink;
 	uint64_t ino; /* 0: not seen yet */
@@ -31,8 +33,9 @@ struct listing {
 };
 
 /*
- * With power cuts: the trees, as numbers, that there have been since the last one that is surely durable, which is the
- * first.  A journal keeps everything in order, so after a cut there is one of them, whole.
+ * With power cuts: the trees, as numbers, that there have been since the last one that is surely
+ * durable, which is the first.  A journal keeps everything in order, so after a cut there is one of
+ * them, whole.
  */
 struct treepast {
 	uint64_t *states;

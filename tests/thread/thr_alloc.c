@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Threads that write, overwrite and remove data at once, near full, with the journal's own thread beside them.  Once
- * more on a thin device, whose host has room at times, while somebody trims.
+ * Threads that write, overwrite and remove data at once, near full, with the journal's own thread
+ * beside them.  Once more on a thin device, whose host has room at times, while somebody trims.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -140,7 +140,8 @@ static void *come_and_go(void *arg)
 	uint64_t n;
 
 	while (!atomic_load(&h->stop)) {
-		hostdev_set_room(h->fs->bdev, test_rand(&h->rng) % 2 ? 0 : test_rand(&h->rng) % (1 << 20));
+		hostdev_set_room(h->fs->bdev,
+				 test_rand(&h->rng) % 2 ? 0 : test_rand(&h->rng) % (1 << 20));
 		CHECK(!vfs_trim(h->fs, 0, UINT64_MAX, 0, NULL, NULL, &n));
 		h->trimmed += n;
 	}
@@ -177,7 +178,8 @@ static void run(struct bdev *b)
 		CHECK(!pthread_join(w[k].thread, NULL));
 		for (i = 0; i < w[k].nr; i++)
 			used += w[k].run[i].n;
-		printf("thread %u: %u runs at the end, %u times no space\n", k, w[k].nr, w[k].enospc);
+		printf("thread %u: %u runs at the end, %u times no space\n", k, w[k].nr,
+		       w[k].enospc);
 	}
 	atomic_store(&host.stop, true);
 	if (b->thin) {

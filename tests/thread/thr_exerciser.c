@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The exercisers on one file system with all its threads running, many at once, each in a directory of its own, while
- * another thread syncs and drops caches:
+ * The exercisers on one file system with all its threads running, many at once, each in a directory
+ * of its own, while another thread syncs and drops caches:
  *
  *   thr_exerciser [usual | tight]
  *
- * tight: few inodes in memory, a small journal and a device that takes its time, so that everybody waits for everything
- * all the time.  TALLYFS_SEED; TALLYFS_OPS: operations of a thread that works on content, and a third of one that
- * works on names.
+ * tight: few inodes in memory, a small journal and a device that takes its time, so that everybody
+ * waits for everything all the time.  TALLYFS_SEED; TALLYFS_OPS: operations of a thread that works
+ * on content, and a third of one that works on names.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -36,7 +36,12 @@ static const struct scene {
 	unsigned int usec; /* each request takes */
 } scenes[] = {
 	{ .name = "usual", .threads = 5, .ops = 300 },
-	{ .name = "tight", .threads = 12, .ops = 60, .journal_bytes = 1u << 20, .max_inodes = 256, .usec = 300 },
+	{ .name = "tight",
+	  .threads = 12,
+	  .ops = 60,
+	  .journal_bytes = 1u << 20,
+	  .max_inodes = 256,
+	  .usec = 300 },
 };
 
 static const struct scene *scene;
@@ -47,7 +52,9 @@ static uint64_t seed, ops;
 static void *work_thread(void *arg)
 {
 	uint64_t k = (uintptr_t)arg;
-	struct fsxer_opts fo = { .seed = seed + k, .ops = ops, .nr_files = LIBEXER_FILES, .max_size = 400000 };
+	struct fsxer_opts fo = {
+		.seed = seed + k, .ops = ops, .nr_files = LIBEXER_FILES, .max_size = 400000
+	};
 	struct treexer_opts to = { .seed = seed + k, .ops = ops * NAMES_FACTOR };
 	struct libexer e = { .fx = &fx };
 	struct vfs_attr a;
@@ -116,9 +123,12 @@ static void run(const struct scene *s)
 		pthread_join(t[k], NULL);
 	atomic_store(&go_on, 0);
 	pthread_join(syncer, NULL);
-	printf("%s: %llu operations by %u threads, %llu inodes evicted, %llu commits, %llu checkpoints: no "
+	printf("%s: %llu operations by %u threads, %llu inodes evicted, %llu commits, %llu "
+	       "checkpoints: no "
 	       "difference\n",
-	       s->name, (unsigned long long)(div_up(s->threads, 2) * ops + s->threads / 2 * ops * NAMES_FACTOR),
+	       s->name,
+	       (unsigned long long)(div_up(s->threads, 2) * ops +
+				    s->threads / 2 * ops * NAMES_FACTOR),
 	       s->threads, (unsigned long long)fx_stat(&fx, "inodes", "evicted"),
 	       (unsigned long long)fx_stat(&fx, "journal", "commits"),
 	       (unsigned long long)fx_stat(&fx, "journal", "checkpoints"));

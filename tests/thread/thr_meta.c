@@ -36,7 +36,8 @@ static void *writer(void *arg)
 	uint64_t me = (uint64_t)(uintptr_t)arg, i;
 
 	for (i = 1; i <= ROUNDS; i++) {
-		CHECK(metafix_set(&m, (me + i * THREADS) % KEYS * THREADS + me, VALUE(i), 400) == 0);
+		CHECK(metafix_set(&m, (me + i * THREADS) % KEYS * THREADS + me, VALUE(i), 400) ==
+		      0);
 		if (i % 10 == 0)
 			CHECK(journal_commit(m.fs, journal_running_txid(m.fs)) == 0);
 		if (i % 50 == 0 && me == 0)

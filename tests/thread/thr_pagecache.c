@@ -187,7 +187,8 @@ static void *pressure(void *arg)
 			break;
 		case 2:
 			pos = rnd(&s, FILE_MAX);
-			REQUIRE(good_or_eio(filemap_write_and_wait_range(&toy.mapping, pos, pos + rnd(&s, FILE_MAX))));
+			REQUIRE(good_or_eio(filemap_write_and_wait_range(&toy.mapping, pos,
+									 pos + rnd(&s, FILE_MAX))));
 			break;
 		case 3:
 			inject(&s);
@@ -224,7 +225,9 @@ static void run(unsigned int blkbits, unsigned int folio_shift)
 		.folio_shift = folio_shift,
 		.file_bytes = FILE_MAX,
 		.dev_bytes = 8u << 20,
-		.cache = { .cache_bytes = 2u << 20, .dirty_bytes = 512u << 10, .flush_interval_ms = 5 },
+		.cache = { .cache_bytes = 2u << 20,
+			   .dirty_bytes = 512u << 10,
+			   .flush_interval_ms = 5 },
 		.integrity = true,
 	};
 	pthread_t readers[READERS], writers[WRITERS], other;

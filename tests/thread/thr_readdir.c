@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Readers of one directory, each with listings of its own, while other threads make, remove and rename names around
- * those that stay; the names collide in their hashes, too.  TALLYFS_SEED, TALLYFS_OPS.
+ * Readers of one directory, each with listings of its own, while other threads make, remove and
+ * rename names around those that stay; the names collide in their hashes, too.  TALLYFS_SEED,
+ * TALLYFS_OPS.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -48,14 +49,16 @@ static void run(unsigned int break_rules)
 
 	FX_CHECK(dev);
 	fx_format(dev, FX_SMALL, seed);
-	fx_mount(&fx, dev, &(struct tfs_mount_opts){ .commit_interval = 1, .break_rules = break_rules });
+	fx_mount(&fx, dev,
+		 &(struct tfs_mount_opts){ .commit_interval = 1, .break_rules = break_rules });
 	fx.own_dev = true;
 	FX_OK(vfs_mkdir(fx.fs, TFS_INO_ROOT, "d", 0755, &fx_root, &a));
 	dir = a.ino;
 	lister_make(fx.fs, dir);
 	atomic_store(&changing, CHANGERS);
 	for (uintptr_t k = 0; k < READERS + CHANGERS; k++)
-		FX_OK(pthread_create(&t[k], NULL, k < CHANGERS ? change_thread : read_thread, (void *)(k + 1)));
+		FX_OK(pthread_create(&t[k], NULL, k < CHANGERS ? change_thread : read_thread,
+				     (void *)(k + 1)));
 	for (int k = 0; k < READERS + CHANGERS; k++)
 		pthread_join(t[k], NULL);
 	vfs_forget(fx.fs, dir, 1);

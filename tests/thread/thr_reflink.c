@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Many threads share, overwrite, unshare, cut and read blocks of the same few files, with all of the file system's
- * threads running.  A block's content is a function of a tag in its first 8 bytes and does not
- * depend on where it is: wherever it was copied, it must be whole.
+ * Many threads share, overwrite, unshare, cut and read blocks of the same few files, with all of
+ * the file system's threads running.  A block's content is a function of a tag in its first 8 bytes
+ * and does not depend on where it is: wherever it was copied, it must be whole.
  */
 #include <errno.h>
 #include <linux/falloc.h>
@@ -89,7 +89,8 @@ static void one(uint64_t *rng, uint8_t *buf, uint8_t *want)
 	} else if (what < 16) {
 		FX_OK(vfs_setattr(fx.fs, f->inode->ino, VFS_SET_SIZE, &a, &fx_root, &a));
 	} else if (what < 17) {
-		FX_OK(vfs_fallocate(fx.fs, f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, pos, len));
+		FX_OK(vfs_fallocate(fx.fs, f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, pos,
+				    len));
 	} else if (what < 18) {
 		FX_OK(fx_unshare(fx.fs, f, pos, len));
 	} else if (what < 19) {

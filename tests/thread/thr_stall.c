@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * No lock is held over device I/O that a cached read needs: while something is stuck in the device, what is cached is
- * read all the same: content of the same file, its attributes, names of its directory, and a listing.
+ * No lock is held over device I/O that a cached read needs: while something is stuck in the device,
+ * what is cached is read all the same: content of the same file, its attributes, names of its
+ * directory, and a listing.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -22,7 +23,8 @@
 #include "tests/lib/fsfix.h"
 
 #define FILE_BYTES (4u << 20)
-#define CACHED (512u << 10) /* bytes at the front of the file that are in memory; behind them lie cold ones */
+/* bytes at the front of the file that are in memory; behind them lie cold ones */
+#define CACHED (512u << 10)
 #define COLD (2u << 20)
 #define PATIENCE 10000 /* milliseconds */
 
@@ -143,13 +145,16 @@ static const struct {
 	{ "cold direct read", NULL, read_direct, FAULT_READ_STALL, false, false },
 	{ "cold direct read, with a writer", NULL, read_direct, FAULT_READ_STALL, false, true },
 	{ "write into a cold block", NULL, write_cold, FAULT_READ_STALL, false, false },
-	{ "write into a cold block, with a writer", NULL, write_cold, FAULT_READ_STALL, false, true },
-	{ "write into the front of a cold block", NULL, write_front, FAULT_READ_STALL, false, false },
+	{ "write into a cold block, with a writer", NULL, write_cold, FAULT_READ_STALL, false,
+	  true },
+	{ "write into the front of a cold block", NULL, write_front, FAULT_READ_STALL, false,
+	  false },
 	{ "write that ends in a cold block", NULL, write_tail, FAULT_READ_STALL, false, false },
 	{ "write behind a cold end", NULL, write_behind_the_end, FAULT_READ_STALL, false, false },
 	{ "throttled write", NULL, write_much, FAULT_WRITE_STALL, true, false },
 	{ "list of extents", write_warm, list_extents, FAULT_WRITE_STALL, false, false },
-	{ "list of extents, with a writer", write_warm, list_extents, FAULT_WRITE_STALL, false, true },
+	{ "list of extents, with a writer", write_warm, list_extents, FAULT_WRITE_STALL, false,
+	  true },
 };
 
 /* ---- what must go on ---- */
@@ -279,7 +284,9 @@ static int scene(unsigned int k)
 int main(int argc, char **argv)
 {
 	/* no periodic commit, no flusher in between */
-	struct tfs_mount_opts o = { .cache_size = 64u << 20, .dirty_size = 8u << 20, .commit_interval = 10000 };
+	struct tfs_mount_opts o = { .cache_size = 64u << 20,
+				    .dirty_size = 8u << 20,
+				    .commit_interval = 10000 };
 	struct bdev *mem = bdev_mem_create(fx_bytes(FX_MEDIUM)), *dev;
 	struct vfs_attr a;
 	int bad = 0;
@@ -295,7 +302,8 @@ int main(int argc, char **argv)
 	top = a.ino;
 	vfs_forget(fx.fs, a.ino, 1);
 	for (int k = 0; k < 2; k++) {
-		FX_OK(vfs_create(fx.fs, top, k ? "other" : "file", 0644, &fx_root, O_RDWR, &a, &file));
+		FX_OK(vfs_create(fx.fs, top, k ? "other" : "file", 0644, &fx_root, O_RDWR, &a,
+				 &file));
 		fx_write(&fx, file, 0, FILE_BYTES, 1);
 		fx_close(&fx, file);
 		vfs_forget(fx.fs, a.ino, 1);

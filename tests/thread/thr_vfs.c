@@ -158,7 +158,8 @@ static void *name_thread(void *arg)
 			FX_OK(vfs_readdir(fx.fs, root, 0, count, &n));
 			FX_CHECK(n >= 2 + FILES);
 		}
-		if (err && err != -EEXIST && err != -ENOENT && err != -EISDIR && err != -ENOTDIR && err != -ENOTEMPTY)
+		if (err && err != -EEXIST && err != -ENOENT && err != -EISDIR && err != -ENOTDIR &&
+		    err != -ENOTEMPTY)
 			FX_OK(err);
 	}
 	return NULL;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* fs/names/acl.c, and what fs/vfs/create.c, fs/vfs/attr.c and fs/vfs/xattr_ops.c do with POSIX ACLs. */
+/* fs/names/acl.c, and what fs/vfs/create.c, fs/vfs/attr.c and fs/vfs/xattr_ops.c do with POSIX
+ * ACLs. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
@@ -51,7 +52,8 @@ static void add(unsigned int tag, unsigned int perm, uint32_t id)
 }
 
 /* u::U u:7:N g::G m::M o::O; M or N above 7: without mask or named user */
-static void acl(unsigned int u, unsigned int named, unsigned int g, unsigned int mask, unsigned int o)
+static void acl(unsigned int u, unsigned int named, unsigned int g, unsigned int mask,
+		unsigned int o)
 {
 	start();
 	add(ACL_USER_OBJ, u, ACL_NO_ID);
@@ -79,7 +81,8 @@ static bool stored(uint64_t ino, const char *name)
 {
 	static uint8_t got[70000];
 
-	return vfs_getxattr(fx.fs, ino, name, got, sizeof(got)) == (int)val_len && !memcmp(got, val, val_len);
+	return vfs_getxattr(fx.fs, ino, name, got, sizeof(got)) == (int)val_len &&
+	       !memcmp(got, val, val_len);
 }
 
 static bool none(uint64_t ino, const char *name)
@@ -196,7 +199,8 @@ Test(acl, limits)
 			cr_assert(stored(ino, ACL_NAME_ACCESS));
 			FX_OK(set(dir, ACL_NAME_DEFAULT, 0));
 			/* inherited twice over: more than a node of this file system can hold */
-			FX_OK(vfs_mkdir(fx.fs, dir, "sub", 0777, &fx_root, &(struct vfs_attr){ 0 }));
+			FX_OK(vfs_mkdir(fx.fs, dir, "sub", 0777, &fx_root,
+					&(struct vfs_attr){ 0 }));
 			cr_assert(stored(fx_ino(&fx, "/d/sub"), ACL_NAME_DEFAULT));
 			cr_assert_eq(mode(fx_ino(&fx, "/d/sub")), 0640);
 		}
@@ -259,8 +263,8 @@ Test(acl, chmod_changes_mask)
 	cr_assert(stored(ino, ACL_NAME_ACCESS));
 	/* together with a capability that goes */
 	FX_OK(vfs_setxattr(fx.fs, ino, "security.capability", "cap", 3, 0, &fx_root));
-	FX_OK(vfs_setattr(fx.fs, ino, VFS_SET_MODE | VFS_KILL_PRIV, &(struct vfs_attr){ .mode = 0000 }, &fx_root,
-			  NULL));
+	FX_OK(vfs_setattr(fx.fs, ino, VFS_SET_MODE | VFS_KILL_PRIV,
+			  &(struct vfs_attr){ .mode = 0000 }, &fx_root, NULL));
 	acl(0, 7, 5, 0, 0);
 	cr_assert(stored(ino, ACL_NAME_ACCESS));
 	cr_assert(none(ino, "security.capability"));

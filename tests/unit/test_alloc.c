@@ -127,7 +127,8 @@ static void expect(struct model *m, uint64_t start, uint64_t n, enum state old, 
 
 	cr_assert_leq(start + n, m->fs->geom.total_blocks);
 	for (i = start; i < start + n; i++) {
-		cr_assert_eq(m->state[i], old, "block %lu is %d, not %d", (unsigned long)i, m->state[i], old);
+		cr_assert_eq(m->state[i], old, "block %lu is %d, not %d", (unsigned long)i,
+			     m->state[i], old);
 		m->state[i] = (uint8_t) new;
 	}
 }
@@ -155,8 +156,8 @@ static bool some(struct model *m, enum state s, bool node, struct range *r)
 		}
 		r->start = i;
 		r->n = 0;
-		while (r->n < 20 && i + r->n < m->fs->geom.total_blocks && m->state[i + r->n] == s &&
-		       !m->node[i + r->n])
+		while (r->n < 20 && i + r->n < m->fs->geom.total_blocks &&
+		       m->state[i + r->n] == s && !m->node[i + r->n])
 			r->n++;
 		return true;
 	}
@@ -202,7 +203,8 @@ static void op_data(struct model *m)
 	settle(m);
 	if (err) {
 		cr_assert_eq(err, -ENOSPC);
-		cr_assert_neq(after.enospc_commits, before.enospc_commits, "not before a commit was tried");
+		cr_assert_neq(after.enospc_commits, before.enospc_commits,
+			      "not before a commit was tried");
 		return;
 	}
 	cr_assert_eq(alloc_data(m->fs, goal, want, &start, &got), 0, "promised blocks are there");
@@ -247,7 +249,9 @@ static void op(struct model *m)
 		cr_assert(!err || err == -ENOSPC);
 		settle(m);
 		if (!err) {
-			cr_assert_eq(r.start % m->fs->geom.blocks_per_group % m->fs->geom.node_blocks, 0);
+			cr_assert_eq(r.start % m->fs->geom.blocks_per_group %
+					     m->fs->geom.node_blocks,
+				     0);
 			expect(m, r.start, m->fs->geom.node_blocks, FREE, USED);
 			mark_node(m, r.start, 1);
 		}
@@ -283,7 +287,8 @@ static int compare_bitmaps(struct tfs_trans *t, void *arg)
 			all_free += fb;
 			all_slots += fs;
 			for (b = first; b < first + tfs_group_nr_blocks(g, group); b++)
-				cr_assert(m->state[b] == FREE || m->state[b] == FIXED || m->state[b] == CLAIMED);
+				cr_assert(m->state[b] == FREE || m->state[b] == FIXED ||
+					  m->state[b] == CLAIMED);
 			continue;
 		}
 		err = buf_get(t, tfs_group_bitmap_block(g, group), BUF_BITMAP, &bmp);
@@ -299,7 +304,8 @@ static int compare_bitmaps(struct tfs_trans *t, void *arg)
 				     m->state[first + b] == USED || m->state[first + b] == FIXED);
 		h = buf_data(hdr);
 		free = block_bitmap_count_clear(buf_data(bmp), 0, tfs_group_nr_blocks(g, group));
-		slots = block_bitmap_count_slots(buf_data(bmp), 0, tfs_group_nr_blocks(g, group), g->node_blocks);
+		slots = block_bitmap_count_slots(buf_data(bmp), 0, tfs_group_nr_blocks(g, group),
+						 g->node_blocks);
 		cr_assert_eq(le32_get(h->free_blocks), free);
 		cr_assert_eq(le32_get(h->free_slots), slots);
 		all_free += free;
@@ -324,7 +330,8 @@ static void check_stats(struct model *m)
 	cr_assert_eq(st.reserved, 0);
 }
 
-static void run_model(const struct tfs_format_opts *o, uint64_t bytes, uint64_t seed, unsigned int ops)
+static void run_model(const struct tfs_format_opts *o, uint64_t bytes, uint64_t seed,
+		      unsigned int ops)
 {
 	struct model *m = calloc(1, sizeof(*m));
 	unsigned int i, round;
@@ -414,9 +421,10 @@ Test(alloc, double_free_is_found)
 Test(alloc, free_of_what_was_never_allocated)
 {
 	struct tfs_format_opts o = tinyfs_opts();
-	static const struct range bad[] = { { 0, 1 },	 { 16, 1 },	{ 17, 1 },   { 300, 1 },
-					    { 1500, 4 }, { 2047, 1 },	{ 2048, 1 }, { ~0ull, 1 },
-					    { 255, 2 },	 { 100, 1000 }, { 1500, 0 }, { 1500, ~0ull } };
+	static const struct range bad[] = {
+		{ 0, 1 },    { 16, 1 },	   { 17, 1 },  { 300, 1 },    { 1500, 4 }, { 2047, 1 },
+		{ 2048, 1 }, { ~0ull, 1 }, { 255, 2 }, { 100, 1000 }, { 1500, 0 }, { 1500, ~0ull }
+	};
 	struct tfs_fs *fs;
 	struct bdev *b;
 	struct range r;
@@ -444,7 +452,8 @@ Test(alloc, freed_blocks_wait_for_the_commit)
 	for (i = 0; i < 60; i++) {
 		cr_assert_eq(space_reserve(fs, 10, SPACE_NEW), 0);
 		cr_assert_eq(alloc_data(fs, r.start, 10, &start, &got), 0);
-		cr_assert(start + got <= r.start || start >= r.start + r.n, "a block that is not durably free");
+		cr_assert(start + got <= r.start || start >= r.start + r.n,
+			  "a block that is not durably free");
 		alloc_cancel(fs, start, got, false);
 		space_unreserve(fs, 10 - got);
 	}
@@ -498,10 +507,13 @@ Test(alloc, nodes_keep_together)
 	tinyfs_drop(fs);
 }
 
-/* More groups than claim maps are kept: those with claims stay, the others come back as they were. */
+/* More groups than claim maps are kept: those with claims stay, the others come back as they
+ * were. */
 Test(alloc, maps_come_and_go)
 {
-	struct tfs_format_opts o = { .test_seed = 7, .block_size = 1024, .node_size = 4096, .blocks_per_group = 512 };
+	struct tfs_format_opts o = {
+		.test_seed = 7, .block_size = 1024, .node_size = 4096, .blocks_per_group = 512
+	};
 	enum { GROUPS = 4300 };
 	static struct range kept[GROUPS];
 	struct tfs_space_stats before, after;
@@ -539,10 +551,13 @@ static int commit_claim(struct tfs_trans *t, void *arg)
 	return err ? err : alloc_commit(t, r->start, r->n);
 }
 
-/* A claim far ahead of what is in use: the headers on the way there are more than one transaction has room for. */
+/* A claim far ahead of what is in use: the headers on the way there are more than one transaction
+ * has room for. */
 Test(alloc, claims_far_ahead)
 {
-	struct tfs_format_opts o = { .test_seed = 7, .block_size = 1024, .node_size = 4096, .blocks_per_group = 512 };
+	struct tfs_format_opts o = {
+		.test_seed = 7, .block_size = 1024, .node_size = 4096, .blocks_per_group = 512
+	};
 	struct range r;
 	struct tfs_fs *fs = tinyfs_make(2000ull * 512 * 1024, &o);
 

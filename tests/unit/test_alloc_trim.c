@@ -49,7 +49,9 @@ static int spy_discard(struct bdev *b, uint64_t off, uint64_t len)
 
 static void make(enum fx_size size, unsigned int break_rules)
 {
-	struct tfs_mount_opts mo = { .no_threads = true, .cache_size = 4 << 20, .break_rules = break_rules };
+	struct tfs_mount_opts mo = { .no_threads = true,
+				     .cache_size = 4 << 20,
+				     .break_rules = break_rules };
 
 	fx.dev = bdev_mem_create(fx_bytes(size));
 	fx_format(fx.dev, size, 1);
@@ -255,10 +257,11 @@ static void check_cut_file(unsigned int k)
 	vfs_forget(fx.fs, a.ino, 1);
 	f = fx_open(&fx, name);
 	n = vfs_pread(fx.fs, f, buf, CUT_BLOCKS * bs, 0);
-	cr_assert(n == (int64_t)(CUT_BLOCKS * bs) || (k == 1 && n == (int64_t)bs), "%s: %lld", name, (long long)n);
+	cr_assert(n == (int64_t)(CUT_BLOCKS * bs) || (k == 1 && n == (int64_t)bs), "%s: %lld", name,
+		  (long long)n);
 	for (uint64_t p = 0; p < (uint64_t)n; p++)
-		cr_assert(buf[p] == fx_byte(k, p) || (k == 2 && buf[p] == fx_byte(9, p)), "%s: byte %llu", name,
-			  (unsigned long long)p);
+		cr_assert(buf[p] == fx_byte(k, p) || (k == 2 && buf[p] == fx_byte(9, p)),
+			  "%s: byte %llu", name, (unsigned long long)p);
 	fx_close(&fx, f);
 	free(buf);
 }

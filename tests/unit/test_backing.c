@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * fs/state/backing.c, fs/alloc/alloc_grow.c: an image with holes on a host that is full.  Its file system refuses what
- * it has no space for before it has promised anything, so the device never refuses a write, and what was there goes on
- * working.
+ * fs/state/backing.c, fs/alloc/alloc_grow.c: an image with holes on a host that is full.  Its file
+ * system refuses what it has no space for before it has promised anything, so the device never
+ * refuses a write, and what was there goes on working.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -44,7 +44,9 @@ static unsigned int claim_maps; /* for make() */
 
 static void make(enum fx_size size, uint64_t room)
 {
-	struct tfs_mount_opts o = { .no_threads = true, .cache_size = 16 * MI, .claim_maps = claim_maps };
+	struct tfs_mount_opts o = { .no_threads = true,
+				    .cache_size = 16 * MI,
+				    .claim_maps = claim_maps };
 	struct bdev *b = image(size, room);
 
 	fx_format(b, size, 1);
@@ -469,7 +471,8 @@ static void make_many_groups(uint64_t bytes, uint64_t room)
 	bs = g.block_size;
 }
 
-/* The first groups are full, the others have holes, and nobody knows yet: the host is asked for them all the same. */
+/* The first groups are full, the others have holes, and nobody knows yet: the host is asked for
+ * them all the same. */
 static void holes_behind_full_groups(uint64_t blocks)
 {
 	uint64_t trimmed;
@@ -569,7 +572,8 @@ static void at_random(uint64_t seed, enum fx_size size)
 		k = (unsigned int)(test_rand(&rng) % FILES);
 		switch (test_rand(&rng) % 16) {
 		case 0:
-			hostdev_set_room(fx.dev, test_rand(&rng) % 3 ? 0 : test_rand(&rng) % (512 * KI));
+			hostdev_set_room(fx.dev,
+					 test_rand(&rng) % 3 ? 0 : test_rand(&rng) % (512 * KI));
 			break;
 		case 1:
 			FX_OK(vfs_trim(fx.fs, 0, UINT64_MAX, 0, NULL, NULL, &trimmed));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Backing devices: memory, files with and without io_uring and O_DIRECT, locks between processes. */
+/* Backing devices: memory, files with and without io_uring and O_DIRECT, locks between
+ * processes. */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <errno.h>
@@ -211,7 +212,8 @@ ParameterizedTestParameters(bdev_file, io)
 
 ParameterizedTest(unsigned int *flags, bdev_file, io)
 {
-	uint8_t *in = tl_alloc_aligned(4096, IMAGE_BYTES), *out = tl_alloc_aligned(4096, IMAGE_BYTES);
+	uint8_t *in = tl_alloc_aligned(4096, IMAGE_BYTES),
+		*out = tl_alloc_aligned(4096, IMAGE_BYTES);
 	struct bio *bio;
 	struct bdev *b;
 	struct stat st;
@@ -303,7 +305,8 @@ ParameterizedTest(unsigned int *flags, bdev_file, async_short_read)
 	tl_free(mem);
 }
 
-/* Which parts of a file have space: by what the host says, with FIEMAP (disk) or without (tmpfs). */
+/* Which parts of a file have space: by what the host says, with FIEMAP (disk) or without
+ * (tmpfs). */
 static void space_of(const char *dir)
 {
 	uint64_t start, stop, mi = 1 << 20;
@@ -422,12 +425,14 @@ Test(bdev_thin, hosts_that_refuse)
 	static const int not_possible[] = { EOPNOTSUPP, ENOSYS, EINVAL, EPERM, ENODEV };
 
 	for (unsigned int i = 0; i < sizeof(not_possible) / sizeof(int); i++) {
-		cr_assert_eq(provision_with(not_possible[i], not_possible[i], 4096, 8192), -EOPNOTSUPP);
+		cr_assert_eq(provision_with(not_possible[i], not_possible[i], 4096, 8192),
+			     -EOPNOTSUPP);
 		/* NFS: no mode but 0 */
 		cr_assert_eq(provision_with(not_possible[i], 0, 4096, 8192), 0);
 		cr_assert_eq(mode0_calls, 1);
 		/* which must not make the file larger */
-		cr_assert_eq(provision_with(not_possible[i], 0, IMAGE_BYTES - 4096, 8192), -EOPNOTSUPP);
+		cr_assert_eq(provision_with(not_possible[i], 0, IMAGE_BYTES - 4096, 8192),
+			     -EOPNOTSUPP);
 		cr_assert_eq(mode0_calls, 0);
 	}
 	cr_assert_eq(provision_with(ENOSPC, 0, 4096, 8192), -ENOSPC);
@@ -484,7 +489,8 @@ static void forbid_uring(void)
 
 Test(bdev_file, io_uring_forbidden)
 {
-	uint8_t *in = tl_alloc_aligned(4096, IMAGE_BYTES), *out = tl_alloc_aligned(4096, IMAGE_BYTES);
+	uint8_t *in = tl_alloc_aligned(4096, IMAGE_BYTES),
+		*out = tl_alloc_aligned(4096, IMAGE_BYTES);
 	struct bdev *b;
 
 	forbid_uring();
@@ -884,9 +890,9 @@ Test(bdev_lock, readers_of_standing_are_respected)
 /* A loop device of @bytes (0: all) of @file from @offset on; to be closed, which frees it. */
 static int make_loop(const char *file, uint64_t offset, uint64_t bytes, char dev[32])
 {
-	struct loop_config cfg = {
-		.info = { .lo_flags = LO_FLAGS_AUTOCLEAR, .lo_offset = offset, .lo_sizelimit = bytes }
-	};
+	struct loop_config cfg = { .info = { .lo_flags = LO_FLAGS_AUTOCLEAR,
+					     .lo_offset = offset,
+					     .lo_sizelimit = bytes } };
 	int ctl = open("/dev/loop-control", O_RDWR | O_CLOEXEC), fd = -1, tries;
 
 	cfg.fd = (uint32_t)open(file, O_RDWR | O_CLOEXEC);
@@ -1002,7 +1008,8 @@ Test(bdev_lock, strangers_and_a_loop_device)
 	/* before, lest he has the device open, too */
 	reader = start_reader(STRANGER);
 	fd = make_loop(path, 0, 0, loop);
-	cr_assert_eq(bdev_open(path, BDEV_OPEN_WAIT, &b), -EBUSY, "its user may have had a read lock only");
+	cr_assert_eq(bdev_open(path, BDEV_OPEN_WAIT, &b), -EBUSY,
+		     "its user may have had a read lock only");
 	close(fd);
 	cr_assert_eq(bdev_open(path, BDEV_OPEN_WAIT, &b), 0);
 	bdev_close(b);

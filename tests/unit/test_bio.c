@@ -231,7 +231,8 @@ static void check_limits(uint32_t max_io, uint32_t max_segs, uint32_t seg_bytes)
 	memset(mem, 0, DEV_BYTES);
 	/* Backwards in memory, so that nothing merges. */
 	for (off = 0; off < 128 * seg_bytes; off += seg_bytes)
-		cr_assert_eq(bio_add_vec(bio, NULL, mem + DEV_BYTES / 2 - off, seg_bytes), seg_bytes);
+		cr_assert_eq(bio_add_vec(bio, NULL, mem + DEV_BYTES / 2 - off, seg_bytes),
+			     seg_bytes);
 	cr_assert_eq(submit_and_wait(bio), 0);
 	for (off = 0; off < 128 * seg_bytes; off += seg_bytes)
 		cr_assert_arr_eq(mem + DEV_BYTES / 2 - off, faulty_dev_data(dev) + off, seg_bytes);

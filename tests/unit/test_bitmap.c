@@ -40,7 +40,8 @@ static void compare(uint32_t from, uint32_t to, uint32_t slot)
 	for (n = 0, i = from / slot * slot; i < to; i += slot)
 		n += model_slot(i, slot);
 	cr_assert_eq(block_bitmap_count_slots(map, from, to, slot), from < to ? n : 0);
-	for (first = to, i = (from + slot - 1) / slot * slot; i + slot <= to && first == to; i += slot)
+	for (first = to, i = (from + slot - 1) / slot * slot; i + slot <= to && first == to;
+	     i += slot)
 		if (model_slot(i, slot))
 			first = i;
 	cr_assert_eq(block_bitmap_next_slot(map, from, to, slot), first);

@@ -98,8 +98,8 @@ struct op {
 	enum btree_seek how;
 	unsigned int max, done;
 	bool more;
-	int (*change)(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key, const void *data,
-		      uint32_t len);
+	int (*change)(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *key,
+		      const void *data, uint32_t len);
 };
 
 static int do_change(struct tfs_trans *t, void *arg)
@@ -169,7 +169,8 @@ static int do_scan(struct tfs_trans *t, void *arg)
 		return err;
 	cr_assert_eq(err, -ENOENT);
 	cr_assert_eq(i, m->n);
-	for (err = btree_seek(t, TREE, &TKEY(UINT64_MAX, 255, UINT64_MAX), BTREE_LE, &p); !err; err = btree_prev(t, &p))
+	for (err = btree_seek(t, TREE, &TKEY(UINT64_MAX, 255, UINT64_MAX), BTREE_LE, &p); !err;
+	     err = btree_prev(t, &p))
 		same_item(&p, &m->rec[--i]);
 	if (err == -ENOENT)
 		cr_assert_eq(i, 0);
@@ -310,7 +311,9 @@ ParameterizedTest(const uint32_t *node_size, btree, model)
 
 static void put(struct tfs_fs *fs, struct model *m, uint64_t i)
 {
-	struct op o = { .m = m, .change = btree_insert, .rec = { .key = TKEY(i, 1, 0), .len = 40 } };
+	struct op o = { .m = m,
+			.change = btree_insert,
+			.rec = { .key = TKEY(i, 1, 0), .len = 40 } };
 
 	cr_assert_eq(tinyfs_write(fs, do_change, &o), 0);
 }
@@ -385,7 +388,8 @@ static void drop_damaged(struct tfs_fs *fs)
 	bdev_close(b);
 }
 
-/* The root's buffer, to be changed.  Nothing vouches for what a test writes there but the journal. */
+/* The root's buffer, to be changed.  Nothing vouches for what a test writes there but the
+ * journal. */
 static int do_break_root(struct tfs_trans *t, void *arg)
 {
 	int (*how)(struct tfs_child * c, unsigned int n) = *(void **)arg;
@@ -441,7 +445,8 @@ static int do_walk(struct tfs_trans *t, void *arg)
 /* Nodes that are right in themselves, but not where they are: an error, and an end. */
 Test(btree, misplaced_nodes)
 {
-	int (*const how[])(struct tfs_child *, unsigned int) = { same_child_twice, children_swapped, bound_too_high };
+	int (*const how[])(struct tfs_child *, unsigned int) = { same_child_twice, children_swapped,
+								 bound_too_high };
 	struct model *m = tl_zalloc(sizeof(*m));
 	struct tfs_fs *fs;
 	unsigned int i, seen;
@@ -469,7 +474,9 @@ Test(btree, misplaced_nodes)
 Test(btree, no_memory)
 {
 	struct model *m = tl_zalloc(sizeof(*m));
-	struct op ins = { .m = m, .change = btree_insert, .rec = { .key = TKEY(500, 1, 1), .len = 976 } };
+	struct op ins = { .m = m,
+			  .change = btree_insert,
+			  .rec = { .key = TKEY(500, 1, 1), .len = 976 } };
 	struct op del = { .key = TKEY(0, 0, 0), .to = TKEY(990, 0, 0), .max = UINT32_MAX };
 	unsigned int i, seen, failed = 0;
 	struct tfs_fs *fs;
@@ -523,10 +530,12 @@ static int do_limits(struct tfs_trans *t, void *arg)
 
 	if (err)
 		return err;
-	cr_assert_eq(btree_insert(t, TREE, &key, data, TFS_MAX_ITEM(t->fs->geom.node_size) + 1), -EFBIG);
+	cr_assert_eq(btree_insert(t, TREE, &key, data, TFS_MAX_ITEM(t->fs->geom.node_size) + 1),
+		     -EFBIG);
 	cr_assert_eq(btree_insert(t, TREE, &key, "abcd", 4), 0);
 	cr_assert_eq(btree_insert(t, TREE, &key, data, 1), -EEXIST);
-	cr_assert_eq(btree_update(t, TREE, &key, data, TFS_MAX_ITEM(t->fs->geom.node_size) + 1), -EFBIG);
+	cr_assert_eq(btree_update(t, TREE, &key, data, TFS_MAX_ITEM(t->fs->geom.node_size) + 1),
+		     -EFBIG);
 	cr_assert_eq(btree_create(t, TREE), -EEXIST);
 	cr_assert_eq(btree_lookup(t, TREE, &key, data, 4), 0);
 	cr_assert_eq(memcmp(data, "abcd", 4), 0);

@@ -87,7 +87,8 @@ Test(btree_check, header)
 	CR_BAD(make_leaf, n.hdr.level = le16_of(BTREE_MAX_DEPTH), "level");
 	make(0, 0);
 	cr_assert_eq(check(), 0, "an empty leaf is fine");
-	cr_assert_eq(btree_check_node(&geom, BLOCK + 4, &n, NULL, 0), -EUCLEAN, "without asking why");
+	cr_assert_eq(btree_check_node(&geom, BLOCK + 4, &n, NULL, 0), -EUCLEAN,
+		     "without asking why");
 }
 
 Test(btree_check, leaf)
@@ -152,8 +153,8 @@ Test(btree_check, inner)
 /* Nothing to compare with: what passes must be safe to read, which the sanitizers see. */
 Test(btree_check, random_damage)
 {
-	unsigned int seed = getenv("TALLYFS_SEED") ? (unsigned int)atoi(getenv("TALLYFS_SEED")) : 1, i, j, at,
-		     passed = 0;
+	unsigned int seed = getenv("TALLYFS_SEED") ? (unsigned int)atoi(getenv("TALLYFS_SEED")) : 1,
+		     i, j, at, passed = 0;
 	unsigned int sum = 0, s;
 
 	printf("TALLYFS_SEED=%u\n", seed);

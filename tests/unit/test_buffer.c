@@ -78,7 +78,8 @@ Test(buffer, miss_then_hit)
 	metafix_free(&m);
 }
 
-/* One flipped bit anywhere in any kind of block: an error, counted, and (by default) no more writing. */
+/* One flipped bit anywhere in any kind of block: an error, counted, and (by default) no more
+ * writing. */
 Test(buffer, flipped_bits)
 {
 	enum tfs_buf_kind kind;
@@ -195,7 +196,8 @@ Test(buffer, bitmap_that_gives_structures_away)
 }
 
 /* Change bytes of the root in a section. */
-static int touch(struct metafix *m, const struct tfs_buf_range *r, unsigned int n, struct tfs_buf **out)
+static int touch(struct metafix *m, const struct tfs_buf_range *r, unsigned int n,
+		 struct tfs_buf **out)
 {
 	struct tfs_trans t = { 0 };
 	struct tfs_buf *b;
@@ -221,8 +223,9 @@ Test(buffer, ranges)
 {
 	static const struct tfs_buf_range near[] = { { 1000, 10 }, { 1020, 10 }, { 900, 4 } };
 	static const struct tfs_buf_range bridge[] = { { 904, 100 } };
-	static const struct tfs_buf_range many[] = { { 0, 8 },	  { 200, 8 },  { 400, 8 },  { 600, 8 }, { 800, 8 },
-						     { 1200, 8 }, { 1400, 8 }, { 1600, 8 }, { 2000, 8 } };
+	static const struct tfs_buf_range many[] = { { 0, 8 },	  { 200, 8 },  { 400, 8 },
+						     { 600, 8 },  { 800, 8 },  { 1200, 8 },
+						     { 1400, 8 }, { 1600, 8 }, { 2000, 8 } };
 	struct tfs_buf *b;
 	struct metafix m;
 

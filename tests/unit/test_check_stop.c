@@ -44,7 +44,9 @@ static void many_files(struct fsfix *f)
 Test(check_stop, nothing_is_reported_of_a_clean_file_system)
 {
 	struct stop s = { 0 };
-	struct check_opts o = { .verify_data = true, .report = report, .progress = progress, .arg = &s };
+	struct check_opts o = {
+		.verify_data = true, .report = report, .progress = progress, .arg = &s
+	};
 	struct check_result r;
 	struct fsfix f;
 	char why[300];

@@ -36,8 +36,10 @@ static void runs(struct crashsim_opts o, uint64_t seed, unsigned int images)
 		o.seed = seed++;
 		o.images = images - done < 120 ? images - done : 120;
 		crashsim_run(&o, &r);
-		cr_assert_eq(r.failures, 0, "seed %llu, block size %u: %u of %u images failed; first: %s",
-			     (unsigned long long)o.seed, o.block_size, r.failures, r.images, r.first_failure);
+		cr_assert_eq(r.failures, 0,
+			     "seed %llu, block size %u: %u of %u images failed; first: %s",
+			     (unsigned long long)o.seed, o.block_size, r.failures, r.images,
+			     r.first_failure);
 		done += r.images;
 		recuts += r.recuts;
 	}
@@ -46,19 +48,20 @@ static void runs(struct crashsim_opts o, uint64_t seed, unsigned int images)
 
 Test(crash, mixed)
 {
-	runs((struct crashsim_opts){ .ops = 250, .recut_every = 8 }, test_seed(20261), (unsigned int)test_ops(360));
+	runs((struct crashsim_opts){ .ops = 250, .recut_every = 8 }, test_seed(20261),
+	     (unsigned int)test_ops(360));
 }
 
 Test(crash, small_blocks)
 {
-	runs((struct crashsim_opts){ .ops = 250, .recut_every = 8, .block_size = 1024 }, test_seed(20262),
-	     (unsigned int)test_ops(120));
+	runs((struct crashsim_opts){ .ops = 250, .recut_every = 8, .block_size = 1024 },
+	     test_seed(20262), (unsigned int)test_ops(120));
 }
 
 Test(crash, large_blocks)
 {
-	runs((struct crashsim_opts){ .ops = 250, .recut_every = 8, .block_size = 16384 }, test_seed(20263),
-	     (unsigned int)test_ops(120));
+	runs((struct crashsim_opts){ .ops = 250, .recut_every = 8, .block_size = 16384 },
+	     test_seed(20263), (unsigned int)test_ops(120));
 }
 
 /* The simulator must notice what it is there to notice. */
@@ -76,19 +79,21 @@ static unsigned int failures_of(struct crashsim_opts o)
 
 Test(crash, lost_flushes_are_noticed)
 {
-	cr_assert_gt(failures_of((struct crashsim_opts){ .ops = 250, .images = 200, .lose_nth_flush = 1 }), 0);
+	cr_assert_gt(failures_of((struct crashsim_opts){
+			     .ops = 250, .images = 200, .lose_nth_flush = 1 }),
+		     0);
 }
 
 Test(crash, missing_commit_flush_is_noticed)
 {
-	cr_assert_gt(
-		failures_of((struct crashsim_opts){ .ops = 250, .images = 400, .break_rules = TFS_BREAK_COMMIT_FLUSH }),
-		0);
+	cr_assert_gt(failures_of((struct crashsim_opts){
+			     .ops = 250, .images = 400, .break_rules = TFS_BREAK_COMMIT_FLUSH }),
+		     0);
 }
 
 Test(crash, early_reuse_is_noticed)
 {
-	cr_assert_gt(
-		failures_of((struct crashsim_opts){ .ops = 1200, .images = 600, .break_rules = TFS_BREAK_EARLY_REUSE }),
-		0);
+	cr_assert_gt(failures_of((struct crashsim_opts){
+			     .ops = 1200, .images = 600, .break_rules = TFS_BREAK_EARLY_REUSE }),
+		     0);
 }

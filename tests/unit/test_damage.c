@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* fs/inode/damage.c: a flipped bit is an error for who reads it, a log line, and an item that stays. */
+/* fs/inode/damage.c: a flipped bit is an error for who reads it, a log line, and an item that
+ * stays. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
@@ -133,7 +134,8 @@ Test(damage, one_bad_block_is_one_line)
 	for (int i = 0; i < 6; i++)
 		cr_assert_eq(vfs_pread(fx.fs, f, &c, 1, 5000), -EIO);
 	cr_assert_eq(lines, 1);
-	cr_assert(strstr(last_line, "damaged block") && !strstr(last_line, "not shown"), "%s", last_line);
+	cr_assert(strstr(last_line, "damaged block") && !strstr(last_line, "not shown"), "%s",
+		  last_line);
 	((uint8_t *)bdev_mem_data(fx.dev))[(block + 1) * 4096] ^= 1;
 	cr_assert_eq(vfs_pread(fx.fs, f, &c, 1, 9000), -EIO);
 	cr_assert_eq(lines, 2);

@@ -62,11 +62,13 @@ Test(dir, cookies)
 	static const char seven[] = { 8, 9, 10, 11, 12, 13, 14 };
 	uint64_t c;
 
-	/* directory 0x0706050403020100 and seven bytes: the 15 bytes of the SipHash paper's example */
+	/* directory 0x0706050403020100 and seven bytes: the 15 bytes of the SipHash paper's
+	 * example */
 	c = dir_cookie(&fs, 0x0706050403020100, seven, 7);
 	cr_assert_eq(c, 0xa129ca6149be45e5 >> 9 << 8);
 	cr_assert_lt(c, 1ull << 63);
-	cr_assert_neq(dir_cookie(&fs, 1, "a", 1), dir_cookie(&fs, 2, "a", 1), "each directory hashes differently");
+	cr_assert_neq(dir_cookie(&fs, 1, "a", 1), dir_cookie(&fs, 2, "a", 1),
+		      "each directory hashes differently");
 }
 
 Test(dir, many_names)
@@ -139,7 +141,9 @@ static void plant(struct tfs_fs *fs, unsigned int probe, const char *name)
 	size_t len = strlen(name);
 
 	memcpy(item + 9, name, len);
-	cr_assert_eq(put(fs, &TKEY(DIR_INO, TFS_KEY_DIRENT, dir_cookie(fs, DIR_INO, "x", 1) + probe), item, 9 + len),
+	cr_assert_eq(put(fs,
+			 &TKEY(DIR_INO, TFS_KEY_DIRENT, dir_cookie(fs, DIR_INO, "x", 1) + probe),
+			 item, 9 + len),
 		     0);
 }
 
@@ -159,7 +163,9 @@ Test(dir, colliding_hashes)
 	cr_assert_eq(add(fs, DIR_INO, "x", 30), 0);
 	cr_assert_eq(look(fs, DIR_INO, "x", &de), 0);
 	cr_assert_eq(de.cookie, base + 2, "the lowest free probe");
-	cr_assert_eq(IN_WRITE(fs, btree_delete(t, TFS_TREE_FS, &TKEY(DIR_INO, TFS_KEY_DIRENT, base))), 0);
+	cr_assert_eq(
+		IN_WRITE(fs, btree_delete(t, TFS_TREE_FS, &TKEY(DIR_INO, TFS_KEY_DIRENT, base))),
+		0);
 	cr_assert_eq(look(fs, DIR_INO, "x", &de), 0, "a gap does not hide it");
 	cr_assert_eq(add(fs, DIR_INO, "x", 30), -EEXIST);
 	cr_assert_eq(IN_WRITE(fs, dir_remove(t, DIR_INO, &de)), 0);
@@ -250,10 +256,13 @@ Test(dir, paths)
 	/* home's entry is of another inode: its name is not known, the way up is */
 	cr_assert_eq(look(fs, TFS_INO_ROOT, "home", &de), 0);
 	cr_assert_eq(IN_WRITE(fs, dir_replace(t, TFS_INO_ROOT, &de, 40, DT_DIR)), 0);
-	cr_assert_eq(put(fs, &TKEY(30, TFS_KEY_LINK, de.cookie), &(uint64_t){ htole64(TFS_INO_ROOT) }, 8), 0);
+	cr_assert_eq(put(fs, &TKEY(30, TFS_KEY_LINK, de.cookie),
+			 &(uint64_t){ htole64(TFS_INO_ROOT) }, 8),
+		     0);
 	path_is(fs, 32, "/?/user/file");
 	/* no way up */
-	cr_assert_eq(IN_WRITE(fs, btree_delete(t, TFS_TREE_FS, &TKEY(30, TFS_KEY_LINK, de.cookie))), 0);
+	cr_assert_eq(IN_WRITE(fs, btree_delete(t, TFS_TREE_FS, &TKEY(30, TFS_KEY_LINK, de.cookie))),
+		     0);
 	path_is(fs, 32, "/?/user/file");
 	tinyfs_drop(fs);
 }
@@ -294,15 +303,18 @@ Test(dir, hostile_entries)
 
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		fs = make();
-		cr_assert_eq(put(fs, &TKEY(DIR_INO, TFS_KEY_DIRENT, dir_cookie(fs, DIR_INO, "x", 1)), bad[i].bytes,
-				 bad[i].len),
+		cr_assert_eq(put(fs,
+				 &TKEY(DIR_INO, TFS_KEY_DIRENT, dir_cookie(fs, DIR_INO, "x", 1)),
+				 bad[i].bytes, bad[i].len),
 			     0);
 		cr_assert_eq(put(fs, &TKEY(30, TFS_KEY_LINK, dir_cookie(fs, DIR_INO, "x", 1)),
 				 &(uint64_t){ htole64(DIR_INO) }, 8),
 			     0);
 		cr_assert_eq(look(fs, DIR_INO, "x", &de), -EUCLEAN, "%s", bad[i].what);
-		cr_assert_eq(IN_READ(fs, dir_next(t, DIR_INO, 0, &de)), -EUCLEAN, "%s", bad[i].what);
-		cr_assert_eq(IN_READ(fs, dir_is_empty(t, DIR_INO, &empty)), -EUCLEAN, "%s", bad[i].what);
+		cr_assert_eq(IN_READ(fs, dir_next(t, DIR_INO, 0, &de)), -EUCLEAN, "%s",
+			     bad[i].what);
+		cr_assert_eq(IN_READ(fs, dir_is_empty(t, DIR_INO, &empty)), -EUCLEAN, "%s",
+			     bad[i].what);
 		cr_assert_eq(IN_READ(fs, inode_path(t, 30, buf, sizeof(buf))), 0);
 		cr_assert_str_eq(buf, "/?/?");
 		drop_damaged(fs);
@@ -323,13 +335,15 @@ Test(dir, hostile_back_references)
 		cr_assert_eq(add(fs, DIR_INO, "x", 30), 0);
 		cr_assert_eq(look(fs, DIR_INO, "x", &de), 0);
 		cr_assert_eq(put(fs, &TKEY(30, TFS_KEY_LINK, de.cookie), bytes, len[i]), 0);
-		cr_assert_eq(IN_READ(fs, link_first(t, 30, &dir, &cookie)), -EUCLEAN, "%u bytes", len[i]);
+		cr_assert_eq(IN_READ(fs, link_first(t, 30, &dir, &cookie)), -EUCLEAN, "%u bytes",
+			     len[i]);
 		drop_damaged(fs);
 	}
 	fs = make();
 	cr_assert_eq(add(fs, DIR_INO, "x", 30), 0);
 	cr_assert_eq(look(fs, DIR_INO, "x", &de), 0);
 	cr_assert_eq(put(fs, &TKEY(30, TFS_KEY_LINK, de.cookie), bytes, 100 * 8), 0);
-	cr_assert_eq(IN_WRITE(fs, dir_remove(t, DIR_INO, &de)), -EUCLEAN, "the directory is not among them");
+	cr_assert_eq(IN_WRITE(fs, dir_remove(t, DIR_INO, &de)), -EUCLEAN,
+		     "the directory is not among them");
 	drop_damaged(fs);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Files opened with O_DIRECT, next to cached descriptors of the same file: against a byte array, over
- * remounts and crashes.  TALLYFS_SEED replays, TALLYFS_OPS lengthens.
+ * Files opened with O_DIRECT, next to cached descriptors of the same file: against a byte array,
+ * over remounts and crashes.  TALLYFS_SEED replays, TALLYFS_OPS lengthens.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -243,7 +243,8 @@ static void write_direct(struct vfs_file *f, uint64_t pos, uint64_t len, uint64_
 	FX_IS(vfs_pwrite(fx.fs, f, mem + pos % BS, len, pos), (int64_t)len);
 }
 
-/* A copy's blocks, written past the cache: these, and no others, become its own; the source keeps what it had. */
+/* A copy's blocks, written past the cache: these, and no others, become its own; the source keeps
+ * what it had. */
 Test(direct, writes_to_shared_blocks)
 {
 	const uint64_t all = (1u << 30) - 1;
@@ -397,9 +398,10 @@ static void do_read(struct model *m)
 		cr_assert_eq(p.done, want);
 		return;
 	}
-	cr_assert_eq(vfs_pread(fx.fs, some_file(m), at, len, pos), (int64_t)want, "op %llu", (unsigned long long)m->op);
-	cr_assert(!memcmp(at, m->data + pos, want), "op %llu: read %llu+%llu differs", (unsigned long long)m->op,
-		  (unsigned long long)pos, (unsigned long long)want);
+	cr_assert_eq(vfs_pread(fx.fs, some_file(m), at, len, pos), (int64_t)want, "op %llu",
+		     (unsigned long long)m->op);
+	cr_assert(!memcmp(at, m->data + pos, want), "op %llu: read %llu+%llu differs",
+		  (unsigned long long)m->op, (unsigned long long)pos, (unsigned long long)want);
 }
 
 static void do_truncate(struct model *m)
@@ -416,7 +418,8 @@ static void do_truncate(struct model *m)
 
 static void do_falloc(struct model *m)
 {
-	static const int modes[] = { 0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+	static const int modes[] = { 0, FALLOC_FL_KEEP_SIZE,
+				     FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 				     FALLOC_FL_ZERO_RANGE };
 	int mode = modes[test_rand(&m->rng) % ARRAY_SIZE(modes)];
 	uint64_t pos, len, end;

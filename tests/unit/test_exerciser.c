@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The exercisers on the library: file contents and the name space against models, with power cuts too.  TALLYFS_SEED
- * replays a run, TALLYFS_OPS makes it longer.
+ * The exercisers on the library: file contents and the name space against models, with power cuts
+ * too.  TALLYFS_SEED replays a run, TALLYFS_OPS makes it longer.
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -50,7 +50,9 @@ Test(exerciser, content_medium)
 
 static void names(enum fx_size size, uint64_t seed)
 {
-	struct treexer_opts o = { .seed = test_seed(seed), .ops = test_ops(8000), .remount_every = 400 };
+	struct treexer_opts o = { .seed = test_seed(seed),
+				  .ops = test_ops(8000),
+				  .remount_every = 400 };
 	struct libexer e = { .fx = &fx, .top = TFS_INO_ROOT };
 
 	fx_init();
@@ -72,7 +74,8 @@ Test(exerciser, names_1k)
 
 /* ---- under the crash simulator ---- */
 
-static void cuts(int (*run)(const struct crashexer_opts *o, unsigned int *images), struct crashexer_opts o)
+static void cuts(int (*run)(const struct crashexer_opts *o, unsigned int *images),
+		 struct crashexer_opts o)
 {
 	unsigned int images = 0;
 
@@ -86,34 +89,43 @@ static void cuts(int (*run)(const struct crashexer_opts *o, unsigned int *images
 
 Test(exerciser, content_cuts_4k)
 {
-	cuts(crashexer_content,
-	     (struct crashexer_opts){
-		     .size = FX_SMALL, .seed = 44001, .ops = 1000, .cut_every = 8, .remount_every = 300 });
+	cuts(crashexer_content, (struct crashexer_opts){ .size = FX_SMALL,
+							 .seed = 44001,
+							 .ops = 1000,
+							 .cut_every = 8,
+							 .remount_every = 300 });
 }
 
 Test(exerciser, content_cuts_1k)
 {
-	cuts(crashexer_content,
-	     (struct crashexer_opts){
-		     .size = FX_SMALL1K, .seed = 44002, .ops = 1000, .cut_every = 8, .remount_every = 300 });
+	cuts(crashexer_content, (struct crashexer_opts){ .size = FX_SMALL1K,
+							 .seed = 44002,
+							 .ops = 1000,
+							 .cut_every = 8,
+							 .remount_every = 300 });
 }
 
 Test(exerciser, names_cuts_4k)
 {
-	cuts(crashexer_names,
-	     (struct crashexer_opts){
-		     .size = FX_SMALL, .seed = 45001, .ops = 1500, .cut_every = 10, .remount_every = 400 });
+	cuts(crashexer_names, (struct crashexer_opts){ .size = FX_SMALL,
+						       .seed = 45001,
+						       .ops = 1500,
+						       .cut_every = 10,
+						       .remount_every = 400 });
 }
 
 Test(exerciser, names_cuts_1k)
 {
-	cuts(crashexer_names,
-	     (struct crashexer_opts){
-		     .size = FX_SMALL1K, .seed = 45002, .ops = 1500, .cut_every = 10, .remount_every = 400 });
+	cuts(crashexer_names, (struct crashexer_opts){ .size = FX_SMALL1K,
+						       .seed = 45002,
+						       .ops = 1500,
+						       .cut_every = 10,
+						       .remount_every = 400 });
 }
 
 /* They must notice what they are there to notice. */
-static void noticed(int (*run)(const struct crashexer_opts *o, unsigned int *images), struct crashexer_opts o)
+static void noticed(int (*run)(const struct crashexer_opts *o, unsigned int *images),
+		    struct crashexer_opts o)
 {
 	unsigned int images = 0;
 	int err = 0;
@@ -127,28 +139,33 @@ static void noticed(int (*run)(const struct crashexer_opts *o, unsigned int *ima
 
 Test(exerciser, content_notices_lost_flushes)
 {
-	noticed(crashexer_content, (struct crashexer_opts){ .ops = 500, .cut_every = 8, .lose_nth_flush = 1 });
+	noticed(crashexer_content,
+		(struct crashexer_opts){ .ops = 500, .cut_every = 8, .lose_nth_flush = 1 });
 }
 
 Test(exerciser, names_notice_lost_flushes)
 {
-	noticed(crashexer_names, (struct crashexer_opts){ .ops = 500, .cut_every = 8, .lose_nth_flush = 1 });
+	noticed(crashexer_names,
+		(struct crashexer_opts){ .ops = 500, .cut_every = 8, .lose_nth_flush = 1 });
 }
 
 Test(exerciser, content_notices_missing_commit_flush)
 {
 	noticed(crashexer_content,
-		(struct crashexer_opts){ .ops = 1000, .cut_every = 4, .break_rules = TFS_BREAK_COMMIT_FLUSH });
+		(struct crashexer_opts){
+			.ops = 1000, .cut_every = 4, .break_rules = TFS_BREAK_COMMIT_FLUSH });
 }
 
 Test(exerciser, names_notice_missing_commit_flush)
 {
-	noticed(crashexer_names,
-		(struct crashexer_opts){ .ops = 1000, .cut_every = 4, .break_rules = TFS_BREAK_COMMIT_FLUSH });
+	noticed(crashexer_names, (struct crashexer_opts){ .ops = 1000,
+							  .cut_every = 4,
+							  .break_rules = TFS_BREAK_COMMIT_FLUSH });
 }
 
 Test(exerciser, content_notices_early_reuse)
 {
-	noticed(crashexer_content,
-		(struct crashexer_opts){ .ops = 2000, .cut_every = 4, .break_rules = TFS_BREAK_EARLY_REUSE });
+	noticed(crashexer_content, (struct crashexer_opts){ .ops = 2000,
+							    .cut_every = 4,
+							    .break_rules = TFS_BREAK_EARLY_REUSE });
 }

@@ -107,7 +107,8 @@ Test(extent, punched_and_counted)
 	fx_write(&fx, f, 0, 64 * 1024, 1);
 	sync_file();
 	for (uint64_t k = 0; k < 60; k += 4)
-		FX_OK(vfs_fallocate(fx.fs, f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, k * 1024, 2048));
+		FX_OK(vfs_fallocate(fx.fs, f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, k * 1024,
+				    2048));
 	cr_assert_eq(fx_stat(&fx, "tree", "data_blocks"), 34);
 	cr_assert_eq(fx_stat(&fx, "tree", "extents"), 15);
 	FX_OK(vfs_getattr(fx.fs, ino, &a));

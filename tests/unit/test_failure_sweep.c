@@ -38,7 +38,8 @@ struct sweep {
 
 static struct sweep sweep;
 
-#define ok(w, cond) cr_assert(cond, "%s; fault: %s, N = %llu", #cond, (w)->fault ? (w)->fault : "none", (w)->n)
+#define ok(w, cond) \
+	cr_assert(cond, "%s; fault: %s, N = %llu", #cond, (w)->fault ? (w)->fault : "none", (w)->n)
 
 static void fill(unsigned char *buf, uint64_t len, unsigned int salt)
 {
@@ -52,7 +53,8 @@ static void end_fault(struct sweep *w)
 	faultdev_clear(w->t.bdev);
 }
 
-/* Read one block; one that went bad on the medium is EIO, never other bytes, and heals by being written whole. */
+/* Read one block; one that went bad on the medium is EIO, never other bytes, and heals by being
+ * written whole. */
 static void settle_block(struct sweep *w, uint64_t pos, uint64_t len)
 {
 	int64_t n = toymap_read(&w->t, pos, w->buf, len);
@@ -82,7 +84,8 @@ static void settle(struct sweep *w, int err)
 	ok(w, err == -ENOMEM || err == -EIO);
 	w->failed++;
 	end_fault(w);
-	ok(w, size >= min_t(uint64_t, w->size, w->next_size) && size <= max_t(uint64_t, w->size, w->next_size));
+	ok(w, size >= min_t(uint64_t, w->size, w->next_size) &&
+		      size <= max_t(uint64_t, w->size, w->next_size));
 	for (pos = 0; pos < size; pos += BS)
 		settle_block(w, pos, min_t(uint64_t, BS, size - pos));
 	memset(w->want + size, 0, FILE_BYTES - size);

@@ -41,7 +41,8 @@ static void *preallocate_thread(void *arg)
 	return NULL;
 }
 
-/* The file's first block is dirty, and no more, when the hole is found, and written before the hole is filled. */
+/* The file's first block is dirty, and no more, when the hole is found, and written before the hole
+ * is filled. */
 static void written_in_between(uint64_t size)
 {
 	struct tfs_journal *j = fx.fs->journal;

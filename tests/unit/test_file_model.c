@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One file against a byte array: random writes, reads, truncation, punching, preallocation, syncs, dropped
- * caches, evictions and remounts.  TALLYFS_SEED replays, TALLYFS_OPS lengthens.
+ * One file against a byte array: random writes, reads, truncation, punching, preallocation, syncs,
+ * dropped caches, evictions and remounts.  TALLYFS_SEED replays, TALLYFS_OPS lengthens.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -74,10 +74,10 @@ static void do_read(struct model *m)
 	pick_range(m, &pos, &len);
 	want = pos >= m->size ? 0 : len < m->size - pos ? len : m->size - pos;
 	n = vfs_pread(fx.fs, m->f, m->buf, len, pos);
-	cr_assert_eq(n, (int64_t)want, "op %llu: read %lld of %llu", (unsigned long long)m->op, (long long)n,
-		     (unsigned long long)want);
-	cr_assert(!memcmp(m->buf, m->data + pos, want), "op %llu: read %llu+%llu differs", (unsigned long long)m->op,
-		  (unsigned long long)pos, (unsigned long long)want);
+	cr_assert_eq(n, (int64_t)want, "op %llu: read %lld of %llu", (unsigned long long)m->op,
+		     (long long)n, (unsigned long long)want);
+	cr_assert(!memcmp(m->buf, m->data + pos, want), "op %llu: read %llu+%llu differs",
+		  (unsigned long long)m->op, (unsigned long long)pos, (unsigned long long)want);
 }
 
 static void do_truncate(struct model *m)
@@ -92,8 +92,10 @@ static void do_truncate(struct model *m)
 
 static void do_falloc(struct model *m)
 {
-	static const int modes[] = { 0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-				     FALLOC_FL_ZERO_RANGE, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE };
+	static const int modes[] = { 0, FALLOC_FL_KEEP_SIZE,
+				     FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				     FALLOC_FL_ZERO_RANGE,
+				     FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE };
 	int mode = modes[test_rand(&m->rng) % ARRAY_SIZE(modes)];
 	uint64_t pos, len, end;
 
@@ -116,8 +118,8 @@ static void do_seek(struct model *m)
 	if (pos >= m->size)
 		cr_assert_eq(data, -ENXIO);
 	for (; pos < stop; pos++)
-		cr_assert_eq(m->data[pos], 0, "op %llu: data at %llu in a hole", (unsigned long long)m->op,
-			     (unsigned long long)pos);
+		cr_assert_eq(m->data[pos], 0, "op %llu: data at %llu in a hole",
+			     (unsigned long long)m->op, (unsigned long long)pos);
 }
 
 static void reopen(struct model *m)
@@ -164,7 +166,9 @@ static void run(enum fx_size size, uint64_t seed)
 		step(&m);
 	reopen(&m);
 	for (uint64_t pos = 0; pos < m.size; pos += 50000)
-		cr_assert_gt(vfs_pread(fx.fs, m.f, m.buf + pos, m.size - pos < 50000 ? m.size - pos : 50000, pos), 0);
+		cr_assert_gt(vfs_pread(fx.fs, m.f, m.buf + pos,
+				       m.size - pos < 50000 ? m.size - pos : 50000, pos),
+			     0);
 	cr_assert(!memcmp(m.buf, m.data, m.size));
 	fx_close(&fx, m.f);
 	free(m.data);

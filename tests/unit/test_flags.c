@@ -45,7 +45,9 @@ static struct vfs_attr attr_of(uint64_t ino)
 
 static int set(uint64_t ino, unsigned int what, uint32_t mode)
 {
-	struct vfs_attr a = { .mode = mode, .size = 3, .uid = 9, .gid = 9, .mtime.tv_sec = 77, .ctime.tv_sec = 78 };
+	struct vfs_attr a = {
+		.mode = mode, .size = 3, .uid = 9, .gid = 9, .mtime.tv_sec = 77, .ctime.tv_sec = 78
+	};
 
 	return vfs_setattr(fx.fs, ino, what, &a, &fx_root, NULL);
 }
@@ -79,7 +81,8 @@ static void expect_protected(uint64_t ino, struct vfs_file *older)
 	FX_OK(opens(ino, O_RDONLY));
 	FX_IS(vfs_pwrite(fx.fs, older, "new", 3, 0), -EPERM);
 	FX_IS(write_cache(older, "new", 3, 0), -EPERM);
-	FX_IS(vfs_fallocate(fx.fs, older, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096), -EPERM);
+	FX_IS(vfs_fallocate(fx.fs, older, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096),
+	      -EPERM);
 	FX_IS(vfs_fallocate(fx.fs, older, FALLOC_FL_ZERO_RANGE, 0, 10), -EPERM);
 	fx_file(&fx, "other", &other);
 	fx_write(&fx, other, 0, 20000, 5);

@@ -66,7 +66,8 @@ Test(folio, release_refuses_dirty)
 	cr_assert_eq(toymap_sync(&t), 0);
 	folio_lock(f);
 	cr_assert(iomap_release_folio(f));
-	cr_assert(!iomap_block_uptodate(f, 0) && !f->blocks[0].addr && !folio_test(f, FOLIO_UPTODATE));
+	cr_assert(!iomap_block_uptodate(f, 0) && !f->blocks[0].addr &&
+		  !folio_test(f, FOLIO_UPTODATE));
 	folio_unlock(f);
 	folio_put(f);
 }

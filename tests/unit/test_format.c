@@ -22,7 +22,8 @@
 #define M (1ull << 20)
 
 /* Only the size counts for a plan. */
-static int plan(uint64_t bytes, const struct tfs_format_opts *o, struct tfs_super *s, struct tfs_geom *g, char *why)
+static int plan(uint64_t bytes, const struct tfs_format_opts *o, struct tfs_super *s,
+		struct tfs_geom *g, char *why)
 {
 	struct bdev b = { .size = bytes, .align = 512 };
 
@@ -48,7 +49,9 @@ Test(format, refusals)
 		{ 64 * M, { .guard = (enum tfs_guard)9 }, "guard" },
 		{ 64 * M, { .journal_bytes = 4096 }, "journal size" },
 		{ 64 * M, { .journal_bytes = 63 * M }, "journal size" },
-		{ 70000 * M, { .block_size = 65536, .node_size = 65536, .journal_bytes = 1025 * M }, "journal size" },
+		{ 70000 * M,
+		  { .block_size = 65536, .node_size = 65536, .journal_bytes = 1025 * M },
+		  "journal size" },
 		{ 64 * M, { .journal_bytes = 2 * M, .blocks_per_group = 256 }, "room" },
 		{ 64 * M, { .size = 65 * M }, "device" },
 		{ 1 * M, { 0 }, "too small" },
@@ -66,7 +69,8 @@ Test(format, refusals)
 	}
 }
 
-/* What mkfs would not make is not mounted: one too small for an operation, one that takes minutes to read. */
+/* What mkfs would not make is not mounted: one too small for an operation, one that takes minutes
+ * to read. */
 Test(format, journals_out_of_bounds_make_no_sense)
 {
 	static const uint32_t bs[] = { 1024, 4096, 65536 };
@@ -118,9 +122,11 @@ Test(format, every_size_that_is_accepted_makes_sense)
 			made++;
 			cr_assert_eq(tfs_super_geom(&s, &again), 0);
 			cr_assert_leq(g.total_blocks * bs[i], bytes);
-			cr_assert_gt(g.total_blocks * bs[i] * 5, bytes * 4 - 4 * M, "little is left out");
+			cr_assert_gt(g.total_blocks * bs[i] * 5, bytes * 4 - 4 * M,
+				     "little is left out");
 			cr_assert(!tfs_geom_fixed(&g, le64_get(s.roots[0].addr), g.node_blocks));
-			cr_assert_eq(le64_get(s.roots[0].addr) % g.blocks_per_group % g.node_blocks, 0);
+			cr_assert_eq(le64_get(s.roots[0].addr) % g.blocks_per_group % g.node_blocks,
+				     0);
 			cr_assert_lt(le64_get(s.free_blocks), g.total_blocks);
 		}
 	}
@@ -181,7 +187,8 @@ Test(format, opens_with_a_root_directory)
 		cr_assert_eq(le32_get(it.gid), 50);
 		cr_assert_eq(le32_get(it.nlink), 2);
 		for (which = -1; which < 2; which++) {
-			cr_assert_eq(tfs_super_read(b, which, &s, &g, why, sizeof(why)), 0, "%s", why);
+			cr_assert_eq(tfs_super_read(b, which, &s, &g, why, sizeof(why)), 0, "%s",
+				     why);
 			cr_assert_str_eq((char *)s.label, "a label");
 		}
 		tinyfs_drop(fs);
@@ -234,7 +241,8 @@ Test(format, power_cuts)
 				continue;
 			opened++;
 			seed = fs->seed;
-			cr_assert_eq(tinyfs_read(fs, get_root, &it), 0, "mode %d, cut %lu", mode, (unsigned long)cut);
+			cr_assert_eq(tinyfs_read(fs, get_root, &it), 0, "mode %d, cut %lu", mode,
+				     (unsigned long)cut);
 			tfs_close_nosave(fs);
 			if (seed != old_seed)
 				new_seed = seed;

@@ -35,8 +35,9 @@ static const struct {
 	uint32_t bs, ns, bpg;
 	uint64_t blocks;
 } shapes[] = {
-	{ 4096, 16384, 256, 2048 },	  { 4096, 4096, 256, 2000 },	 { 4096, 16384, 32768, 100000 },
-	{ 1024, 16384, 8192, 100000 },	  { 1024, 4096, 8192, 8192 },	 { 65536, 65536, 524288, 1 << 14 },
+	{ 4096, 16384, 256, 2048 },	  { 4096, 4096, 256, 2000 },
+	{ 4096, 16384, 32768, 100000 },	  { 1024, 16384, 8192, 100000 },
+	{ 1024, 4096, 8192, 8192 },	  { 65536, 65536, 524288, 1 << 14 },
 	{ 16384, 65536, 131072, 300000 }, { 2048, 65536, 16384, 40000 },
 };
 
@@ -56,16 +57,20 @@ Test(group, places_do_not_overlap)
 			group_fresh_bitmap(&g, group, map);
 			used = 0;
 			for (b = 0; b < tfs_group_nr_blocks(&g, group); b++) {
-				cr_assert_eq(block_bitmap_test(map, (uint32_t)b), tfs_geom_fixed(&g, first + b, 1));
+				cr_assert_eq(block_bitmap_test(map, (uint32_t)b),
+					     tfs_geom_fixed(&g, first + b, 1));
 				used += block_bitmap_test(map, (uint32_t)b);
-				cr_assert_eq(tfs_tuple_block_of(&g, first + b, &slot),
-					     tfs_group_tuple_block(&g, group, (unsigned int)(b / g.tuples_per_block)));
+				cr_assert_eq(
+					tfs_tuple_block_of(&g, first + b, &slot),
+					tfs_group_tuple_block(
+						&g, group, (unsigned int)(b / g.tuples_per_block)));
 				cr_assert_eq(slot, b % g.tuples_per_block);
 			}
 			for (; b < 8 * g.block_size; b++)
 				cr_assert(block_bitmap_test(map, (uint32_t)b));
 			group_fresh_header(&g, SEED, group, &h);
-			cr_assert_eq(le32_get(h.free_blocks), tfs_group_nr_blocks(&g, group) - used);
+			cr_assert_eq(le32_get(h.free_blocks),
+				     tfs_group_nr_blocks(&g, group) - used);
 			cr_assert_leq(le32_get(h.nr_tuple_blocks), TFS_MAX_GROUP_TUPLES);
 		}
 		cr_assert(tfs_geom_fixed(&g, g.total_blocks, 1));
@@ -146,12 +151,15 @@ Test(group, header_checks)
 	cr_assert_eq(tfs_super_geom(&s, &g), 0);
 	group_fresh_header(&g, SEED, 3, &good);
 	cr_assert_eq(group_check_header(&g, SEED, 3, &good, why, sizeof(why)), 0);
-	cr_assert_eq(group_check_header(&g, SEED + 1, 3, &good, why, sizeof(why)), -EUCLEAN, "another seed");
-	cr_assert_eq(group_check_header(&g, SEED, 2, &good, why, sizeof(why)), -EUCLEAN, "another place");
+	cr_assert_eq(group_check_header(&g, SEED + 1, 3, &good, why, sizeof(why)), -EUCLEAN,
+		     "another seed");
+	cr_assert_eq(group_check_header(&g, SEED, 2, &good, why, sizeof(why)), -EUCLEAN,
+		     "another place");
 	for (i = 0; i < sizeof(h) * 8; i += 13) {
 		h = good;
 		((uint8_t *)&h)[i / 8] ^= (uint8_t)(1 << i % 8);
-		cr_assert_eq(group_check_header(&g, SEED, 3, &h, why, sizeof(why)), -EUCLEAN, "bit %u", i);
+		cr_assert_eq(group_check_header(&g, SEED, 3, &h, why, sizeof(why)), -EUCLEAN,
+			     "bit %u", i);
 	}
 	h = good;
 	h.version = le32_of(2);

@@ -38,8 +38,8 @@ Test(guard, xxh3_known_answers)
 		gen *= PRIME64;
 	}
 	for (i = 0; i < ARRAY_SIZE(t); i++)
-		cr_expect_eq(guard_xxh3(buf, t[i].len, t[i].seed), t[i].want, "length %zu seed %llx", t[i].len,
-			     (unsigned long long)t[i].seed);
+		cr_expect_eq(guard_xxh3(buf, t[i].len, t[i].seed), t[i].want,
+			     "length %zu seed %llx", t[i].len, (unsigned long long)t[i].seed);
 }
 
 Test(guard, crc32_known_answer)
@@ -76,7 +76,8 @@ Test(guard, ip_checksum_of_rfc1071)
 	/* The RFC's sum is ddf2; the checksum is its complement. */
 	cr_assert_eq(guard_ip(example, sizeof(example)), 0x220d);
 	cr_assert_eq(guard_ip(example, 0), 0xffff);
-	cr_assert_eq(guard_ip(example, 7), (uint16_t)~0xdcfb, "an odd last byte counts as the high one");
+	cr_assert_eq(guard_ip(example, 7), (uint16_t)~0xdcfb,
+		     "an odd last byte counts as the high one");
 	cr_assert_eq(guard_ip(example + 2, 2), (uint16_t)~0xf203);
 	memset(ones, 0xff, sizeof(ones));
 	cr_assert_eq(guard_ip(ones, sizeof(ones)), 0, "carries come back in, however many");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Images that lie behind good checksums: operations get an error that says damage, nothing that was good is lost, and
- * the checker names it and ends.
+ * Images that lie behind good checksums: operations get an error that says damage, nothing that was
+ * good is lost, and the checker names it and ends.
  */
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -81,7 +81,8 @@ static int tell(struct tfs_trans *t, const struct lie *l)
 
 	if (err)
 		return err;
-	return l->data ? btree_set(t, l->tree, &l->key, l->data, l->len) : btree_delete(t, l->tree, &l->key);
+	return l->data ? btree_set(t, l->tree, &l->key, l->data, l->len)
+		       : btree_delete(t, l->tree, &l->key);
 }
 
 /* The item at (@ino @type @off) is @data; NULL: it is not there. */
@@ -173,7 +174,9 @@ static void checked(const char *code, unsigned int at_least)
 
 static void lie_extent(uint64_t ino, uint64_t start, uint64_t len, uint32_t flags)
 {
-	struct tfs_extent_item x = { .start = le64_of(start), .len = le32_of((uint32_t)len), .flags = le32_of(flags) };
+	struct tfs_extent_item x = { .start = le64_of(start),
+				     .len = le32_of((uint32_t)len),
+				     .flags = le32_of(flags) };
 
 	lie(ino, TFS_KEY_EXTENT, 0, &x, sizeof(x));
 }
@@ -194,7 +197,8 @@ static void refused_everywhere(struct vfs_file *f, uint64_t start, uint64_t len,
 		FX_IS(vfs_fsync(fx.fs, f, false), -EUCLEAN);
 	truncate_inode_pages(&f->inode->mapping, 0);
 	vfs_fsync(fx.fs, f, false);
-	FX_IS(vfs_fallocate(fx.fs, f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4 * bs), -EUCLEAN);
+	FX_IS(vfs_fallocate(fx.fs, f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4 * bs),
+	      -EUCLEAN);
 	FX_IS(vfs_fallocate(fx.fs, f, 0, 0, 4 * bs), -EUCLEAN);
 	FX_IS(vfs_unshare(fx.fs, f, &pos, &all, NULL, NULL), -EUCLEAN);
 	to = fx_open(&fx, "to");
@@ -266,7 +270,8 @@ Test(hostile, a_name_and_no_links)
 	fx_close(&fx, f);
 	lie_nlink(ino, 0);
 	remount(TFS_ERRORS_CONTINUE);
-	/* its last user goes: it looks like one that is to be removed, and nothing says that it is */
+	/* its last user goes: it looks like one that is to be removed, and nothing says that it
+	 * is */
 	for (int k = 0; k < 3; k++) {
 		FX_OK(vfs_lookup(fx.fs, ROOT, "victim", &a));
 		vfs_forget(fx.fs, a.ino, 1);
@@ -382,7 +387,8 @@ static void lie_attribute(uint64_t ino, const char *name, const void *value, uin
 	uint8_t item[2000];
 	struct tfs_xattr_item *x = (struct tfs_xattr_item *)item;
 
-	*x = (struct tfs_xattr_item){ .value_len = le32_of(len), .name_len = (uint8_t)strlen(name) };
+	*x = (struct tfs_xattr_item){ .value_len = le32_of(len),
+				      .name_len = (uint8_t)strlen(name) };
 	memcpy(item + sizeof(*x), name, x->name_len);
 	memcpy(item + sizeof(*x) + x->name_len, value, len);
 	lie(ino, TFS_KEY_XATTR, dir_cookie(fx.fs, ino, name, strlen(name)), item,
@@ -495,7 +501,8 @@ Test(hostile, an_item_at_the_end_of_all_keys)
 	checked("names-differ", 1);
 }
 
-/* A chain that leads nowhere, a loop, and chains that lead into both: passed once, not once for each of their parts. */
+/* A chain that leads nowhere, a loop, and chains that lead into both: passed once, not once for
+ * each of their parts. */
 Test(hostile, directories_that_hang_nowhere)
 {
 	const unsigned int n = 3000;
@@ -531,8 +538,8 @@ Test(hostile, blocks_that_many_share)
 		snprintf(name, sizeof(name), "c%u", k);
 		fx_file(&fx, name, &to);
 		/* the same, less, and a part of it in the middle */
-		FX_CHECK(vfs_copy_file_range(fx.fs, f, k % 3 == 2 ? 4 * bs : 0, to, 0, k % 3 ? 10 * bs : blocks * bs,
-					     0) > 0);
+		FX_CHECK(vfs_copy_file_range(fx.fs, f, k % 3 == 2 ? 4 * bs : 0, to, 0,
+					     k % 3 ? 10 * bs : blocks * bs, 0) > 0);
 		fx_close(&fx, to);
 	}
 	FX_IS(vfs_extents(fx.fs, f, 0, x, 2), 2); /* counted differently, next to one another */
@@ -547,7 +554,8 @@ Test(hostile, blocks_that_many_share)
 	fx_close(&fx, f);
 }
 
-/* Two files share their last block, and what lies behind the end of the one is content of the other. */
+/* Two files share their last block, and what lies behind the end of the one is content of the
+ * other. */
 Test(hostile, an_end_in_a_shared_block)
 {
 	struct vfs_file *f, *to;
@@ -577,7 +585,9 @@ Test(hostile, counts_that_there_cannot_be)
 		    { offsetof(struct tfs_super, data_blocks), 1ull << 40 },
 		    { offsetof(struct tfs_super, node_blocks), UINT64_MAX },
 		    { offsetof(struct tfs_super, free_slots), 1000 } };
-	struct tfs_super *s = (struct tfs_super *)((char *)bdev_mem_data(fx.dev) + TFS_SUPER_OFFSET), good;
+	struct tfs_super *s = (struct tfs_super *)((char *)bdev_mem_data(fx.dev) +
+						   TFS_SUPER_OFFSET),
+			 good;
 	struct tfs_mount_opts o = { .no_threads = true };
 	char why[300];
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* fs/inode/inode_sync.c, fs/inode/inode.c: what others do to a file while its inode is written out, or leaves memory.
+/* fs/inode/inode_sync.c, fs/inode/inode.c: what others do to a file while its inode is written out,
+ * or leaves memory.
  */
 #include <criterion/criterion.h>
 #include <linux/falloc.h>
@@ -91,7 +92,8 @@ static struct vfs_file *file_with_a_hole_at_its_end(void)
 
 	fx_file(&fx, "a", &f);
 	fx_write(&fx, f, 0, SIZE, 1);
-	FX_OK(vfs_fallocate(fx.fs, f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FRONT, SIZE - FRONT));
+	FX_OK(vfs_fallocate(fx.fs, f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FRONT,
+			    SIZE - FRONT));
 	return f;
 }
 
@@ -108,7 +110,8 @@ static void expect_after_a_cut(uint64_t size)
 	FX_OK(vfs_unlink(fx.fs, TFS_INO_ROOT, "a"));
 }
 
-/* While the data is on its way somebody writes at @pos: that may be lost, but not the size the file had before. */
+/* While the data is on its way somebody writes at @pos: that may be lost, but not the size the file
+ * had before. */
 static void write_beside(void *(*sync)(void *), uint64_t pos)
 {
 	struct vfs_file *f = file_with_a_hole_at_its_end();
@@ -197,7 +200,8 @@ Test(inode_sync, an_exchange_brings_the_size)
 	for (unsigned int k = 0; k < 2; k++) {
 		fx_close(&fx, file_with_a_hole_at_its_end());
 		empty_file("b");
-		FX_OK(vfs_rename(fx.fs, TFS_INO_ROOT, k ? "b" : "a", TFS_INO_ROOT, k ? "a" : "b", RENAME_EXCHANGE));
+		FX_OK(vfs_rename(fx.fs, TFS_INO_ROOT, k ? "b" : "a", TFS_INO_ROOT, k ? "a" : "b",
+				 RENAME_EXCHANGE));
 		FX_OK(journal_commit_all(fx.fs));
 		FX_OK(vfs_unlink(fx.fs, TFS_INO_ROOT, "a"));
 		FX_OK(vfs_rename(fx.fs, TFS_INO_ROOT, "b", TFS_INO_ROOT, "a", 0));
@@ -215,7 +219,8 @@ static void *trim_thread(void *arg)
 	return NULL;
 }
 
-/* File "a", whose item lags behind, is being evicted: that waits for the journal, which waits for the device. */
+/* File "a", whose item lags behind, is being evicted: that waits for the journal, which waits for
+ * the device. */
 static uint64_t evict_until_stuck(void)
 {
 	struct tfs_icache *ic = fx.fs->icache;
@@ -264,7 +269,8 @@ Test(inode_sync, eviction_looks_again_at_the_data)
 	expect_all(ino, SIZE, 2);
 }
 
-/* The data has gone to the disk meanwhile, or was taken away again; the size that it gave the file has not. */
+/* The data has gone to the disk meanwhile, or was taken away again; the size that it gave the file
+ * has not. */
 Test(inode_sync, eviction_looks_again_at_the_size)
 {
 	uint64_t ino = evict_until_stuck();
@@ -273,7 +279,8 @@ Test(inode_sync, eviction_looks_again_at_the_size)
 
 	FX_OK(vfs_open(fx.fs, ino, O_RDWR, &f));
 	fx_write(&fx, f, SIZE, 10 * BS, 1);
-	truncate_inode_pages_range(&f->inode->mapping, SIZE, SIZE + 10 * BS); /* as punching a hole does */
+	truncate_inode_pages_range(&f->inode->mapping, SIZE,
+				   SIZE + 10 * BS); /* as punching a hole does */
 	fx_close(&fx, f);
 	go_on();
 	FX_OK(vfs_getattr(fx.fs, ino, &a));

@@ -160,7 +160,8 @@ Test(integrity, gap_is_refused)
 	cr_assert_eq(bio_integrity_add_page(bio, mem + 8192, 4096), 4096, "page end to page start");
 	cr_assert_eq(bio_integrity_add_page(bio, mem + 16384 + 16, 64), 0, "starts inside a page");
 	cr_assert_eq(bio_integrity_add_page(bio, mem + 16384, 64), 64);
-	cr_assert_eq(bio_integrity_add_page(bio, mem + 32768, 64), 0, "the last one ended inside a page");
+	cr_assert_eq(bio_integrity_add_page(bio, mem + 32768, 64), 0,
+		     "the last one ended inside a page");
 	bio_put(bio);
 }
 
@@ -195,7 +196,8 @@ Test(integrity, payload_pool)
 Test(integrity, enabled)
 {
 	struct bio *r = new_bio(BIO_OP_READ, 0, 4096), *w = new_bio(BIO_OP_WRITE, 0, 4096);
-	struct bio *f = bio_alloc(&dev->b, 1, BIO_OP_FLUSH, NULL), *d = new_bio(BIO_OP_DISCARD, 0, 4096);
+	struct bio *f = bio_alloc(&dev->b, 1, BIO_OP_FLUSH, NULL),
+		   *d = new_bio(BIO_OP_DISCARD, 0, 4096);
 	struct integrity_profile p = profile_crc32;
 
 	cr_assert(bio_integrity_enabled(r) && bio_integrity_enabled(w));
@@ -497,7 +499,8 @@ Test(integrity, pieces_smaller_than_an_interval)
 	bio_integrity_alloc(bio, 4);
 	bio->bi_integrity->bip_iter.bi_sector = 10;
 	for (i = 0; i < 4; i++)
-		cr_assert_gt(bio_integrity_add_page(bio, store + 1000 * (i + 1), i < 3 ? 40 : 8), 0);
+		cr_assert_gt(bio_integrity_add_page(bio, store + 1000 * (i + 1), i < 3 ? 40 : 8),
+			     0);
 	cr_assert_eq(bio_integrity_generate(bio), 0);
 	bio_integrity_copy_tuples(bio, tuples, sizeof(tuples));
 	blk_integrity_generate_buf(&bi, flat, 10, 8, 7, want);
@@ -548,7 +551,8 @@ Test(integrity, t10_escapes)
 	blk_integrity_generate_buf(&bi, data, 5, 1, 0, &t);
 	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 5, 1, 0, &t, NULL), 0);
 	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 6, 1, 0, &t, NULL), -EILSEQ);
-	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 5 + (UINT64_C(1) << 32), 1, 0, &t, NULL), 0, "32 bits");
+	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 5 + (UINT64_C(1) << 32), 1, 0, &t, NULL),
+		     0, "32 bits");
 }
 
 Test(integrity, tuple16_layout)
@@ -559,7 +563,8 @@ Test(integrity, tuple16_layout)
 
 	blk_integrity_generate_buf(&bi, data, 0xff060504030201, 2, 0x1234, t);
 	cr_assert_arr_eq((uint8_t *)t + 8, ((uint8_t[]){ 0x34, 0x12, 1, 2, 3, 4, 5, 6 }), 8);
-	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 0x060504030201, 2, 0, t, &bad), 0, "48 bits");
+	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 0x060504030201, 2, 0, t, &bad), 0,
+		     "48 bits");
 	data[5000] = 1;
 	cr_assert_eq(blk_integrity_verify_buf(&bi, data, 0x060504030201, 2, 0, t, &bad), -EILSEQ);
 	cr_assert_eq(bad, 1);
@@ -577,7 +582,9 @@ Test(integrity, tags)
 	static const struct {
 		const struct integrity_profile *p;
 		unsigned int per_tuple;
-	} t[] = { { &profile_xxh3_64, 2 }, { &profile_t10_type1_crc, 2 }, { &profile_t10_type3_ip, 6 } };
+	} t[] = { { &profile_xxh3_64, 2 },
+		  { &profile_t10_type1_crc, 2 },
+		  { &profile_t10_type3_ip, 6 } };
 	char in[64] = "application bytes that travel in the tuples of a bio, end.", out[64];
 	struct bio *bio;
 	size_t i;

@@ -74,7 +74,8 @@ static void check_window(const struct bio *bio)
 	while (it.bi_size) {
 		struct bio_vec bv = bvec_iter_bvec(bip->bip_vec, it);
 
-		cr_assert_arr_eq(bv.bv_base, store + first * bi.profile->tuple_size + pos, bv.bv_len);
+		cr_assert_arr_eq(bv.bv_base, store + first * bi.profile->tuple_size + pos,
+				 bv.bv_len);
 		pos += bv.bv_len;
 		bvec_iter_advance(bip->bip_vec, &it, bv.bv_len);
 	}
@@ -167,8 +168,9 @@ static void one_round(void)
 
 static void run(bool async)
 {
-	static const struct integrity_profile *const profiles[] = { &profile_xxh3_64, &profile_crc32,
-								    &profile_t10_type1_crc, &profile_t10_type1_ip };
+	static const struct integrity_profile *const profiles[] = {
+		&profile_xxh3_64, &profile_crc32, &profile_t10_type1_crc, &profile_t10_type1_ip
+	};
 	const char *env = getenv("TALLYFS_SEED");
 	uint64_t seed = env ? strtoull(env, NULL, 0) : 1;
 	size_t i;
@@ -191,8 +193,8 @@ static void run(bool async)
 				.flags = BLK_INTEGRITY_GENERATE | BLK_INTEGRITY_VERIFY,
 				.key = rnd(UINT32_MAX),
 			};
-			blk_integrity_generate_buf(&bi, faulty_dev_data(dev), 0, DEV_BYTES >> bi.interval_exp, 0,
-						   store);
+			blk_integrity_generate_buf(&bi, faulty_dev_data(dev), 0,
+						   DEV_BYTES >> bi.interval_exp, 0, store);
 			/* Room for one interval, in the smallest pieces random_bio makes. */
 			dev->b.max_io = unit() + rnd(65536);
 			dev->b.max_segs = (unit() >> SECTOR_SHIFT) + 1 + rnd(16);
@@ -225,7 +227,9 @@ Test(integrity_window, no_memory)
 	dev = faulty_dev_create(DEV_BYTES, false);
 	mem = tl_alloc_aligned(4096, DEV_BYTES);
 	store = tl_alloc(DEV_BYTES / 512 * 16);
-	bi = (struct blk_integrity){ .profile = &profile_xxh3_64, .interval_exp = 12, .flags = BLK_INTEGRITY_VERIFY };
+	bi = (struct blk_integrity){ .profile = &profile_xxh3_64,
+				     .interval_exp = 12,
+				     .flags = BLK_INTEGRITY_VERIFY };
 	dev->b.integrity = &bi;
 	blk_integrity_generate_buf(&bi, faulty_dev_data(dev), 0, 8, 0, store);
 	bio = bio_alloc(&dev->b, 1, BIO_OP_READ, NULL);

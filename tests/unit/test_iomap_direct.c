@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Direct I/O on the toy mapping: what is read and written where, next to the cache, and whom errors hit. */
+/* Direct I/O on the toy mapping: what is read and written where, next to the cache, and whom errors
+ * hit. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -168,7 +169,8 @@ static void check_bad_block(enum fault_kind kind)
 	faultdev_add(t.bdev, kind, t.blocks[10].addr, 1, -1, 0);
 	cr_assert_eq(dread(0, buf, 32 * BS), 10 * BS);
 	for (unsigned int i = 0; i < BS; i++)
-		cr_assert_eq(buf[10 * BS + i], 0, "content of a bad block is not for anybody's eyes");
+		cr_assert_eq(buf[10 * BS + i], 0,
+			     "content of a bad block is not for anybody's eyes");
 	cr_assert_eq(dread(10 * BS, buf, 32 * BS), -EIO);
 	cr_assert_eq(dread(10 * BS + 7, buf, 1), -EIO);
 	cr_assert_eq(dread(9 * BS + 7, buf, 2 * BS), BS - 7);
@@ -203,8 +205,8 @@ Test(iomap_direct, transient_flip_heals)
 static unsigned int moves;
 
 /* After the first answer the block moves: its old place gets other content. */
-static int moving_begin(struct address_space *m, uint64_t pos, uint64_t length, unsigned int flags, struct iomap *iomap,
-			struct iomap *srcmap)
+static int moving_begin(struct address_space *m, uint64_t pos, uint64_t length, unsigned int flags,
+			struct iomap *iomap, struct iomap *srcmap)
 {
 	int err = toy_ops.iomap_begin(m, pos, length, flags, iomap, srcmap);
 	uint64_t old = t.blocks[0].addr;
@@ -319,7 +321,8 @@ Test(iomap_direct, partial_blocks_go_by_the_cache)
 		expect(cases[i].pos, cases[i].len, (unsigned char)(0x60 + i));
 		if (cases[i].pos % BS)
 			expect(cases[i].pos - 1, 1, (unsigned char)(1 + (cases[i].pos - 1) / BS));
-		expect(cases[i].pos + cases[i].len, 1, (unsigned char)(1 + (cases[i].pos + cases[i].len) / BS));
+		expect(cases[i].pos + cases[i].len, 1,
+		       (unsigned char)(1 + (cases[i].pos + cases[i].len) / BS));
 	}
 }
 
@@ -360,8 +363,10 @@ Test(iomap_direct, split_at_the_device_limits)
 	cr_assert_eq(dread(0, buf, 600 * BS), 600 * BS);
 	cr_assert_eq(faultdev_reads(t.bdev) - before, 300);
 	for (unsigned int i = 0; i < 600; i++)
-		cr_assert(buf[(size_t)i * BS] == i % 251 && buf[(size_t)i * BS + BS - 1] == i % 251);
-	/* each part of a split bio is verified against its own tuples: a bad one is told from the others */
+		cr_assert(buf[(size_t)i * BS] == i % 251 &&
+			  buf[(size_t)i * BS + BS - 1] == i % 251);
+	/* each part of a split bio is verified against its own tuples: a bad one is told from the
+	 * others */
 	faultdev_add(t.bdev, FAULT_READ_FLIP, t.blocks[77].addr + 5, 1, -1, 0);
 	cr_assert_eq(dread(0, buf, 600 * BS), 77 * BS);
 	cr_assert_eq(t.last_mismatch, 77 * BS);
@@ -479,7 +484,8 @@ Test(iomap_direct, mixed_with_cached_io)
 	for (uint64_t op = 1; op <= ops; op++) {
 		uint64_t pos = test_rand(&rng) % SPAN,
 			 len = 1 + test_rand(&rng) % (test_rand(&rng) & 1 ? 9000 : 150000);
-		unsigned int off = (unsigned int)(test_rand(&rng) % BS), what = (unsigned int)(test_rand(&rng) % 8);
+		unsigned int off = (unsigned int)(test_rand(&rng) % BS),
+			     what = (unsigned int)(test_rand(&rng) % 8);
 		int64_t ret, want;
 
 		if (test_rand(&rng) % 3) {
@@ -494,16 +500,21 @@ Test(iomap_direct, mixed_with_cached_io)
 		if (what < 4) {
 			for (uint64_t i = 0; i < len; i++)
 				buf[off + i] = (unsigned char)(op * 7 + i * 13 + (i >> 9));
-			ret = what & 1 ? dwrite(pos, buf + off, len) : toymap_write(&t, pos, buf + off, len);
-			cr_assert_eq(ret, (int64_t)len, "op %lu: %ld", (unsigned long)op, (long)ret);
+			ret = what & 1 ? dwrite(pos, buf + off, len)
+				       : toymap_write(&t, pos, buf + off, len);
+			cr_assert_eq(ret, (int64_t)len, "op %lu: %ld", (unsigned long)op,
+				     (long)ret);
 			memcpy(model + pos, buf + off, len);
 			size = max_t(uint64_t, size, pos + len);
 		} else if (what < 7) {
 			want = pos >= size ? 0 : (int64_t)min_t(uint64_t, len, size - pos);
-			ret = what & 1 ? dread(pos, buf + off, len) : toymap_read(&t, pos, buf + off, len);
+			ret = what & 1 ? dread(pos, buf + off, len)
+				       : toymap_read(&t, pos, buf + off, len);
 			/* a buffered read may stop early only for errors */
-			cr_assert_eq(ret, want, "op %lu: %ld of %ld", (unsigned long)op, (long)ret, (long)want);
-			cr_assert_eq(memcmp(buf + off, model + pos, (size_t)want), 0, "op %lu", (unsigned long)op);
+			cr_assert_eq(ret, want, "op %lu: %ld of %ld", (unsigned long)op, (long)ret,
+				     (long)want);
+			cr_assert_eq(memcmp(buf + off, model + pos, (size_t)want), 0, "op %lu",
+				     (unsigned long)op);
 		} else {
 			cr_assert_eq(toymap_truncate(&t, pos), 0);
 			if (pos < size)

@@ -13,8 +13,8 @@ static bool misplaced; /* begin answers for somewhere else */
 static unsigned int begins, ends;
 static uint64_t end_pos, end_length, end_written, end_dirtied;
 
-static int begin(struct address_space *m, uint64_t pos, uint64_t length, unsigned int flags, struct iomap *iomap,
-		 struct iomap *srcmap)
+static int begin(struct address_space *m, uint64_t pos, uint64_t length, unsigned int flags,
+		 struct iomap *iomap, struct iomap *srcmap)
 {
 	begins++;
 	if (begin_err)
@@ -28,8 +28,8 @@ static int begin(struct address_space *m, uint64_t pos, uint64_t length, unsigne
 	return 0;
 }
 
-static int end(struct address_space *m, uint64_t pos, uint64_t length, uint64_t written, uint64_t dirtied,
-	       unsigned int flags, struct iomap *iomap)
+static int end(struct address_space *m, uint64_t pos, uint64_t length, uint64_t written,
+	       uint64_t dirtied, unsigned int flags, struct iomap *iomap)
 {
 	ends++;
 	end_pos = pos;
@@ -63,7 +63,8 @@ Test(iomap_iter, each_step_is_begun_and_ended_with_what_was_done)
 	it.processed = 3000; /* a part of it */
 	it.dirtied = 1;
 	cr_assert_eq(iomap_iter(&it, &ops), 1);
-	cr_assert(end_pos == 100 && end_length == 2 * STEP - 100 && end_written == 3000 && end_dirtied == 1);
+	cr_assert(end_pos == 100 && end_length == 2 * STEP - 100 && end_written == 3000 &&
+		  end_dirtied == 1);
 	cr_assert(it.pos == 3100 && it.len == 5 * STEP - 3000 && !it.dirtied && !it.processed);
 	it.processed = (int64_t)iomap_length(&it);
 	cr_assert_eq(iomap_iter(&it, &ops), 1);
@@ -90,7 +91,8 @@ Test(iomap_iter, a_source_map_bounds_the_step)
 	it.processed = STEP - 10;
 	source.length = 0;
 	cr_assert_eq(iomap_iter(&it, &ops), 1);
-	cr_assert_eq(iomap_iter_srcmap(&it), &it.iomap, "the source of the step before is forgotten");
+	cr_assert_eq(iomap_iter_srcmap(&it), &it.iomap,
+		     "the source of the step before is forgotten");
 }
 
 Test(iomap_iter, a_stale_mapping_is_asked_for_again_a_stuck_body_ends_the_walk)

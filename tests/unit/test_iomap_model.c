@@ -63,11 +63,13 @@ static void check_read(struct model *x, uint64_t pos, uint64_t len, bool may_fai
 		ok(n == (int64_t)want);
 	for (uint64_t i = 0; i < want; i++)
 		if (x->buf[i] != x->want[pos + i])
-			cr_assert_fail("byte %llu of [%llu,+%llu): %02x, not %02x; size %llu (TALLYFS_SEED=%llu, "
+			cr_assert_fail("byte %llu of [%llu,+%llu): %02x, not %02x; size %llu "
+				       "(TALLYFS_SEED=%llu, "
 				       "operation %u)",
-				       (unsigned long long)(pos + i), (unsigned long long)pos, (unsigned long long)len,
-				       x->buf[i], x->want[pos + i], (unsigned long long)x->size,
-				       (unsigned long long)x->seed, x->op);
+				       (unsigned long long)(pos + i), (unsigned long long)pos,
+				       (unsigned long long)len, x->buf[i], x->want[pos + i],
+				       (unsigned long long)x->size, (unsigned long long)x->seed,
+				       x->op);
 }
 
 static void op_read(struct model *x)
@@ -97,7 +99,8 @@ static void op_write(struct model *x)
 /* As a receive buffer that the cache may keep. */
 static void op_adopt(struct model *x)
 {
-	uint64_t bs = 1ULL << x->t.mapping.blkbits, pos, len = (64u << 10) + round_down_to(rnd(x, 500000), 1024);
+	uint64_t bs = 1ULL << x->t.mapping.blkbits, pos,
+		 len = (64u << 10) + round_down_to(rnd(x, 500000), 1024);
 	struct seg *seg = seg_alloc(pagecache_segs(x->t.cache), len + 4096);
 	struct iomap_src src = { .len = len, .seg = seg };
 
@@ -296,7 +299,8 @@ static void op_mkwrite(struct model *x)
 	pos = index << m->folio_shift;
 	n = min_t(uint64_t, 1ULL << m->folio_shift, x->size - pos);
 	for (uint64_t i = 0; i < n; i++) {
-		unsigned char *at = (unsigned char *)f->blocks[i >> m->blkbits].addr + (i & ((1u << m->blkbits) - 1));
+		unsigned char *at = (unsigned char *)f->blocks[i >> m->blkbits].addr +
+				    (i & ((1u << m->blkbits) - 1));
 
 		ok(*at == x->want[pos + i]);
 		x->want[pos + i] = *at = (unsigned char)(*at + 1);
@@ -322,12 +326,13 @@ static void op_allocate(struct model *x)
 {
 	uint64_t bits = x->t.mapping.blkbits, blocks = FILE_MAX >> bits, first = rnd(x, blocks);
 
-	toymap_allocate(&x->t, first, 1 + rnd(x, min_t(uint64_t, blocks - first, (256u << 10) >> bits)));
+	toymap_allocate(&x->t, first,
+			1 + rnd(x, min_t(uint64_t, blocks - first, (256u << 10) >> bits)));
 }
 
 /*
- * One of the next allocations fails, here or in the flusher: what was written before it counts, the rest never
- * happened.
+ * One of the next allocations fails, here or in the flusher: what was written before it counts, the
+ * rest never happened.
  */
 static void op_no_memory(struct model *x)
 {
@@ -410,14 +415,17 @@ static void quiet(enum log_level lvl, const char *line)
 {
 }
 
-static void run_model(unsigned int blkbits, unsigned int folio_shift, bool integrity, unsigned int inline_max)
+static void run_model(unsigned int blkbits, unsigned int folio_shift, bool integrity,
+		      unsigned int inline_max)
 {
 	struct toy_config cfg = {
 		.blkbits = blkbits,
 		.folio_shift = folio_shift,
 		.file_bytes = FILE_MAX,
 		.dev_bytes = 8u << 20,
-		.cache = { .cache_bytes = 3u << 20, .dirty_bytes = 1u << 20, .flush_interval_ms = 20 },
+		.cache = { .cache_bytes = 3u << 20,
+			   .dirty_bytes = 1u << 20,
+			   .flush_interval_ms = 20 },
 		.integrity = integrity,
 		.inline_max = inline_max,
 	};
@@ -444,7 +452,8 @@ static void run_model(unsigned int blkbits, unsigned int folio_shift, bool integ
 	toymap_exit(&x->t);
 	free(x->want);
 	free(x->buf);
-	fprintf(stderr, "blocks of %u, folios of %u: %u operations\n", 1u << blkbits, 1u << folio_shift, ops);
+	fprintf(stderr, "blocks of %u, folios of %u: %u operations\n", 1u << blkbits,
+		1u << folio_shift, ops);
 }
 
 /* All block sizes, with folios of one block, a few, and 1 MiB. */

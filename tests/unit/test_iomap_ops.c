@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* fs/inode/iomap_ops.c, fs/inode/writeback.c: promises kept and given back, errors of the device, stale mappings. */
+/* fs/inode/iomap_ops.c, fs/inode/writeback.c: promises kept and given back, errors of the device,
+ * stale mappings. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/falloc.h>
@@ -229,8 +230,9 @@ Test(iomap_ops, read_error)
 }
 
 /*
- * Every allocation of an ordinary scenario fails once: a clean error each time, and nothing is out of balance.  Where a
- * transaction is half made there is no way back: the file system stops, and the committed state is whole.
+ * Every allocation of an ordinary scenario fails once: a clean error each time, and nothing is out
+ * of balance.  Where a transaction is half made there is no way back: the file system stops, and
+ * the committed state is whole.
  */
 Test(iomap_ops, out_of_memory)
 {
@@ -253,8 +255,8 @@ Test(iomap_ops, out_of_memory)
 		if (!ret)
 			ret = vfs_pread(fx.fs, f, buf, sizeof(buf), 0);
 		tl_alloc_fail_nth(0);
-		cr_assert(ret > 0 || ret == -ENOMEM || ret == -EIO || ret == -EAGAIN, "allocation %llu: %lld",
-			  (unsigned long long)n, (long long)ret);
+		cr_assert(ret > 0 || ret == -ENOMEM || ret == -EIO || ret == -EAGAIN,
+			  "allocation %llu: %lld", (unsigned long long)n, (long long)ret);
 		ok = ret == sizeof(buf) ? ok + 1 : 0;
 		if (f) {
 			vfs_forget(fx.fs, a.ino, 1);
@@ -268,11 +270,14 @@ Test(iomap_ops, out_of_memory)
 		}
 		ret = vfs_unlink(fx.fs, TFS_INO_ROOT, "m");
 		cr_assert(!ret || ret == -ENOENT);
-		/* the last to let go of it may have been a completion worker, which leaves the rest to others */
+		/* the last to let go of it may have been a completion worker, which leaves the rest
+		 * to others */
 		iomap_ioend_drain();
 		reap_run(fx.fs);
-		cr_assert_eq(fx_stat(&fx, "space", "reserved"), 0, "allocation %llu", (unsigned long long)n);
-		cr_assert_eq(fx_stat(&fx, "space", "claimed"), 0, "allocation %llu", (unsigned long long)n);
+		cr_assert_eq(fx_stat(&fx, "space", "reserved"), 0, "allocation %llu",
+			     (unsigned long long)n);
+		cr_assert_eq(fx_stat(&fx, "space", "claimed"), 0, "allocation %llu",
+			     (unsigned long long)n);
 	}
 	log_set_hook(NULL);
 	cr_assert_eq(ok, 3);

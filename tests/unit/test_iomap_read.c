@@ -99,7 +99,8 @@ Test(iomap_read, holes_unwritten_and_eof_without_io)
 	cr_assert_eq(seg_pool_bytes(pagecache_segs(t.cache)), 0);
 }
 
-/* B3: the tail of the EOF block is zeros in memory whatever the device has, and blocks behind are not read. */
+/* B3: the tail of the EOF block is zeros in memory whatever the device has, and blocks behind are
+ * not read. */
 Test(iomap_read, around_eof)
 {
 	struct folio *f;
@@ -142,7 +143,8 @@ static void check_bad_block(enum fault_kind kind)
 	cr_assert_eq(read_at(11 * BS, 21 * BS), 21 * BS);
 	cr_assert_eq(buf[0], 12);
 	f = filemap_get_folio(&t.mapping, 1);
-	cr_assert(!iomap_block_uptodate(f, 2) && iomap_block_uptodate(f, 1) && iomap_block_uptodate(f, 3));
+	cr_assert(!iomap_block_uptodate(f, 2) && iomap_block_uptodate(f, 1) &&
+		  iomap_block_uptodate(f, 3));
 	cr_assert(folio_test(f, FOLIO_ERROR));
 	faultdev_clear(t.bdev);
 	cr_assert_eq(read_at(0, 32 * BS), 32 * BS);
@@ -188,8 +190,8 @@ static struct toymap *moving;
 static unsigned int moves;
 
 /* After the first answer the block moves: its old place gets other content. */
-static int moving_begin(struct address_space *m, uint64_t pos, uint64_t length, unsigned int flags, struct iomap *iomap,
-			struct iomap *srcmap)
+static int moving_begin(struct address_space *m, uint64_t pos, uint64_t length, unsigned int flags,
+			struct iomap *iomap, struct iomap *srcmap)
 {
 	int err = toy_ops.iomap_begin(m, pos, length, flags, iomap, srcmap);
 	uint64_t old = moving->blocks[0].addr;

@@ -86,7 +86,8 @@ Test(iomap_readahead, requests_may_overtake_each_other)
 		read_at(pos + MIB, MIB);
 		read_at(pos, MIB);
 	}
-	cr_assert_eq(missed(), before, "%u blocks not read ahead", (unsigned int)(missed() - before));
+	cr_assert_eq(missed(), before, "%u blocks not read ahead",
+		     (unsigned int)(missed() - before));
 }
 
 Test(iomap_readahead, lets_go_behind_a_long_sequential_read)

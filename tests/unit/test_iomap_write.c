@@ -54,7 +54,8 @@ Test(iomap_write, covered_blocks_are_not_read)
 	cr_assert_eq(toymap_write(&t, BS + 1, buf, 13 * BS), 13 * BS);
 	cr_assert_eq(faultdev_reads(t.bdev), reads + 2);
 	cr_assert_eq(toymap_read(&t, 0, back, 16 * BS), 16 * BS);
-	cr_assert(back[BS] == 2 && back[BS + 1] == 0x55 && back[14 * BS] == 0x55 && back[14 * BS + 1] == 15);
+	cr_assert(back[BS] == 2 && back[BS + 1] == 0x55 && back[14 * BS] == 0x55 &&
+		  back[14 * BS + 1] == 15);
 	cr_assert_eq(toymap_promise_gap(&t), 0);
 }
 
@@ -130,7 +131,8 @@ Test(iomap_write, blocks_under_writeback_are_immutable)
 	cr_assert_eq(toymap_write(&t, 3 * BS + 5, buf, 10), 10);
 	cr_assert_neq(f->blocks[3].addr, old);
 	cr_assert_eq(((unsigned char *)f->blocks[3].addr)[4], 0x55);
-	cr_assert(folio_test(f, FOLIO_WRITEBACK) && iomap_block_dirty(f, 3) && !iomap_block_dirty(f, 2));
+	cr_assert(folio_test(f, FOLIO_WRITEBACK) && iomap_block_dirty(f, 3) &&
+		  !iomap_block_dirty(f, 2));
 	folio_wait_writeback(f);
 	faultdev_clear(t.bdev);
 	folio_put(f);
@@ -222,8 +224,8 @@ Test(iomap_write, zero_skips_holes_and_says_what_it_did)
 static bool written_meanwhile;
 
 /* The answer is out of date as soon as it is given: all is written, and dropped from the cache. */
-static int begin_then_write(struct address_space *m, uint64_t pos, uint64_t length, unsigned int flags,
-			    struct iomap *iomap, struct iomap *srcmap)
+static int begin_then_write(struct address_space *m, uint64_t pos, uint64_t length,
+			    unsigned int flags, struct iomap *iomap, struct iomap *srcmap)
 {
 	int err = toy_ops.iomap_begin(m, pos, length, flags, iomap, srcmap);
 

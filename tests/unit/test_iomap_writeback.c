@@ -103,7 +103,8 @@ Test(iomap_writeback, around_eof)
 	cr_assert(disk[99] == 0x55 && disk[100] == 0 && disk[BS - 1] == 0);
 }
 
-/* Shortened while dirty: what lies wholly outside is left alone, as a truncate is on its way to drop it. */
+/* Shortened while dirty: what lies wholly outside is left alone, as a truncate is on its way to
+ * drop it. */
 Test(iomap_writeback, outside_eof_is_left_alone)
 {
 	toymap_write(&t, 0, buf, 2 * FOLIO);
@@ -119,10 +120,12 @@ Test(iomap_writeback, outside_eof_is_left_alone)
 	cr_assert_eq(toymap_promise_gap(&t), 0);
 }
 
-static int (*toy_map_blocks)(struct iomap_writepage_ctx *wpc, struct address_space *m, uint64_t offset, uint64_t len);
+static int (*toy_map_blocks)(struct iomap_writepage_ctx *wpc, struct address_space *m,
+			     uint64_t offset, uint64_t len);
 
 /* Four blocks of one sort, then four of the other, side by side on the device. */
-static int map_in_turn(struct iomap_writepage_ctx *wpc, struct address_space *m, uint64_t offset, uint64_t len)
+static int map_in_turn(struct iomap_writepage_ctx *wpc, struct address_space *m, uint64_t offset,
+		       uint64_t len)
 {
 	uint64_t left = 4 * BS - offset % (4 * BS);
 	int err = toy_map_blocks(wpc, m, offset, len < left ? len : left);
@@ -138,7 +141,8 @@ Test(iomap_writeback, shared_and_not_shared_are_apart)
 	t.wb_ops.map_blocks = map_in_turn;
 	toymap_write(&t, 0, buf, 2 * FOLIO);
 	cr_assert_eq(toymap_sync(&t), 0);
-	cr_assert_eq(t.blocks[0].addr + 15 * BS, t.blocks[15].addr, "the device has them in one piece");
+	cr_assert_eq(t.blocks[0].addr + 15 * BS, t.blocks[15].addr,
+		     "the device has them in one piece");
 	cr_assert_eq(stats().ioends_built, 4);
 	cr_assert_eq(t.merges, 0);
 }
@@ -218,7 +222,9 @@ Test(iomap_writeback, redirtied_under_failing_writeback)
 
 Test(iomap_writeback, range_and_budget)
 {
-	struct writeback_control wbc = { .start = 2 * BS, .end = 3 * BS, .nr_to_write = UINT64_MAX };
+	struct writeback_control wbc = { .start = 2 * BS,
+					 .end = 3 * BS,
+					 .nr_to_write = UINT64_MAX };
 
 	toymap_write(&t, 0, buf, 4 * FOLIO);
 	cr_assert_eq(t.mapping.a_ops->writepages(&t.mapping, &wbc), 0);
@@ -255,7 +261,8 @@ static void count_merge(struct iomap_ioend *a, struct iomap_ioend *b)
 	merged_private++;
 }
 
-static void make_ioend(struct iomap_ioend *io, struct list_head *list, uint64_t offset, uint64_t size, int error)
+static void make_ioend(struct iomap_ioend *io, struct list_head *list, uint64_t offset,
+		       uint64_t size, int error)
 {
 	memset(io, 0, sizeof(*io));
 	INIT_LIST_HEAD(&io->io_merged);

@@ -75,7 +75,8 @@ Test(journal, nothing_to_commit_costs_nothing)
 	metafix_free(&m);
 }
 
-/* Each commit record is a command of its own: one that is lost takes one.  Durable by itself, or by a flush for both.
+/* Each commit record is a command of its own: one that is lost takes one.  Durable by itself, or by
+ * a flush for both.
  */
 Test(journal, device_commands_of_a_commit)
 {
@@ -128,7 +129,8 @@ Test(journal, wraps_around)
 			metafix_crash(&m);
 			cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
 			cr_assert_eq(stats(&m).durable_txid, commits);
-			/* a full transaction may have been committed by itself: then more is there, not less */
+			/* a full transaction may have been committed by itself: then more is there,
+			 * not less */
 			for (k = 0; k < 200; k++)
 				if (durable[k] && durable[k] == now[k])
 					cr_assert_eq(metafix_get(&m, k), durable[k]);
@@ -188,7 +190,8 @@ Test(journal, freed_nodes_are_revoked_and_released_when_durable)
 	metafix_free(&m);
 }
 
-/* Every freed node's home, overwritten as by file data once the freeing was durable, stays as it is through replay. */
+/* Every freed node's home, overwritten as by file data once the freeing was durable, stays as it is
+ * through replay. */
 Test(journal, replay_keeps_off_freed_blocks)
 {
 	uint64_t nodes[256], i, n = 0;
@@ -242,8 +245,8 @@ static void on_faulty(struct metafix *m, struct faulty_dev **d)
 }
 
 /*
- * Whatever write fails: an error for who waits, read-only from then on, the old state after a mount.  (What is only
- * read, the headers, is not needed.)
+ * Whatever write fails: an error for who waits, read-only from then on, the old state after a
+ * mount.  (What is only read, the headers, is not needed.)
  */
 Test(journal, failed_writes)
 {
@@ -312,7 +315,8 @@ Test(journal, sections_larger_than_asked_for)
 		cr_assert_eq(err, 0);
 		cr_assert_eq(metafix_set(&m, i, 1, 500), 0);
 	}
-	cr_assert_gt(stats(&m).commits, 1, "asking for all there can be leaves no room beside others");
+	cr_assert_gt(stats(&m).commits, 1,
+		     "asking for all there can be leaves no room beside others");
 	metafix_close(&m);
 	cr_assert_eq(metafix_open(&m), 0);
 	for (i = 0; i < 300; i++)
@@ -355,7 +359,8 @@ Test(journal, an_error_after_a_change_stops_everything)
 	metafix_free(&m);
 }
 
-/* A commit that ran out of memory, at any point, leaves nothing of itself in the superblock either. */
+/* A commit that ran out of memory, at any point, leaves nothing of itself in the superblock
+ * either. */
 Test(journal, no_memory_for_a_commit)
 {
 	uint64_t root, k, nth;
@@ -375,7 +380,8 @@ Test(journal, no_memory_for_a_commit)
 		tl_alloc_fail_nth(0);
 		cr_assert_eq(tfs_close(m.fs) != 0, failed);
 		cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
-		cr_assert_eq(m.fs->roots[TFS_TREE_FS].addr == root, failed, "allocation %llu", (unsigned long long)nth);
+		cr_assert_eq(m.fs->roots[TFS_TREE_FS].addr == root, failed, "allocation %llu",
+			     (unsigned long long)nth);
 		cr_assert_eq(metafix_get(&m, 0), 7);
 		cr_assert_eq(metafix_get(&m, k - 1), failed ? -ENOENT : 7);
 		metafix_free(&m);

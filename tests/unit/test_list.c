@@ -12,7 +12,8 @@ struct elem {
 
 static int by_key(const struct list_head *a, const struct list_head *b)
 {
-	const struct elem *x = list_entry(a, struct elem, list), *y = list_entry(b, struct elem, list);
+	const struct elem *x = list_entry(a, struct elem, list),
+			  *y = list_entry(b, struct elem, list);
 
 	return (x->key > y->key) - (x->key < y->key);
 }

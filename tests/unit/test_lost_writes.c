@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Disks that confirm a write and forget it, and go on living: the failure that a checksum beside its block cannot see.
+ * Disks that confirm a write and forget it, and go on living: the failure that a checksum beside
+ * its block cannot see.
  *
- * A workload runs again and again on the same image, and each time another one of its write commands is lost, or each
- * sector of it is read once as it was before.  The mount goes on; everything is read; it ends with an unmount or a
- * crash; the next mount reads everything, writes more, and reads everything again.  What comes back is right, or an
- * error, or the mount is refused.  Wrong is what no error told of: other bytes, another size, a file that is not
- * there, or one that should not be.
+ * A workload runs again and again on the same image, and each time another one of its write
+ * commands is lost, or each sector of it is read once as it was before.  The mount goes on;
+ * everything is read; it ends with an unmount or a crash; the next mount reads everything, writes
+ * more, and reads everything again.  What comes back is right, or an error, or the mount is
+ * refused.  Wrong is what no error told of: other bytes, another size, a file that is not there, or
+ * one that should not be.
  *
  * Format 1 cannot notice one class (see may_be_wrong()).  Each other case of it is a failure.
  *
- * TALLYFS_OPS: how many writes of each combination are lost, spread evenly; as many as there are: all of them.
+ * TALLYFS_OPS: how many writes of each combination are lost, spread evenly; as many as there are:
+ * all of them.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -48,7 +51,8 @@ struct model {
 };
 
 enum { NAMES, CONTENTS, HOLES, WHOLE, NR_WORKLOADS };
-static const char *const workload_name[] = { "names", "contents", "holes and copies", "whole files" };
+static const char *const workload_name[] = { "names", "contents", "holes and copies",
+					     "whole files" };
 
 struct lw {
 	struct bdev *dev; /* the lostdev */
@@ -113,7 +117,8 @@ static void do_create(struct lw *w, int k)
 {
 	struct vfs_attr a;
 	char name[128];
-	int err = vfs_create(w->fs, TFS_INO_ROOT, name_of(name, k, false), 0644, &fx_root, O_RDWR, &a, NULL);
+	int err = vfs_create(w->fs, TFS_INO_ROOT, name_of(name, k, false), 0644, &fx_root, O_RDWR,
+			     &a, NULL);
 
 	if (!done(w, k, err))
 		return;
@@ -199,7 +204,8 @@ static void do_fallocate(struct lw *w, int k, int mode, uint64_t pos, uint64_t l
 static void do_copy(struct lw *w, int k, int from)
 {
 	struct model *m = &w->file[k], *src = &w->file[from];
-	struct vfs_file *in = open_file(w, from, O_RDONLY), *out = in ? open_file(w, k, O_RDWR) : NULL;
+	struct vfs_file *in = open_file(w, from, O_RDONLY),
+			*out = in ? open_file(w, k, O_RDWR) : NULL;
 	int64_t n = 0;
 
 	if (out) {
@@ -285,7 +291,8 @@ static void run(struct lw *w, int rounds)
 	}
 }
 
-/* New files, until there is hardly room: blocks that look free but are not, become something else. */
+/* New files, until there is hardly room: blocks that look free but are not, become something
+ * else. */
 static void fill(struct lw *w)
 {
 	struct vfs_attr a;
@@ -301,7 +308,8 @@ static void fill(struct lw *w)
 		vfs_forget(w->fs, a.ino, 1);
 		for (i = 0; i < FILL_BYTES; i++)
 			buf[i] = fx_byte(1000 + w->fill, i);
-		w->errors += vfs_pwrite(w->fs, f, buf, FILL_BYTES, 0) != FILL_BYTES || vfs_fsync(w->fs, f, false);
+		w->errors += vfs_pwrite(w->fs, f, buf, FILL_BYTES, 0) != FILL_BYTES ||
+			     vfs_fsync(w->fs, f, false);
 		vfs_release(w->fs, f);
 	}
 	do_sync(w);
@@ -312,7 +320,8 @@ static void fill(struct lw *w)
 static void wrong(struct lw *w, int k, const char *what, uint64_t at)
 {
 	if (!w->wrong++)
-		snprintf(w->first_wrong, sizeof(w->first_wrong), "file %d: %s (%llu)", k, what, (unsigned long long)at);
+		snprintf(w->first_wrong, sizeof(w->first_wrong), "file %d: %s (%llu)", k, what,
+			 (unsigned long long)at);
 }
 
 static void judge_content(struct lw *w, int k, struct vfs_file *f)
@@ -391,8 +400,9 @@ static void end_it(struct lw *w, bool crash)
 }
 
 /*
- * What format 1 does not vouch for: a group header is taken by its own checksum.  A command that brings it home
- * together with bitmap or tuple blocks takes them back together; then blocks in use look free, or old data matches.
+ * What format 1 does not vouch for: a group header is taken by its own checksum.  A command that
+ * brings it home together with bitmap or tuple blocks takes them back together; then blocks in use
+ * look free, or old data matches.
  */
 static bool may_be_wrong(const struct tfs_geom *g, uint64_t off, uint64_t len)
 {
@@ -407,8 +417,8 @@ static bool may_be_wrong(const struct tfs_geom *g, uint64_t off, uint64_t len)
 }
 
 /* The same every time, up to the write that is lost.  Writes it took, in *writes. */
-static enum verdict one_case(const void *start, struct bdev *mem, const struct lw *begin, uint64_t n, enum lost_how how,
-			     bool crash, uint64_t *writes)
+static enum verdict one_case(const void *start, struct bdev *mem, const struct lw *begin,
+			     uint64_t n, enum lost_how how, bool crash, uint64_t *writes)
 {
 	struct lw *w = malloc(sizeof(*w));
 	struct tfs_geom geom;
@@ -444,9 +454,9 @@ out:
 	if (w->wrong)
 		v = may_be_wrong(&geom, off, len) ? WRONG_KNOWN : WRONG;
 	if (v == WRONG)
-		fprintf(stderr, "%s: write %llu, %llu bytes at %llu: %u wrong: %s\n", workload_name[w->workload],
-			(unsigned long long)n, (unsigned long long)len, (unsigned long long)off, w->wrong,
-			w->first_wrong);
+		fprintf(stderr, "%s: write %llu, %llu bytes at %llu: %u wrong: %s\n",
+			workload_name[w->workload], (unsigned long long)n, (unsigned long long)len,
+			(unsigned long long)off, w->wrong, w->first_wrong);
 	bdev_close(w->dev);
 	free(w);
 	return v;
@@ -486,19 +496,24 @@ static void sweep(enum fx_size size, int workload)
 	for (how = 0; how < LOST_MODES; how++) {
 		for (crash = 0; crash < 2; crash++) {
 			memset(seen, 0, sizeof(seen));
-			cr_assert_eq(one_case(start, mem, begin, 0, how, crash, &all), NOTHING_LOST);
+			cr_assert_eq(one_case(start, mem, begin, 0, how, crash, &all),
+				     NOTHING_LOST);
 			nr = min_t(uint64_t, most, all);
 			for (n = 0; n < nr; n++)
-				seen[one_case(start, mem, begin, all - n * all / nr, how, crash, &(uint64_t){ 0 })]++;
+				seen[one_case(start, mem, begin, all - n * all / nr, how, crash,
+					      &(uint64_t){ 0 })]++;
 			fprintf(stderr,
-				"%s, %u-byte blocks, %s, %s: %llu of %llu writes: %llu right, %llu errors, %llu "
+				"%s, %u-byte blocks, %s, %s: %llu of %llu writes: %llu right, %llu "
+				"errors, %llu "
 				"refused, "
 				"%llu wrong (known), %llu WRONG, %llu lost nothing\n",
-				workload_name[workload], size == FX_SMALL1K ? 1024 : 4096, how_name[how],
-				crash ? "crash" : "unmount", (unsigned long long)nr, (unsigned long long)all,
-				(unsigned long long)seen[RIGHT], (unsigned long long)seen[ERRORS],
-				(unsigned long long)seen[REFUSED], (unsigned long long)seen[WRONG_KNOWN],
-				(unsigned long long)seen[WRONG], (unsigned long long)seen[NOTHING_LOST]);
+				workload_name[workload], size == FX_SMALL1K ? 1024 : 4096,
+				how_name[how], crash ? "crash" : "unmount", (unsigned long long)nr,
+				(unsigned long long)all, (unsigned long long)seen[RIGHT],
+				(unsigned long long)seen[ERRORS], (unsigned long long)seen[REFUSED],
+				(unsigned long long)seen[WRONG_KNOWN],
+				(unsigned long long)seen[WRONG],
+				(unsigned long long)seen[NOTHING_LOST]);
 			wrongs += (unsigned int)seen[WRONG];
 		}
 	}

@@ -101,7 +101,10 @@ static int limited(uint64_t bytes, int (*fn)(void))
 
 static int default_is_quarter(void)
 {
-	return memlimit_on_addresses() && memlimit_bytes() == 200 * MIB && memlimit_default_cache() == 50 * MIB ? 0 : 1;
+	return memlimit_on_addresses() && memlimit_bytes() == 200 * MIB &&
+			       memlimit_default_cache() == 50 * MIB
+		       ? 0
+		       : 1;
 }
 
 Test(memlimit, addresses)

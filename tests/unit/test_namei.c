@@ -290,7 +290,8 @@ static void expect_whiteout(uint64_t dir, const char *name, uint32_t gid)
 
 Test(namei, rename_leaves_whiteout)
 {
-	uint64_t d = mkdir_in(ROOT, "d"), e = mkdir_in(ROOT, "e"), sub = mkdir_in(d, "sub"), b = touch_in(e, "b");
+	uint64_t d = mkdir_in(ROOT, "d"), e = mkdir_in(ROOT, "e"), sub = mkdir_in(d, "sub"),
+		 b = touch_in(e, "b");
 	uint64_t a = touch_in(d, "a"), inodes = fx.fs->cnt.nr_inodes;
 	struct vfs_attr set = { .mode = 02755, .gid = 77 }, at;
 
@@ -333,8 +334,10 @@ Test(namei, whiteout_refused)
 	vfs_forget(fx.fs, a, 1);
 	inodes = fx.fs->cnt.nr_inodes;
 	next = fx.fs->cnt.next_ino;
-	cr_assert_eq(vfs_rename_whiteout(fx.fs, ROOT, "a", ROOT, "b", RENAME_EXCHANGE, &somebody), -EINVAL);
-	cr_assert_eq(vfs_rename_whiteout(fx.fs, ROOT, "a", ROOT, "b", RENAME_NOREPLACE, &somebody), -EEXIST);
+	cr_assert_eq(vfs_rename_whiteout(fx.fs, ROOT, "a", ROOT, "b", RENAME_EXCHANGE, &somebody),
+		     -EINVAL);
+	cr_assert_eq(vfs_rename_whiteout(fx.fs, ROOT, "a", ROOT, "b", RENAME_NOREPLACE, &somebody),
+		     -EEXIST);
 	cr_assert_eq(vfs_rename_whiteout(fx.fs, ROOT, "d", d, "x", 0, &somebody), -EINVAL);
 	cr_assert_eq(vfs_rename_whiteout(fx.fs, ROOT, "nope", ROOT, "x", 0, &somebody), -ENOENT);
 	/* two names of one file: nothing is moved, so nothing is covered */
@@ -454,10 +457,12 @@ Test(namei, directories_in_a_circle)
 	FX_OK(vfs_rename(fx.fs, ROOT, "c", a, "c", 0));
 }
 
-/* The number for the next inode comes from the image, which may say anything: no inode is made over another. */
+/* The number for the next inode comes from the image, which may say anything: no inode is made over
+ * another. */
 Test(namei, next_number_is_in_use)
 {
-	uint64_t old = touch_in(ROOT, "old"), next = fx.fs->cnt.next_ino, bad[] = { old, ROOT, 0, 15, UINT64_MAX };
+	uint64_t old = touch_in(ROOT, "old"), next = fx.fs->cnt.next_ino,
+		 bad[] = { old, ROOT, 0, 15, UINT64_MAX };
 	struct vfs_attr a;
 
 	fx.fs->opts.errors = TFS_ERRORS_CONTINUE;

@@ -31,7 +31,9 @@ static uint64_t txid;	      /* of all that was done before the damage was found 
 
 static struct tfs_mount_opts options(bool threads)
 {
-	return (struct tfs_mount_opts){ .no_threads = !threads, .cache_size = 16u << 20, .commit_interval = 10000 };
+	return (struct tfs_mount_opts){ .no_threads = !threads,
+					.cache_size = 16u << 20,
+					.commit_interval = 10000 };
 }
 
 static void mount_with(bool threads)
@@ -108,7 +110,8 @@ static struct vfs_file *work_and_damage(bool threads)
 	f = fx_open(&fx, "log");
 	fx_write(&fx, f, 0, SIZE, 1);
 	/* a size that no block brings along */
-	FX_OK(vfs_fallocate(fx.fs, f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 10 * BS, SIZE - 10 * BS));
+	FX_OK(vfs_fallocate(fx.fs, f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 10 * BS,
+			    SIZE - 10 * BS));
 	fx_file(&fx, "new", &g);
 	fx_write(&fx, g, 0, 100, 2);
 	fx_close(&fx, g);
@@ -154,7 +157,8 @@ static void expect_read_only(struct vfs_file *f)
 	struct vfs_attr a = { .mode = 0600 };
 
 	cr_assert_eq(vfs_writable(fx.fs), -EROFS);
-	cr_assert_eq(vfs_create(fx.fs, TFS_INO_ROOT, "x", 0644, &fx_root, O_RDWR, &a, NULL), -EROFS);
+	cr_assert_eq(vfs_create(fx.fs, TFS_INO_ROOT, "x", 0644, &fx_root, O_RDWR, &a, NULL),
+		     -EROFS);
 	cr_assert_eq(vfs_unlink(fx.fs, TFS_INO_ROOT, "log"), -EROFS);
 	cr_assert_eq(vfs_pwrite(fx.fs, f, "x", 1, 0), -EROFS);
 	cr_assert_eq(vfs_setattr(fx.fs, f->inode->ino, VFS_SET_MODE, &a, &fx_root, &a), -EROFS);

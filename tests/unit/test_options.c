@@ -46,12 +46,14 @@ Test(options, defaults)
 
 Test(options, everything)
 {
-	cr_assert_eq(parse("ro,norecovery,cache_size=128M,dirty_size=16M,commit=9,threads=3,verify=off,errors=abort,"
+	cr_assert_eq(parse("ro,norecovery,cache_size=128M,dirty_size=16M,commit=9,threads=3,verify="
+			   "off,errors=abort,"
 			   "allow_other,suid,dev,no_writeback_cache"),
 		     0, "%s", why);
 	o.root = true;
 	cr_assert_eq(check(), 0, "%s", why);
-	cr_assert(o.fs.ro && o.fs.norecovery && o.fs.no_verify && o.allow_other && !o.writeback_cache);
+	cr_assert(o.fs.ro && o.fs.norecovery && o.fs.no_verify && o.allow_other &&
+		  !o.writeback_cache);
 	cr_assert_eq(o.fs.cache_size, 128ull << 20);
 	cr_assert_eq(o.fs.dirty_size, 16ull << 20);
 	cr_assert_eq(o.fs.commit_interval, 9);
@@ -89,7 +91,8 @@ Test(options, later_ones_win)
 
 Test(options, meant_for_others)
 {
-	cr_assert_eq(parse("defaults,rw,nofail,_netdev,user,users,auto,noauto,relatime,noatime,x-systemd.automount,"
+	cr_assert_eq(parse("defaults,rw,nofail,_netdev,user,users,auto,noauto,relatime,noatime,x-"
+			   "systemd.automount,"
 			   "x-gvfs-name=a=b,comment=abc,,async"),
 		     0, "%s", why);
 	cr_assert_str_eq(o.kernel, "");
@@ -98,8 +101,10 @@ Test(options, meant_for_others)
 
 Test(options, for_the_kernel)
 {
-	cr_assert_eq(parse("nosuid,nodev,noexec,sync,dirsync,context=system_u:object_r:x_t:s0"), 0, "%s", why);
-	cr_assert_str_eq(o.kernel, "nosuid,nodev,noexec,sync,dirsync,context=system_u:object_r:x_t:s0");
+	cr_assert_eq(parse("nosuid,nodev,noexec,sync,dirsync,context=system_u:object_r:x_t:s0"), 0,
+		     "%s", why);
+	cr_assert_str_eq(o.kernel,
+			 "nosuid,nodev,noexec,sync,dirsync,context=system_u:object_r:x_t:s0");
 }
 
 Test(options, refused)
@@ -144,7 +149,8 @@ Test(options, refused)
 Test(options, sloppy)
 {
 	cr_assert_eq(parse("sloppy,nonsense,other=thing"), 0);
-	cr_assert_eq(parse("threads=0"), -EINVAL, "sloppy is for unknown options, not for wrong values");
+	cr_assert_eq(parse("threads=0"), -EINVAL,
+		     "sloppy is for unknown options, not for wrong values");
 }
 
 Test(options, conflicts)

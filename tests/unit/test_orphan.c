@@ -78,7 +78,9 @@ Test(orphan, intents)
 	cr_assert_eq(IN_WRITE(fs, intent_remove(t, UINT64_MAX)), 0);
 	cr_assert_eq(IN_READ(fs, intent_next(t, 30, &ino, &got)), -ENOENT);
 	cr_assert_eq(IN_READ(fs, orphan_next(t, 25, &ino)), -ENOENT, "intents are not orphans");
-	cr_assert_eq(IN_WRITE(fs, btree_set(t, TFS_TREE_FS, &TKEY(TFS_INO_META, TFS_KEY_INTENT, 31), "x", 1)), 0);
+	cr_assert_eq(IN_WRITE(fs, btree_set(t, TFS_TREE_FS, &TKEY(TFS_INO_META, TFS_KEY_INTENT, 31),
+					    "x", 1)),
+		     0);
 	cr_assert_eq(IN_READ(fs, intent_next(t, 30, &ino, &got)), -EUCLEAN);
 	drop_damaged(fs);
 }
@@ -94,7 +96,9 @@ Test(orphan, inode_items)
 	cr_assert_eq(IN_WRITE(fs, inode_item_write(t, 30, &it)), 0);
 	cr_assert_eq(IN_READ(fs, inode_item_read(t, 30, &got)), 0);
 	cr_assert_eq(memcmp(&it, &got, sizeof(it)), 0);
-	cr_assert_eq(IN_WRITE(fs, btree_set(t, TFS_TREE_FS, &TKEY(30, TFS_KEY_INODE, 0), &it, sizeof(it) - 1)), 0);
+	cr_assert_eq(IN_WRITE(fs, btree_set(t, TFS_TREE_FS, &TKEY(30, TFS_KEY_INODE, 0), &it,
+					    sizeof(it) - 1)),
+		     0);
 	cr_assert_eq(IN_READ(fs, inode_item_read(t, 30, &got)), -EUCLEAN);
 	drop_damaged(fs);
 }
@@ -141,17 +145,21 @@ Test(orphan, hostile_symbolic_links)
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		fs = make(4096);
 		memset(bytes, bad[i].fill, sizeof(bytes));
-		cr_assert_eq(IN_WRITE(fs, btree_set(t, TFS_TREE_FS, &TKEY(30, TFS_KEY_SYMLINK, bad[i].chunk), bytes,
+		cr_assert_eq(IN_WRITE(fs, btree_set(t, TFS_TREE_FS,
+						    &TKEY(30, TFS_KEY_SYMLINK, bad[i].chunk), bytes,
 						    bad[i].len)),
 			     0);
-		cr_assert_eq(IN_READ(fs, symlink_read(t, 30, got, sizeof(got))), -EUCLEAN, "%zu", i);
+		cr_assert_eq(IN_READ(fs, symlink_read(t, 30, got, sizeof(got))), -EUCLEAN, "%zu",
+			     i);
 		drop_damaged(fs);
 	}
 	/* longer than a target may be */
 	fs = make(4096);
 	memset(bytes, 't', sizeof(bytes));
 	for (i = 0; i < 5; i++)
-		cr_assert_eq(IN_WRITE(fs, btree_set(t, TFS_TREE_FS, &TKEY(30, TFS_KEY_SYMLINK, i), bytes, 960)), 0);
+		cr_assert_eq(IN_WRITE(fs, btree_set(t, TFS_TREE_FS, &TKEY(30, TFS_KEY_SYMLINK, i),
+						    bytes, 960)),
+			     0);
 	cr_assert_eq(IN_READ(fs, symlink_read(t, 30, got, sizeof(got))), -EUCLEAN);
 	drop_damaged(fs);
 }

@@ -19,17 +19,18 @@ static void quiet(enum log_level lvl, const char *line)
 {
 }
 
-static void start_blocks(uint64_t cache, uint64_t dirty, unsigned int interval, unsigned int blkbits)
+static void start_blocks(uint64_t cache, uint64_t dirty, unsigned int interval,
+			 unsigned int blkbits)
 {
 	log_set_hook(quiet);
-	toymap_init(&t,
-		    &(struct toy_config){
-			    .blkbits = blkbits,
-			    .folio_shift = 16,
-			    .file_bytes = 32 << 20,
-			    .dev_bytes = 64 << 20,
-			    .integrity = true,
-			    .cache = { .cache_bytes = cache, .dirty_bytes = dirty, .flush_interval_ms = interval } });
+	toymap_init(&t, &(struct toy_config){ .blkbits = blkbits,
+					      .folio_shift = 16,
+					      .file_bytes = 32 << 20,
+					      .dev_bytes = 64 << 20,
+					      .integrity = true,
+					      .cache = { .cache_bytes = cache,
+							 .dirty_bytes = dirty,
+							 .flush_interval_ms = interval } });
 }
 
 static void start(uint64_t cache, uint64_t dirty, unsigned int interval)
@@ -74,8 +75,10 @@ static void *watch(void *most)
 	uint64_t *max = most;
 
 	while (atomic_load(&watching)) {
-		/* in one count: on their way from dirty to writeback, blocks are for a moment in both of the others */
-		max[0] = max_t(uint64_t, max[0], atomic_load(&t.mapping.nr_busy_blocks) << t.mapping.blkbits);
+		/* in one count: on their way from dirty to writeback, blocks are for a moment in
+		 * both of the others */
+		max[0] = max_t(uint64_t, max[0],
+			       atomic_load(&t.mapping.nr_busy_blocks) << t.mapping.blkbits);
 		max[1] = max_t(uint64_t, max[1], stats().bytes);
 		usleep(100);
 	}
@@ -127,13 +130,15 @@ Test(pagecache, unit_of_io)
 	static const struct {
 		uint64_t cache;
 		size_t unit;
-	} c[] = { { 0, 1 << 20 },	  { 256 << 10, 64 << 10 }, { 1 << 20, 128 << 10 }, { 2 << 20, 256 << 10 },
-		  { 3 << 20, 256 << 10 }, { 8 << 20, 1024 << 10 }, { 1ull << 30, 1 << 20 } };
+	} c[] = { { 0, 1 << 20 },	  { 256 << 10, 64 << 10 }, { 1 << 20, 128 << 10 },
+		  { 2 << 20, 256 << 10 }, { 3 << 20, 256 << 10 },  { 8 << 20, 1024 << 10 },
+		  { 1ull << 30, 1 << 20 } };
 
 	start(0, 0, 10);
 	for (size_t i = 0; i < ARRAY_SIZE(c); i++) {
 		pagecache_set_limits(t.cache, c[i].cache, 0);
-		cr_assert_eq(pagecache_unit(t.cache), c[i].unit, "cache of %lu", (unsigned long)c[i].cache);
+		cr_assert_eq(pagecache_unit(t.cache), c[i].unit, "cache of %lu",
+			     (unsigned long)c[i].cache);
 	}
 	toymap_exit(&t);
 }

@@ -16,7 +16,9 @@ static uint64_t rnd(uint64_t n)
 
 Test(radix, far_apart_indices)
 {
-	static const uint64_t at[] = { 0, 1, 63, 64, 4095, 4096, 1ULL << 36, 1ULL << 60, UINT64_MAX };
+	static const uint64_t at[] = {
+		0, 1, 63, 64, 4095, 4096, 1ULL << 36, 1ULL << 60, UINT64_MAX
+	};
 	struct radix_tree t = { 0 };
 	uint64_t index = 0;
 

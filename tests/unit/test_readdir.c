@@ -115,7 +115,8 @@ Test(readdir, empty_and_removed)
 	cr_assert_eq(vfs_readdir(fx.fs, fx_ino(&fx, "n0"), 0, fill, &l), -ENOTDIR);
 }
 
-/* Several listings at once, each in pieces and jumping about, while names around them come and go. */
+/* Several listings at once, each in pieces and jumping about, while names around them come and
+ * go. */
 static void several_listings(unsigned int break_rules)
 {
 	uint64_t rng = test_seed(31001);
@@ -125,7 +126,8 @@ static void several_listings(unsigned int break_rules)
 	fx_destroy(&fx);
 	fx.dev = bdev_mem_create(fx_bytes(FX_SMALL1K));
 	fx_format(fx.dev, FX_SMALL1K, rng);
-	fx_mount(&fx, fx.dev, &(struct tfs_mount_opts){ .no_threads = true, .break_rules = break_rules });
+	fx_mount(&fx, fx.dev,
+		 &(struct tfs_mount_opts){ .no_threads = true, .break_rules = break_rules });
 	fx.own_dev = true;
 	FX_OK(vfs_mkdir(fx.fs, TFS_INO_ROOT, "d", 0755, &fx_root, &a));
 	lister_make(fx.fs, a.ino);

@@ -39,7 +39,8 @@ static uint8_t *log_block(struct metafix *m, uint64_t pos)
 	struct tfs_geom g;
 
 	cr_assert_eq(tfs_super_read(m->dev, 0, &s, &g, m->why, sizeof(m->why)), 0);
-	return (uint8_t *)bdev_mem_data(m->dev) + (g.journal_start << g.blkbits) + pos * TFS_LOG_BLOCK;
+	return (uint8_t *)bdev_mem_data(m->dev) + (g.journal_start << g.blkbits) +
+	       pos * TFS_LOG_BLOCK;
 }
 
 /* The commit record of @txid, if there is one. */
@@ -50,7 +51,8 @@ static struct tfs_log_commit *find_commit(struct metafix *m, uint64_t txid, unsi
 
 	for (i = TFS_LOG_FIRST; i < 250; i++) {
 		c = (struct tfs_log_commit *)log_block(m, i);
-		if (le32_get(c->magic) == TFS_COMMIT_MAGIC && le64_get(c->txid) == txid && le32_get(c->copy) == copy)
+		if (le32_get(c->magic) == TFS_COMMIT_MAGIC && le64_get(c->txid) == txid &&
+		    le32_get(c->copy) == copy)
 			found = c;
 	}
 	return found;
@@ -187,7 +189,8 @@ Test(recover, headers)
 	metafix_free(&m);
 }
 
-/* A checkpoint that got no further than the superblock, and then the last commit records went bad. */
+/* A checkpoint that got no further than the superblock, and then the last commit records went
+ * bad. */
 Test(recover, superblock_knows_more)
 {
 	struct tfs_super *s;
@@ -284,7 +287,8 @@ static int open_without(struct metafix *m, uint64_t pos, uint64_t n, bool ro)
 	int err;
 
 	for (i = pos; i < pos + n; i++)
-		faultdev_add(dev, FAULT_READ_EIO, (uint64_t)(log_block(m, i) - (uint8_t *)bdev_mem_data(mem)), 512, -1,
+		faultdev_add(dev, FAULT_READ_EIO,
+			     (uint64_t)(log_block(m, i) - (uint8_t *)bdev_mem_data(mem)), 512, -1,
 			     0);
 	m->dev = dev;
 	m->opts.ro = ro;
@@ -340,7 +344,8 @@ Test(recover, unreadable_blocks)
 	metafix_free(&m);
 }
 
-/* The log is empty, but not for the device: what an earlier epoch left, and what nobody has ever written. */
+/* The log is empty, but not for the device: what an earlier epoch left, and what nobody has ever
+ * written. */
 Test(recover, unreadable_blocks_of_an_empty_log)
 {
 	struct metafix m;
@@ -350,12 +355,14 @@ Test(recover, unreadable_blocks_of_an_empty_log)
 	opens_with(&m, 6);
 	m.opts.whole_journal = true;
 	for (pos = TFS_LOG_FIRST; pos < 60; pos++)
-		cr_assert_eq(open_without(&m, pos, 2, true), 6, "blocks %llu: %s", (unsigned long long)pos, m.why);
+		cr_assert_eq(open_without(&m, pos, 2, true), 6, "blocks %llu: %s",
+			     (unsigned long long)pos, m.why);
 	cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
 	cr_assert_eq(metafix_set(&m, 1, 9, 100), 0);
 	metafix_close(&m);
 	for (pos = TFS_LOG_FIRST; pos < 60; pos++)
-		cr_assert_eq(open_without(&m, pos, 2, true), 9, "blocks %llu: %s", (unsigned long long)pos, m.why);
+		cr_assert_eq(open_without(&m, pos, 2, true), 9, "blocks %llu: %s",
+			     (unsigned long long)pos, m.why);
 	metafix_free(&m);
 }
 
@@ -385,7 +392,8 @@ Test(recover, never_written_blocks)
 	memset(bdev_mem_data(m.dev), 0x99, m.dev->size);
 	o.node_size = 4096;
 	o.blocks_per_group = 256;
-	cr_assert_eq(tfs_format_plan(m.dev, &o, &super, &geom, m.why, sizeof(m.why)), 0, "%s", m.why);
+	cr_assert_eq(tfs_format_plan(m.dev, &o, &super, &geom, m.why, sizeof(m.why)), 0, "%s",
+		     m.why);
 	cr_assert_eq(tfs_format_write(m.dev, &o, &super, &geom), 0);
 	cr_assert_eq(open_without(&m, TFS_LOG_FIRST + 1, 200, true), -ENOENT, "%s", m.why);
 	for (i = 1; i < 5; i++) {
@@ -414,7 +422,8 @@ static void reseal(struct metafix *m, uint64_t txid)
 		c = find_commit(m, txid, i);
 		if (!c || le64_get(c->payload_bytes) > 1 << 18 || le64_get(c->start) > 100)
 			continue;
-		c->payload_csum = le64_of(guard_xxh3(log_block(m, le64_get(c->start)), le64_get(c->payload_bytes),
+		c->payload_csum = le64_of(guard_xxh3(log_block(m, le64_get(c->start)),
+						     le64_get(c->payload_bytes),
 						     seed ^ le64_get(c->epoch) ^ txid));
 		c->csum = le64_of(log_csum(c, seed));
 	}
@@ -437,7 +446,9 @@ Test(recover, records_that_make_no_sense)
 		else if (what == BLOCK)
 			r->block = le64_of(UINT64_MAX);
 		else if (what == JOURNAL)
-			r->block = le64_of((uint64_t)(log_block(&m, 0) - (uint8_t *)bdev_mem_data(m.dev)) / 4096);
+			r->block = le64_of(
+				(uint64_t)(log_block(&m, 0) - (uint8_t *)bdev_mem_data(m.dev)) /
+				4096);
 		else if (what == BYTES)
 			r->buf_bytes = le32_of(1 << 30);
 		else
@@ -486,8 +497,10 @@ Test(recover, revoked)
 		revoke.block = le64_of(block - 3);
 		/* the transaction's last word */
 		bytes = le64_get(commit_of(&m, tx, 0)->payload_bytes);
-		cr_assert_leq(bytes % TFS_LOG_BLOCK + sizeof(revoke), TFS_LOG_BLOCK, "no room for it");
-		memcpy(log_block(&m, le64_get(commit_of(&m, tx, 0)->start)) + bytes, &revoke, sizeof(revoke));
+		cr_assert_leq(bytes % TFS_LOG_BLOCK + sizeof(revoke), TFS_LOG_BLOCK,
+			      "no room for it");
+		memcpy(log_block(&m, le64_get(commit_of(&m, tx, 0)->start)) + bytes, &revoke,
+		       sizeof(revoke));
 		for (i = 0; i < 2; i++) {
 			c = find_commit(&m, tx, i);
 			if (c)
@@ -575,7 +588,8 @@ Test(recover, interrupted)
 	metafix_free(&m);
 }
 
-/* Power cuts at every event of commits and checkpoints: never less than was durable, never half a transaction. */
+/* Power cuts at every event of commits and checkpoints: never less than was durable, never half a
+ * transaction. */
 Test(recover, power_cuts)
 {
 	uint64_t rng = test_seed(9), i, events, at[64];
@@ -598,8 +612,11 @@ Test(recover, power_cuts)
 		cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
 		for (v = 0; v < 12; v++) {
 			for (k = 1; k <= 30; k++)
-				cr_assert_eq(metafix_set(&m, (uint64_t)k * 7, (uint8_t)(v + 1), 400), 0);
-			cr_assert_eq(v % 4 == 3 ? journal_checkpoint(m.fs) : journal_commit_all(m.fs), 0);
+				cr_assert_eq(
+					metafix_set(&m, (uint64_t)k * 7, (uint8_t)(v + 1), 400), 0);
+			cr_assert_eq(v % 4 == 3 ? journal_checkpoint(m.fs)
+						: journal_commit_all(m.fs),
+				     0);
 			at[v] = crashdev_events(cd);
 		}
 		metafix_crash(&m);
@@ -613,8 +630,8 @@ Test(recover, power_cuts)
 			cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
 			for (k = 1; k <= 30; k++) {
 				v = metafix_get(&m, (uint64_t)k * 7);
-				cr_assert(v >= durable || (v == -ENOENT && !durable), "item %d is %d, %d was durable",
-					  k, v, durable);
+				cr_assert(v >= durable || (v == -ENOENT && !durable),
+					  "item %d is %d, %d was durable", k, v, durable);
 				cr_assert_leq(v, durable + 1);
 			}
 			metafix_crash(&m);
@@ -679,7 +696,8 @@ Test(overlay, records)
 	cr_assert_eq(overlay_image(o, 10, img, 4096), 0);
 	cr_assert_eq(overlay_range(o, 10, 4096, 0, "abcd", 4), 0);
 	overlay_end_tx(o);
-	cr_assert_null(overlay_lookup(o, 10, &bytes), "an earlier one, and those of the same transaction");
+	cr_assert_null(overlay_lookup(o, 10, &bytes),
+		       "an earlier one, and those of the same transaction");
 	cr_assert_eq(overlay_image(o, 10, img, 1024), 0);
 	overlay_end_tx(o);
 	cr_assert(overlay_lookup(o, 10, &bytes));
@@ -693,7 +711,8 @@ Test(overlay, records)
 	overlay_free(NULL);
 }
 
-/* Which of 5,000 blocks are left, against a plain array: few revokes and many, apart, touching, overlapping. */
+/* Which of 5,000 blocks are left, against a plain array: few revokes and many, apart, touching,
+ * overlapping. */
 Test(overlay, revokes)
 {
 	static bool there[5000];
@@ -717,8 +736,9 @@ Test(overlay, revokes)
 		}
 		overlay_end_tx(o);
 		for (b = 0; b < ARRAY_SIZE(there); b++)
-			cr_assert_eq(overlay_lookup(o, b, &bytes) != NULL, there[b], "transaction %llu, block %llu",
-				     (unsigned long long)tx, (unsigned long long)b);
+			cr_assert_eq(overlay_lookup(o, b, &bytes) != NULL, there[b],
+				     "transaction %llu, block %llu", (unsigned long long)tx,
+				     (unsigned long long)b);
 	}
 	overlay_free(o);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Something the file system has twice is damaged, and then the power goes while a mount mends it. */
+/* Something the file system has twice is damaged, and then the power goes while a mount mends
+ * it. */
 #include <criterion/criterion.h>
 #include <string.h>
 
@@ -87,12 +88,13 @@ static void damage(struct metafix *m, const struct places *p, enum damage what)
 	}
 }
 
-static void holds(struct metafix *m, enum damage what, bool pending, enum crash_mode mode, uint64_t cut)
+static void holds(struct metafix *m, enum damage what, bool pending, enum crash_mode mode,
+		  uint64_t cut)
 {
-	cr_assert_eq(metafix_open(m), 0, "damage %d, pending %d, mode %d, cut %llu: %s", (int)what, pending, (int)mode,
-		     (unsigned long long)cut, m->why);
-	cr_assert_eq(metafix_get(m, 1), 7, "damage %d, pending %d, mode %d, cut %llu: the data", (int)what, pending,
-		     (int)mode, (unsigned long long)cut);
+	cr_assert_eq(metafix_open(m), 0, "damage %d, pending %d, mode %d, cut %llu: %s", (int)what,
+		     pending, (int)mode, (unsigned long long)cut, m->why);
+	cr_assert_eq(metafix_get(m, 1), 7, "damage %d, pending %d, mode %d, cut %llu: the data",
+		     (int)what, pending, (int)mode, (unsigned long long)cut);
 	metafix_crash(m);
 }
 
@@ -214,7 +216,8 @@ static void count_copies(void *arg, const struct check_problem *p)
 {
 	unsigned int *n = arg;
 
-	if (p->severity == CHECK_ERROR && (!strncmp(p->code, "super-", 6) || !strcmp(p->code, "journal-header")))
+	if (p->severity == CHECK_ERROR &&
+	    (!strncmp(p->code, "super-", 6) || !strcmp(p->code, "journal-header")))
 		(*n)++;
 }
 
@@ -238,7 +241,8 @@ static bool honest(const int *is, int header, bool pending)
 	return header < 0 || is[0] == LAST;
 }
 
-static void put_super(struct metafix *m, uint64_t place, int is, const uint8_t *old, const uint8_t *last)
+static void put_super(struct metafix *m, uint64_t place, int is, const uint8_t *old,
+		      const uint8_t *last)
 {
 	memcpy(at(m, place), is == OLD ? old : last, TFS_SUPER_BYTES);
 	if (is == BAD)
@@ -269,9 +273,10 @@ Test(recover_cuts, what_a_cut_leaves_is_clean)
 			header = all / 27 - 1;
 			for (i = 0; i < 3 && (pending ? is[i] == BAD : is[i] != LAST); i++)
 				;
-			/* no file system at all; or only the copy that nobody finds without the primary (groups of 1
-			 * MiB) */
-			if (i == 3 || (is[0] == BAD && is[2] == BAD) || (!pending && is[0] == BAD && is[2] == OLD))
+			/* no file system at all; or only the copy that nobody finds without the
+			 * primary (groups of 1 MiB) */
+			if (i == 3 || (is[0] == BAD && is[2] == BAD) ||
+			    (!pending && is[0] == BAD && is[2] == OLD))
 				continue;
 			put_super(&m, p.super, is[0], old, last);
 			put_super(&m, p.copy[0], is[1], old, last);
@@ -279,8 +284,8 @@ Test(recover_cuts, what_a_cut_leaves_is_clean)
 			if (header >= 0)
 				at(&m, p.header[header])[20] ^= 1;
 			cr_assert_eq(found_clean(&m), honest(is, header, pending),
-				     "primary %d, copies %d and %d, header %d, pending %d: %d", is[0], is[1], is[2],
-				     header, pending, found_clean(&m));
+				     "primary %d, copies %d and %d, header %d, pending %d: %d",
+				     is[0], is[1], is[2], header, pending, found_clean(&m));
 			holds(&m, (enum damage)all, pending, CRASH_MODES, 0);
 		}
 		bdev_close(good);

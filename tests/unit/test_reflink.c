@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* fs/vfs/reflink.c, fs/inode/refs.c, fs/vfs/unshare.c: what is shared, counted, copied on write and given back. */
+/* fs/vfs/reflink.c, fs/inode/refs.c, fs/vfs/unshare.c: what is shared, counted, copied on write and
+ * given back. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/falloc.h>
@@ -48,7 +49,8 @@ static void teardown(void)
 
 TestSuite(reflink, .init = setup, .fini = teardown, .timeout = 120);
 
-static int64_t copy(struct vfs_file *in, uint64_t pin, struct vfs_file *out, uint64_t pout, uint64_t len)
+static int64_t copy(struct vfs_file *in, uint64_t pin, struct vfs_file *out, uint64_t pout,
+		    uint64_t len)
 {
 	return vfs_copy_file_range(fx.fs, in, pin, out, pout, len, 0);
 }
@@ -328,7 +330,8 @@ static bool at_once(void *arg)
 	return true;
 }
 
-/* From extent to extent, whatever lies between: a call does a bounded part, and says what is left. */
+/* From extent to extent, whatever lies between: a call does a bounded part, and says what is
+ * left. */
 Test(reflink, unshare_of_a_sparse_giant_is_quick)
 {
 	uint64_t far = (uint64_t)INT64_MAX / bs * bs - 64 * bs, pos = 5, len = UINT64_MAX;
@@ -344,7 +347,8 @@ Test(reflink, unshare_of_a_sparse_giant_is_quick)
 		uint64_t before = pos;
 
 		FX_OK(vfs_unshare(fx.fs, b, &pos, &len, never, &asked));
-		cr_assert(pos > before && calls < 5, "call %u got to %llu", calls, (unsigned long long)pos);
+		cr_assert(pos > before && calls < 5, "call %u got to %llu", calls,
+			  (unsigned long long)pos);
 	}
 	cr_assert_gt(calls, 1);
 	cr_assert(asked && asked < 100, "%u", asked);
@@ -435,7 +439,8 @@ Test(reflink, a_crash_after_each_commit)
 	fx_expect(&fx, b, 10 * bs, 10 * bs, 2);
 }
 
-/* A full file system: what is shared cannot be overwritten for nothing, and says so; all else goes on. */
+/* A full file system: what is shared cannot be overwritten for nothing, and says so; all else goes
+ * on. */
 Test(reflink, a_full_file_system)
 {
 	struct vfs_file *fill;
@@ -467,7 +472,8 @@ Test(reflink, a_full_file_system)
 	free(buf);
 }
 
-/* Sharing brings no content: it goes on where writing has ended, and leaves overwriting what that needs. */
+/* Sharing brings no content: it goes on where writing has ended, and leaves overwriting what that
+ * needs. */
 Test(reflink, shares_on_a_full_file_system)
 {
 	uint8_t *buf = calloc(1, 64 * KB);
@@ -546,13 +552,16 @@ Test(reflink, the_checker_counts)
 	fx_write(&fx, a, 0, 40 * bs, 1);
 	FX_IS(copy(a, 0, b, 0, 40 * bs), 40 * bs);
 	first = block_of(a, 0);
-	/* two files, none counted; three; too few; one beside; one where nothing is; an impossible one */
+	/* two files, none counted; three; too few; one beside; one where nothing is; an impossible
+	 * one */
 	expect_report(first, NULL);
 	expect_report(first, &(struct tfs_refs_item){ .len = le32_of(40), .count = le32_of(3) });
 	expect_report(first, &(struct tfs_refs_item){ .len = le32_of(39), .count = le32_of(2) });
 	expect_report(first, &(struct tfs_refs_item){ .len = le32_of(41), .count = le32_of(2) });
-	expect_report(first + 300, &(struct tfs_refs_item){ .len = le32_of(1), .count = le32_of(2) });
-	expect_report(first + 20, &(struct tfs_refs_item){ .len = le32_of(20), .count = le32_of(2) });
+	expect_report(first + 300,
+		      &(struct tfs_refs_item){ .len = le32_of(1), .count = le32_of(2) });
+	expect_report(first + 20,
+		      &(struct tfs_refs_item){ .len = le32_of(20), .count = le32_of(2) });
 	expect_report(first, &(struct tfs_refs_item){ .len = le32_of(40), .count = le32_of(1) });
 	expect_report(1, &(struct tfs_refs_item){ .len = le32_of(1), .count = le32_of(2) });
 	fx_check_live(&fx);
@@ -569,7 +578,8 @@ Test(reflink, hostile_counts)
 	fx_write(&fx, a, 0, 40 * bs, 1);
 	FX_IS(copy(a, 0, b, 0, 40 * bs), 40 * bs);
 	key = TKEY(TFS_INO_META, TFS_KEY_REFS, block_of(a, 0));
-	err = TRANS_WRITE(t, fx.fs, TRANS_CREDITS(fx.fs), btree_update(t, TFS_TREE_REFS, &key, &bad, sizeof(bad)));
+	err = TRANS_WRITE(t, fx.fs, TRANS_CREDITS(fx.fs),
+			  btree_update(t, TFS_TREE_REFS, &key, &bad, sizeof(bad)));
 	FX_OK(err);
 	n = vfs_pwrite(fx.fs, b, "x", 1, 0);
 	cr_assert_eq(n, -EUCLEAN);

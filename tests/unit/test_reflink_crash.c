@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The power goes in the middle of copying a file by sharing its blocks, of writing to a shared block (cached or
- * direct), of unsharing, of removing one of the two: at every write and flush, in every way that the simulator knows.
- * The checker, data verified, is content with what is left; the source is whole; each block of the copy is old or new.
+ * The power goes in the middle of copying a file by sharing its blocks, of writing to a shared
+ * block (cached or direct), of unsharing, of removing one of the two: at every write and flush, in
+ * every way that the simulator knows. The checker, data verified, is content with what is left; the
+ * source is whole; each block of the copy is old or new.
  */
 #include <criterion/criterion.h>
 #include <limits.h>
@@ -49,7 +50,8 @@ struct scene {
 	/* what is durable when recording begins; and what is done then */
 	void (*before)(struct vfs_file *a, struct vfs_file *b);
 	void (*during)(struct vfs_file *a, struct vfs_file *b);
-	/* patterns a block of the copy may hold, UINT_MAX-terminated; and whether it may be shorter, or gone */
+	/* patterns a block of the copy may hold, UINT_MAX-terminated; and whether it may be
+	 * shorter, or gone */
 	unsigned int may[4];
 	bool shorter, gone;
 };
@@ -109,7 +111,8 @@ static void check_copy(const struct scene *s)
 	vfs_forget(fx.fs, a.ino, 1);
 	b = fx_open(&fx, "b");
 	n = vfs_pread(fx.fs, b, buf, NB * bs, 0);
-	cr_assert(n >= 0 && n % (int64_t)bs == 0 && (s->shorter || n == (int64_t)(NB * bs)), "size %lld", (long long)n);
+	cr_assert(n >= 0 && n % (int64_t)bs == 0 && (s->shorter || n == (int64_t)(NB * bs)),
+		  "size %lld", (long long)n);
 	for (k = 0; k < (unsigned int)((uint64_t)n / bs); k++) {
 		for (m = 0; s->may[m] != UINT_MAX && !block_is(buf + k * bs, k, s->may[m]); m++)
 			;
@@ -119,7 +122,8 @@ static void check_copy(const struct scene *s)
 	free(buf);
 }
 
-static void check_cut(const struct scene *s, struct crashdev *cd, uint64_t events, enum crash_mode mode, uint64_t *rng)
+static void check_cut(const struct scene *s, struct crashdev *cd, uint64_t events,
+		      enum crash_mode mode, uint64_t *rng)
 {
 	fx.dev = bdev_mem_create(fx_bytes(FX_SMALL));
 	crashdev_image(cd, events, mode, rng, bdev_mem_data(fx.dev));
@@ -183,7 +187,8 @@ static void old_content(struct vfs_file *a, struct vfs_file *b)
 
 Test(reflink_crash, copy_over_a_file)
 {
-	run(&(struct scene){ .before = old_content, .during = copy_all, .may = { SOURCE, OLD, UINT_MAX } });
+	run(&(struct scene){
+		.before = old_content, .during = copy_all, .may = { SOURCE, OLD, UINT_MAX } });
 }
 
 static void write_one(struct vfs_file *a, struct vfs_file *b)
@@ -194,7 +199,8 @@ static void write_one(struct vfs_file *a, struct vfs_file *b)
 
 Test(reflink_crash, write_to_one_block_of_the_copy)
 {
-	run(&(struct scene){ .before = copy_all, .during = write_one, .may = { SOURCE, NEW, UINT_MAX } });
+	run(&(struct scene){
+		.before = copy_all, .during = write_one, .may = { SOURCE, NEW, UINT_MAX } });
 }
 
 static void write_many(struct vfs_file *a, struct vfs_file *b)
@@ -207,7 +213,8 @@ static void write_many(struct vfs_file *a, struct vfs_file *b)
 
 Test(reflink_crash, write_to_many)
 {
-	run(&(struct scene){ .before = copy_all, .during = write_many, .may = { SOURCE, NEW, UINT_MAX } });
+	run(&(struct scene){
+		.before = copy_all, .during = write_many, .may = { SOURCE, NEW, UINT_MAX } });
 }
 
 static void write_direct(struct vfs_file *a, struct vfs_file *b)
@@ -226,7 +233,8 @@ static void write_direct(struct vfs_file *a, struct vfs_file *b)
 
 Test(reflink_crash, direct_write)
 {
-	run(&(struct scene){ .before = copy_all, .during = write_direct, .may = { SOURCE, NEW, UINT_MAX } });
+	run(&(struct scene){
+		.before = copy_all, .during = write_direct, .may = { SOURCE, NEW, UINT_MAX } });
 }
 
 static void unshare_all(struct vfs_file *a, struct vfs_file *b)
@@ -236,7 +244,8 @@ static void unshare_all(struct vfs_file *a, struct vfs_file *b)
 
 Test(reflink_crash, unshare)
 {
-	run(&(struct scene){ .before = copy_all, .during = unshare_all, .may = { SOURCE, UINT_MAX } });
+	run(&(struct scene){
+		.before = copy_all, .during = unshare_all, .may = { SOURCE, UINT_MAX } });
 }
 
 static void punch(struct vfs_file *a, struct vfs_file *b)
@@ -256,5 +265,8 @@ static void remove_copy(struct vfs_file *a, struct vfs_file *b)
 
 Test(reflink_crash, remove_the_copy)
 {
-	run(&(struct scene){ .before = copy_all, .during = remove_copy, .may = { SOURCE, UINT_MAX }, .gone = true });
+	run(&(struct scene){ .before = copy_all,
+			     .during = remove_copy,
+			     .may = { SOURCE, UINT_MAX },
+			     .gone = true });
 }

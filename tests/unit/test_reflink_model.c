@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Files that share blocks against byte arrays: copies, overwriting, truncation, holes, unsharing, unlinking,
- * syncs, crashes and remounts, the checker after each few.  TALLYFS_SEED replays, TALLYFS_OPS lengthens.
+ * Files that share blocks against byte arrays: copies, overwriting, truncation, holes, unsharing,
+ * unlinking, syncs, crashes and remounts, the checker after each few.  TALLYFS_SEED replays,
+ * TALLYFS_OPS lengthens.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -81,7 +82,8 @@ static void do_copy(struct model *m)
 		len = MAX_SIZE - pout;
 	want = pin >= in->size ? 0 : min_t(uint64_t, len, in->size - pin);
 	while (done < want) {
-		int64_t n = vfs_copy_file_range(fx.fs, in->f, pin + done, out->f, pout + done, len - done, 0);
+		int64_t n = vfs_copy_file_range(fx.fs, in->f, pin + done, out->f, pout + done,
+						len - done, 0);
 
 		if (in == out && pin < pout + want && pout < pin + want) {
 			cr_assert_eq(n, -EINVAL);
@@ -109,7 +111,8 @@ static void do_truncate(struct model *m)
 
 static void do_falloc(struct model *m)
 {
-	static const int modes[] = { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+	static const int modes[] = { FALLOC_FL_KEEP_SIZE,
+				     FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 				     FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE };
 	int mode = modes[test_rand(&m->rng) % ARRAY_SIZE(modes)];
 	struct mfile *x = pick_file(m);
@@ -145,11 +148,12 @@ static void compare(struct model *m, struct mfile *x)
 	int64_t n = vfs_pread(fx.fs, x->f, m->buf, MAX_SIZE, 0);
 
 	cr_assert_eq(fx_size_of(&fx, x->f), x->size, "op %llu", (unsigned long long)m->op);
-	cr_assert_eq(n, (int64_t)x->size, "op %llu: read %lld of %llu", (unsigned long long)m->op, (long long)n,
-		     (unsigned long long)x->size);
+	cr_assert_eq(n, (int64_t)x->size, "op %llu: read %lld of %llu", (unsigned long long)m->op,
+		     (long long)n, (unsigned long long)x->size);
 	for (uint64_t k = 0; k < x->size; k++)
 		cr_assert_eq(m->buf[k], x->data[k], "op %llu: file %s byte %llu is %u, not %u",
-			     (unsigned long long)m->op, x->name, (unsigned long long)k, m->buf[k], x->data[k]);
+			     (unsigned long long)m->op, x->name, (unsigned long long)k, m->buf[k],
+			     x->data[k]);
 }
 
 static void reopen(struct model *m, bool crash)

@@ -10,7 +10,8 @@ Test(seg, sizes_are_rounded_and_aligned)
 	static const struct {
 		size_t ask;
 		uint32_t get;
-	} t[] = { { 1, 1024 }, { 1024, 1024 }, { 1025, 2048 }, { 4095, 4096 }, { 4097, 8192 }, { 70000, 73728 } };
+	} t[] = { { 1, 1024 },	  { 1024, 1024 }, { 1025, 2048 },
+		  { 4095, 4096 }, { 4097, 8192 }, { 70000, 73728 } };
 	struct seg_pool *pool = seg_pool_create();
 	struct seg *s;
 	size_t i;
@@ -44,7 +45,8 @@ Test(seg, last_reference_frees)
 /* Segments of all sizes come and go; none may overlap another, and none may move. */
 Test(seg, no_overlap)
 {
-	static const size_t sizes[] = { 1024, 4096, 5000, 16384, 65536, 70000, 131072, 1 << 20, 3 << 20 };
+	static const size_t sizes[] = { 1024,  4096,   5000,	16384,	65536,
+					70000, 131072, 1 << 20, 3 << 20 };
 	struct seg_pool *pool = seg_pool_create();
 	struct seg *s[200] = { NULL };
 	unsigned int turn, i;

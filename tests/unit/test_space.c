@@ -93,14 +93,15 @@ static void check_full(const struct tfs_format_opts *o, uint64_t bytes)
 	unsigned int i;
 
 	space_statfs(f->fs, &avail, &free_blocks, &total);
-	cr_assert_geq(f->blocks * 100, total * 60, "%lu of %lu blocks for users", (unsigned long)f->blocks,
-		      (unsigned long)total);
+	cr_assert_geq(f->blocks * 100, total * 60, "%lu of %lu blocks for users",
+		      (unsigned long)f->blocks, (unsigned long)total);
 	cr_assert_leq(avail, 1);
 	cr_assert_gt(free_blocks, 0);
 	cr_assert_eq(space_reserve(f->fs, 1, SPACE_NEW), -ENOSPC);
 	/* full, but overwriting goes on for as long as one likes */
 	for (i = 0; i < 1500; i++)
-		cr_assert_eq(rewrite(f, (unsigned int)(test_rand(&rng) % f->nr)), 0, "overwrite %u", i);
+		cr_assert_eq(rewrite(f, (unsigned int)(test_rand(&rng) % f->nr)), 0, "overwrite %u",
+			     i);
 	drop(f);
 }
 

@@ -62,7 +62,8 @@ Test(super, copies)
 	metafix_free(&m);
 }
 
-/* The log is empty and the primary gone: a mount for writing brings it back, on a device that minds alignment. */
+/* The log is empty and the primary gone: a mount for writing brings it back, on a device that minds
+ * alignment. */
 Test(super, destroyed_primary)
 {
 	static const char zeros[4096];
@@ -166,7 +167,8 @@ Test(super, planted_copies)
 	};
 	const uint64_t end = (uint64_t)REAL_MB << 20;
 	struct tfs_super real, planted[2], got;
-	struct bdev *evil[2] = { format_with(2048, &planted[0]), format_with(8192, &planted[1]) }, *b;
+	struct bdev *evil[2] = { format_with(2048, &planted[0]), format_with(8192, &planted[1]) },
+		    *b;
 	struct tfs_geom g;
 	char why[200];
 	size_t i;
@@ -185,7 +187,8 @@ Test(super, planted_copies)
 		if (t[i].what & ZEROED)
 			memset(at_byte(b, TFS_SUPER_OFFSET), 0, 4096);
 		else if (t[i].what & UNLIKE)
-			memset(at_byte(b, TFS_SUPER_OFFSET + offsetof(struct tfs_super, seed)), 0x5a, 24);
+			memset(at_byte(b, TFS_SUPER_OFFSET + offsetof(struct tfs_super, seed)),
+			       0x5a, 24);
 		else
 			*at_byte(b, TFS_SUPER_OFFSET + 200) ^= 1;
 		err = tfs_super_read(b, -1, &got, &g, why, sizeof(why));
@@ -197,7 +200,8 @@ Test(super, planted_copies)
 	bdev_close(evil[1]);
 }
 
-/* An older file system of the same device, of which only copies were left, is wiped by mkfs wherever a search looks. */
+/* An older file system of the same device, of which only copies were left, is wiped by mkfs
+ * wherever a search looks. */
 /* Zeros left of the primary's secrets are known to everybody. */
 Test(super, zeros_are_no_secret)
 {
@@ -222,7 +226,8 @@ Test(super, mkfs_wipes_what_it_cannot_read)
 {
 	struct tfs_format_opts o = { .test_seed = 9 };
 	struct tfs_super s, planted;
-	struct bdev *evil = format_with(2048, &planted), *mem = bdev_mem_create((uint64_t)REAL_MB << 20), *b;
+	struct bdev *evil = format_with(2048, &planted),
+		    *mem = bdev_mem_create((uint64_t)REAL_MB << 20), *b;
 	const uint64_t at = (32u << 20) - 4096;
 	struct tfs_geom g;
 	char why[200];

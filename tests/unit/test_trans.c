@@ -67,7 +67,8 @@ Test(trans, read_only_mount)
 	metafix_free(&m);
 }
 
-/* Each missing block costs one more try, read without the lock; the handle counts, until its loop has ended. */
+/* Each missing block costs one more try, read without the lock; the handle counts, until its loop
+ * has ended. */
 Test(trans, tries)
 {
 	struct tfs_buf_stats st;
@@ -83,7 +84,8 @@ Test(trans, tries)
 		trans_read_begin(&t, m.fs);
 		cr_assert_eq(t.tries, tries++);
 		for (group = 0, err = 0; group < 8 && !err; group++) {
-			err = buf_get(&t, tfs_group_header_block(&m.fs->geom, group), BUF_GROUP, &b);
+			err = buf_get(&t, tfs_group_header_block(&m.fs->geom, group), BUF_GROUP,
+				      &b);
 			if (!err)
 				buf_put(b);
 		}
@@ -134,15 +136,16 @@ Test(trans, missing_after_a_change)
 }
 
 /*
- * An error behind the first change is the end.  Where it is not for want of something, the image contradicts itself:
- * nobody is told that a file does not exist because of that.
+ * An error behind the first change is the end.  Where it is not for want of something, the image
+ * contradicts itself: nobody is told that a file does not exist because of that.
  */
 Test(trans, half_made)
 {
 	static const struct {
 		int err, says;
-	} t[] = { { -ENOENT, -EUCLEAN }, { -EEXIST, -EUCLEAN }, { -ESTALE, -EUCLEAN }, { -EIO, -EIO },
-		  { -ENOMEM, -ENOMEM },	 { -ENOSPC, -ENOSPC },	{ -EMLINK, -EUCLEAN }, { -EUCLEAN, -EUCLEAN } };
+	} t[] = { { -ENOENT, -EUCLEAN }, { -EEXIST, -EUCLEAN }, { -ESTALE, -EUCLEAN },
+		  { -EIO, -EIO },	 { -ENOMEM, -ENOMEM },	{ -ENOSPC, -ENOSPC },
+		  { -EMLINK, -EUCLEAN }, { -EUCLEAN, -EUCLEAN } };
 	struct metafix m;
 	struct tfs_trans s;
 	struct tfs_buf *b;

@@ -206,8 +206,8 @@ Test(truncate, needs_no_space)
 }
 
 /*
- * Memory runs out somewhere in a truncation of dirty or clean data: the file has the old size or the new one, and
- * never old bytes behind it.
+ * Memory runs out somewhere in a truncation of dirty or clean data: the file has the old size or
+ * the new one, and never old bytes behind it.
  */
 static void without_memory(bool dirty)
 {
@@ -358,7 +358,8 @@ Test(truncate, zero_range)
 	fx_close(&fx, f);
 }
 
-/* What was preallocated behind the end goes when the file is cut where it ends, now or after a remount. */
+/* What was preallocated behind the end goes when the file is cut where it ends, now or after a
+ * remount. */
 Test(truncate, to_the_same_size_frees_what_is_behind)
 {
 	struct vfs_file *f;

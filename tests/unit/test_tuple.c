@@ -43,7 +43,9 @@ static int do_write(struct tfs_trans *t, void *arg)
 static void make(struct tuple16 *t, uint32_t n, uint64_t x)
 {
 	while (n--)
-		t[n] = (struct tuple16){ le64_of(x * 1000003 + n), le16_of(TFS_APP_DATA), { (uint8_t)n } };
+		t[n] = (struct tuple16){ le64_of(x * 1000003 + n),
+					 le16_of(TFS_APP_DATA),
+					 { (uint8_t)n } };
 }
 
 Test(tuple, survives_commit_and_reopen)
@@ -128,10 +130,16 @@ Test(tuple, made_as_the_profile_does)
 		cr_assert_eq(le16_get(t[0].app), TFS_APP_DATA);
 		cr_assert_eq(t[0].ref[0] | t[0].ref[1] << 8, 500);
 		cr_assert_eq(t[1].ref[0] | t[1].ref[1] << 8, 501);
-		cr_assert_eq(blk_integrity_verify_buf(&fs->integrity, data, 500, 2, TFS_APP_DATA, t, &bad), 0);
-		cr_assert_eq(blk_integrity_verify_buf(&fs->integrity, data, 500, 2, TFS_APP_NODE, t, &bad), -EILSEQ);
+		cr_assert_eq(blk_integrity_verify_buf(&fs->integrity, data, 500, 2, TFS_APP_DATA, t,
+						      &bad),
+			     0);
+		cr_assert_eq(blk_integrity_verify_buf(&fs->integrity, data, 500, 2, TFS_APP_NODE, t,
+						      &bad),
+			     -EILSEQ);
 		data[4096] ^= 1;
-		cr_assert_eq(blk_integrity_verify_buf(&fs->integrity, data, 500, 2, TFS_APP_DATA, t, &bad), -EILSEQ);
+		cr_assert_eq(blk_integrity_verify_buf(&fs->integrity, data, 500, 2, TFS_APP_DATA, t,
+						      &bad),
+			     -EILSEQ);
 		cr_assert_eq(bad, 1);
 		tinyfs_drop(fs);
 	}

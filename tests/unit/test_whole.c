@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What fails has not happened: each allocation of an operation, and each access to the device, fails once. */
+/* What fails has not happened: each allocation of an operation, and each access to the device,
+ * fails once. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/falloc.h>
@@ -100,7 +101,8 @@ static void sweep_one(void (*prepare)(void), int (*op)(void), void (*check)(int 
 	}
 }
 
-/* Run @op with everything failing once that it asks memory or the device for; @check what is left each time. */
+/* Run @op with everything failing once that it asks memory or the device for; @check what is left
+ * each time. */
 static void sweep(void (*prepare)(void), int (*op)(void), void (*check)(int err))
 {
 	sweep_one(prepare, op, check, false);
@@ -136,7 +138,8 @@ static void check_created(int err)
 	cr_assert_eq(exists("new"), !err, "create gave %d", err);
 }
 
-/* Who is told that a file was not made must not find it later: the kernel remembers that the name is not there. */
+/* Who is told that a file was not made must not find it later: the kernel remembers that the name
+ * is not there. */
 Test(whole, create)
 {
 	sweep(NULL, create, check_created);
@@ -181,7 +184,8 @@ static void make_dirty_at_eof(void)
 	fx_write(&fx, file, NEW - 1000, 2000, 1);
 }
 
-/* No space for a copy of the block with the new end: it has to be written first, and that brings the truncation about.
+/* No space for a copy of the block with the new end: it has to be written first, and that brings
+ * the truncation about.
  */
 static void make_shared_and_full(void)
 {
@@ -209,7 +213,8 @@ static void check_cut(int err)
 {
 	uint64_t size = fx_size_of(&fx, file), more = OLD + 20000;
 
-	cr_assert(size == NEW || (err && size == OLD), "size %llu after %d", (unsigned long long)size, err);
+	cr_assert(size == NEW || (err && size == OLD), "size %llu after %d",
+		  (unsigned long long)size, err);
 	fx_expect(&fx, file, 0, size, 1);
 	fx_write(&fx, file, more, 10, 2);
 	fx_expect_zero(&fx, file, size, more - size);
@@ -271,7 +276,8 @@ static int cut_by_other(void)
 {
 	struct vfs_attr set = { .size = NEW }, a;
 
-	return vfs_setattr(fx.fs, file->inode->ino, VFS_SET_SIZE | VFS_KILL_PRIV, &set, &fx_root, &a);
+	return vfs_setattr(fx.fs, file->inode->ino, VFS_SET_SIZE | VFS_KILL_PRIV, &set, &fx_root,
+			   &a);
 }
 
 static void check_privileges(int err)
@@ -437,12 +443,14 @@ static char value[20000];
 
 static int set_long(void)
 {
-	return vfs_setxattr(fx.fs, file->inode->ino, "user.long", value, sizeof(value), 0, &fx_root);
+	return vfs_setxattr(fx.fs, file->inode->ino, "user.long", value, sizeof(value), 0,
+			    &fx_root);
 }
 
 static void check_long(int err)
 {
-	FX_IS(vfs_getxattr(fx.fs, file->inode->ino, "user.long", NULL, 0), err ? -ENODATA : (int)sizeof(value));
+	FX_IS(vfs_getxattr(fx.fs, file->inode->ino, "user.long", NULL, 0),
+	      err ? -ENODATA : (int)sizeof(value));
 	fx_close(&fx, file);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* fs/inode/writeback.c: what happens to a file while its blocks are on their way to the device, or fail to get there.
+/* fs/inode/writeback.c: what happens to a file while its blocks are on their way to the device, or
+ * fail to get there.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -50,7 +51,8 @@ TestSuite(writeback, .init = setup, .fini = teardown, .timeout = 120);
 static void fault_data(enum fault_kind kind, int count, unsigned int usec)
 {
 	const struct tfs_geom *g = &fx.fs->geom;
-	uint64_t from = g->journal_start << g->blkbits, to = from + (g->journal_blocks << g->blkbits);
+	uint64_t from = g->journal_start << g->blkbits,
+		 to = from + (g->journal_blocks << g->blkbits);
 
 	if (count < 0)
 		faultdev_add(fx.dev, kind, 0, from, count, usec);
@@ -78,7 +80,8 @@ static uint64_t reserved(void)
 	return fx_stat(&fx, "space", "reserved");
 }
 
-/* Blocks written to again while their writeback was under way, and failed, hold one promise, not two. */
+/* Blocks written to again while their writeback was under way, and failed, hold one promise, not
+ * two. */
 Test(writeback, one_promise_for_a_block_that_failed_and_was_dirtied)
 {
 	struct vfs_file *f;
@@ -157,8 +160,9 @@ static void *shrink(void *arg)
 }
 
 /*
- * A truncation overtakes a writeback of the block that will hold EOF.  What is committed before the block
- * is written with a zeroed tail is the file as it was before, not the new size with the old tail behind it.
+ * A truncation overtakes a writeback of the block that will hold EOF.  What is committed before the
+ * block is written with a zeroed tail is the file as it was before, not the new size with the old
+ * tail behind it.
  */
 Test(writeback, truncation_while_the_block_is_written)
 {
@@ -193,9 +197,9 @@ Test(writeback, truncation_while_the_block_is_written)
 }
 
 /*
- * Blocks far behind the new EOF are still on their way when the flusher takes the EOF block with its zeroed tail.
- * Neither may the truncation be overtaken by them (they would be mapped behind EOF), nor may
- * their place go free while the device still writes to it.
+ * Blocks far behind the new EOF are still on their way when the flusher takes the EOF block with
+ * its zeroed tail. Neither may the truncation be overtaken by them (they would be mapped behind
+ * EOF), nor may their place go free while the device still writes to it.
  */
 static void truncate_with_writes_behind(bool preallocated)
 {
@@ -244,7 +248,9 @@ Test(writeback, truncation_waits_for_what_is_written_in_place)
 /* A journal that has room for many files in one section, and small groups. */
 static void setup_large(void)
 {
-	struct tfs_format_opts o = { .test_seed = 5, .blocks_per_group = 2048, .journal_bytes = 7u << 20 };
+	struct tfs_format_opts o = { .test_seed = 5,
+				     .blocks_per_group = 2048,
+				     .journal_bytes = 7u << 20 };
 	struct tfs_super super;
 	struct tfs_geom geom;
 	char why[200];
@@ -285,13 +291,13 @@ static uint64_t file_far_away(const char *name, uint64_t blocks)
 
 static void break_bitmap(uint64_t group)
 {
-	faultdev_add(fx.dev, FAULT_READ_EIO, tfs_group_bitmap_block(&fx.fs->geom, group) << fx.fs->geom.blkbits, BS, -1,
-		     0);
+	faultdev_add(fx.dev, FAULT_READ_EIO,
+		     tfs_group_bitmap_block(&fx.fs->geom, group) << fx.fs->geom.blkbits, BS, -1, 0);
 }
 
 /*
- * The end of the writeback of many files is one section.  That of one of them needs a block that can't be read: its
- * data stays dirty and its fsync fails, and no other's.
+ * The end of the writeback of many files is one section.  That of one of them needs a block that
+ * can't be read: its data stays dirty and its fsync fails, and no other's.
  */
 Test(writeback_many, what_one_file_meets_is_its_own)
 {
@@ -381,12 +387,14 @@ static void fail_data_alone(void)
 		alloc_node_area(g, k, &from, &to);
 		end = tfs_group_nr_blocks(g, k) - 1; /* there may be a copy of the superblock */
 		if (to < end)
-			faultdev_add(fx.dev, FAULT_WRITE_EIO, (tfs_group_start(g, k) + to) << g->blkbits,
+			faultdev_add(fx.dev, FAULT_WRITE_EIO,
+				     (tfs_group_start(g, k) + to) << g->blkbits,
 				     (uint64_t)(end - to) << g->blkbits, -1, 0);
 	}
 }
 
-/* What can't be written for good is told: by the unmount, and by each fsync of the file from then on. */
+/* What can't be written for good is told: by the unmount, and by each fsync of the file from then
+ * on. */
 static void unmount_with_unwritable_data(bool damaged)
 {
 	struct vfs_file *f, *g;

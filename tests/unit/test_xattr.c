@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Extended attributes: short and long values, replacing one kind by the other, limits, hostile items. */
+/* Extended attributes: short and long values, replacing one kind by the other, limits, hostile
+ * items. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
@@ -52,7 +53,8 @@ static int set(struct tfs_fs *fs, const char *name, unsigned int fill, size_t le
 	static uint8_t value[TFS_XATTR_MAX + 1];
 
 	fill_value(value, len, fill);
-	return IN_WRITE_OF(fs, trans_max_credits(fs), xattr_set(t, INO, &item, name, value, len, flags));
+	return IN_WRITE_OF(fs, trans_max_credits(fs),
+			   xattr_set(t, INO, &item, name, value, len, flags));
 }
 
 static void has(struct tfs_fs *fs, const char *name, unsigned int fill, size_t len)
@@ -61,7 +63,8 @@ static void has(struct tfs_fs *fs, const char *name, unsigned int fill, size_t l
 
 	fill_value(want, len, fill);
 	cr_assert_eq(IN_READ(fs, xattr_get(t, INO, name, NULL, 0)), (int)len, "%s", name);
-	cr_assert_eq(IN_READ(fs, xattr_get(t, INO, name, value, sizeof(value))), (int)len, "%s", name);
+	cr_assert_eq(IN_READ(fs, xattr_get(t, INO, name, value, sizeof(value))), (int)len, "%s",
+		     name);
 	cr_assert_eq(memcmp(value, want, len), 0, "%s", name);
 	if (len > 1)
 		cr_assert_eq(IN_READ(fs, xattr_get(t, INO, name, value, len - 1)), -ERANGE);
@@ -79,7 +82,8 @@ static int count_items(struct tfs_trans *t, uint8_t type)
 	struct btree_item it;
 	int err, n = 0;
 
-	for (err = btree_seek(t, TFS_TREE_FS, &TKEY(INO, type, 0), BTREE_GE, &p); !err; err = btree_next(t, &p)) {
+	for (err = btree_seek(t, TFS_TREE_FS, &TKEY(INO, type, 0), BTREE_GE, &p); !err;
+	     err = btree_next(t, &p)) {
 		btree_item(&p, &it);
 		if (it.key.ino != INO || it.key.type != type)
 			break;
@@ -91,7 +95,9 @@ static int count_items(struct tfs_trans *t, uint8_t type)
 
 Test(xattr, every_length_replaces_every_other)
 {
-	static const size_t len[] = { 0, 1, 200, 490, 2000, 4032, 4033, 8064, 20000, TFS_XATTR_MAX };
+	static const size_t len[] = {
+		0, 1, 200, 490, 2000, 4032, 4033, 8064, 20000, TFS_XATTR_MAX
+	};
 	static const uint32_t node_size[] = { 4096, 16384, 65536 };
 	struct tfs_fs *fs;
 	unsigned int n, i, j;
@@ -113,7 +119,8 @@ Test(xattr, every_length_replaces_every_other)
 		cr_assert_eq(take(fs, "user.a"), 0);
 		cr_assert_eq(take(fs, "user.other"), 0);
 		cr_assert_eq(IN_READ(fs, count_items(t, TFS_KEY_XATTR)), 0);
-		cr_assert_eq(IN_READ(fs, count_items(t, TFS_KEY_XATTR_VALUE)), 0, "no chunk is left behind");
+		cr_assert_eq(IN_READ(fs, count_items(t, TFS_KEY_XATTR_VALUE)), 0,
+			     "no chunk is left behind");
 		tinyfs_drop(fs);
 	}
 }
@@ -268,9 +275,12 @@ Test(xattr, hostile_items)
 		fs = make(4096);
 		b = fs->bdev;
 		key = TKEY(INO, TFS_KEY_XATTR, dir_cookie(fs, INO, "n", 1));
-		cr_assert_eq(IN_WRITE(fs, btree_set(t, TFS_TREE_FS, &key, bad[i].bytes, bad[i].len)), 0);
-		cr_assert_eq(IN_READ(fs, xattr_get(t, INO, "n", buf, sizeof(buf))), -EUCLEAN, "%s", bad[i].what);
-		cr_assert_eq(IN_READ(fs, xattr_list(t, INO, buf, sizeof(buf))), -EUCLEAN, "%s", bad[i].what);
+		cr_assert_eq(
+			IN_WRITE(fs, btree_set(t, TFS_TREE_FS, &key, bad[i].bytes, bad[i].len)), 0);
+		cr_assert_eq(IN_READ(fs, xattr_get(t, INO, "n", buf, sizeof(buf))), -EUCLEAN, "%s",
+			     bad[i].what);
+		cr_assert_eq(IN_READ(fs, xattr_list(t, INO, buf, sizeof(buf))), -EUCLEAN, "%s",
+			     bad[i].what);
 		tfs_close_nosave(fs);
 		bdev_close(b);
 	}
@@ -293,13 +303,17 @@ Test(xattr, hostile_chunks)
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		fs = make(4096);
 		b = fs->bdev;
-		cr_assert_eq(set(fs, "user.a", 1, 2000, 0), 0); /* chunks of 960, 960 and 80 bytes */
+		cr_assert_eq(set(fs, "user.a", 1, 2000, 0),
+			     0); /* chunks of 960, 960 and 80 bytes */
 		key = TKEY(INO, TFS_KEY_XATTR_VALUE, 1ull << 32 | bad[i].chunk);
 		if (bad[i].len == 2000)
 			cr_assert_eq(IN_WRITE(fs, btree_delete(t, TFS_TREE_FS, &key)), 0);
 		else
-			cr_assert_eq(IN_WRITE(fs, btree_set(t, TFS_TREE_FS, &key, bytes, bad[i].len)), 0);
-		cr_assert_eq(IN_READ(fs, xattr_get(t, INO, "user.a", buf, sizeof(buf))), -EUCLEAN, "%zu", i);
+			cr_assert_eq(
+				IN_WRITE(fs, btree_set(t, TFS_TREE_FS, &key, bytes, bad[i].len)),
+				0);
+		cr_assert_eq(IN_READ(fs, xattr_get(t, INO, "user.a", buf, sizeof(buf))), -EUCLEAN,
+			     "%zu", i);
 		tfs_close_nosave(fs);
 		bdev_close(b);
 	}

@@ -34,7 +34,8 @@ Test(xattr_ops, set_get_list_remove)
 	FX_OK(vfs_setxattr(fx.fs, ino, "user.one", "1", 1, 0, &fx_root));
 	FX_OK(vfs_setxattr(fx.fs, ino, "user.two", "22", 2, XATTR_CREATE, &fx_root));
 	cr_assert_eq(vfs_setxattr(fx.fs, ino, "user.two", "x", 1, XATTR_CREATE, &fx_root), -EEXIST);
-	cr_assert_eq(vfs_setxattr(fx.fs, ino, "user.three", "x", 1, XATTR_REPLACE, &fx_root), -ENODATA);
+	cr_assert_eq(vfs_setxattr(fx.fs, ino, "user.three", "x", 1, XATTR_REPLACE, &fx_root),
+		     -ENODATA);
 	FX_OK(vfs_setxattr(fx.fs, ino, "user.one", "eins", 4, XATTR_REPLACE, &fx_root));
 	fx_remount(&fx);
 	cr_assert_eq(vfs_getxattr(fx.fs, ino, "user.one", buf, sizeof(buf)), 4);
@@ -56,11 +57,14 @@ Test(xattr_ops, big_values_replaced)
 
 	for (int k = 1; k < 6; k++) {
 		memset(value, k, sizeof(value));
-		FX_OK(vfs_setxattr(fx.fs, ino, "user.big", value, TFS_XATTR_MAX - (size_t)k * 1000, 0, &fx_root));
+		FX_OK(vfs_setxattr(fx.fs, ino, "user.big", value, TFS_XATTR_MAX - (size_t)k * 1000,
+				   0, &fx_root));
 	}
-	cr_assert_eq(vfs_setxattr(fx.fs, ino, "user.big", value, sizeof(value), 0, &fx_root), -E2BIG);
+	cr_assert_eq(vfs_setxattr(fx.fs, ino, "user.big", value, sizeof(value), 0, &fx_root),
+		     -E2BIG);
 	fx_remount(&fx);
-	cr_assert_eq(vfs_getxattr(fx.fs, ino, "user.big", buf, sizeof(buf)), (int)TFS_XATTR_MAX - 5000);
+	cr_assert_eq(vfs_getxattr(fx.fs, ino, "user.big", buf, sizeof(buf)),
+		     (int)TFS_XATTR_MAX - 5000);
 	for (size_t k = 0; k < TFS_XATTR_MAX - 5000; k++)
 		cr_assert_eq(buf[k], 5);
 	FX_OK(vfs_setxattr(fx.fs, ino, "user.big", "s", 1, 0, &fx_root));
@@ -88,13 +92,16 @@ Test(xattr_ops, system_is_for_acls)
 	char buf[8];
 
 	cr_assert_eq(vfs_setxattr(fx.fs, ino, "system.x", "1", 1, 0, &fx_root), -EOPNOTSUPP);
-	cr_assert_eq(vfs_setxattr(fx.fs, ino, "system.posix_acl_accessx", "1", 1, 0, &fx_root), -EOPNOTSUPP);
+	cr_assert_eq(vfs_setxattr(fx.fs, ino, "system.posix_acl_accessx", "1", 1, 0, &fx_root),
+		     -EOPNOTSUPP);
 	cr_assert_eq(vfs_removexattr(fx.fs, ino, "system.x", &fx_root), -EOPNOTSUPP);
 	cr_assert_eq(vfs_getxattr(fx.fs, ino, "system.x", buf, sizeof(buf)), -EOPNOTSUPP);
-	cr_assert_eq(vfs_getxattr(fx.fs, ino, "system.posix_acl_access", buf, sizeof(buf)), -ENODATA);
+	cr_assert_eq(vfs_getxattr(fx.fs, ino, "system.posix_acl_access", buf, sizeof(buf)),
+		     -ENODATA);
 }
 
-/* An image may hold any number of names; nobody can be told of all of them, so nobody looks for all of them. */
+/* An image may hold any number of names; nobody can be told of all of them, so nobody looks for all
+ * of them. */
 Test(xattr_ops, a_list_without_end)
 {
 	char name[256];
