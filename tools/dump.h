@@ -48,20 +48,11 @@ dump_fn dump_super, dump_group, dump_tuple, dump_block, dump_node, dump_inode, d
 dump_fn dump_ls, dump_cat, dump_extract;
 
 __attribute__((format(printf, 3, 4))) int dump_fail(struct dump *d, int err, const char *fmt, ...);
-/* Members of @o. */
-void dump_u64(struct json_object *o, const char *key, uint64_t v);
-void dump_str(struct json_object *o, const char *key, const char *v);
-void dump_time(struct json_object *o, const char *key, uint64_t sec, uint32_t nsec);
-/* An array under @key, to be filled. */
-struct json_object *dump_array(struct json_object *o, const char *key);
-/* An object at the end of @array, to be filled. */
-struct json_object *dump_row(struct json_object *array);
-/* The object's last members are arrays: when all else is printed, @rows is called with d->later_arg
- * to emit the rows.
- */
-void dump_later(struct dump *d, const char *key, dump_rows_fn *rows);
-/* Print a row, and release it. */
-void dump_emit(struct dump *d, struct json_object *row);
+/* Sets d->bdev.  @udev: a rule looks at devices that others have open. */
+int dump_open_image(struct dump *d, bool udev);
+/* Sets d->fs: the metadata, or with @files all, as if it were mounted. */
+int dump_open_fs(struct dump *d, bool files);
+void dump_close(struct dump *d);
 /* Run @fn in a read section. */
 int dump_section(struct dump *d, int (*fn)(struct tfs_trans *t, struct dump *d, void *arg),
 		 void *arg);

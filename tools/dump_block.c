@@ -14,6 +14,7 @@
 #include "fs/journal/tuple.h"
 #include "tallyfs/format.h"
 #include "tools/dump.h"
+#include "tools/dump_print.h"
 
 #define ROW_BYTES 32u
 

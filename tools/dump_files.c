@@ -13,6 +13,7 @@
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tools/dump_files.h"
+#include "tools/dump_print.h"
 
 void dump_complain(struct dump *d, const char *path, const char *fmt, ...)
 {

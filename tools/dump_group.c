@@ -15,6 +15,7 @@
 #include "fs/journal/tuple.h"
 #include "tallyfs/format.h"
 #include "tools/dump.h"
+#include "tools/dump_print.h"
 
 static void add_roots(struct json_object *o, const struct tfs_super *s)
 {

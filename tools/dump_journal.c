@@ -9,6 +9,7 @@
 #include "fs/journal/recover.h"
 #include "tallyfs/format.h"
 #include "tools/dump.h"
+#include "tools/dump_print.h"
 
 static const char *record_name(uint32_t type)
 {

@@ -12,6 +12,7 @@
 #include "fs/names/path.h"
 #include "tallyfs/format.h"
 #include "tools/dump.h"
+#include "tools/dump_print.h"
 
 static const char *type_name(unsigned int type)
 {

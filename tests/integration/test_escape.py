@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Names, labels and arguments that are commands to a terminal: whatever prints them, no such byte comes out, lines
-cannot be forged, and JSON is JSON, from which the true name can be had.  In the sources, nothing prints them but core/text.c."""
+cannot be forged, and JSON is JSON, from which the true name can be had.  In the sources, nothing prints them but core/lib/text.c."""
 import base64, json, os, re, subprocess, unicodedata
 import tally
 from tally import M, Mount
@@ -10,10 +10,12 @@ from tfsformat import Image
 # escape sequences, C1 as UTF-8 and as a byte, a line of its own, direction, invisible, no UTF-8, a backslash
 EVIL = b'x\x1b]0;t\x07\r\xc2\x9b31m\nA: clean\xe2\x80\xae\xe2\x81\xa6\xe2\x80\x8b\xff\\x1b'
 PLAIN_PRINTERS = {
-    'core/text.c': None,
+    'core/lib/text.c': None,
     'common/cli.c': r'\\r\\033|\\\\u|stdout\);',           # the bar, and JSON's own escapes
     'fs/fuse/utab.c': r'',                                 # a file
-    'tools/tallydump.c': r'escaped already|keys are ours|before, key|later\[i\]\.key|ID_FS_|_ENC=|"%-18s "|print_value|json_object_get_string|"   "|usage_text',
+    'tools/tallydump.c': r'escaped already|usage_text',
+    'tools/dump_print.c': r'keys are ours|before, key|later\[i\]\.key|"%-18s "|print_value|json_object_get_string|"   "',
+    'tools/dump_udev.c': r'ID_FS_|_ENC=',
     'fsck/main.c': r'usage_text|dprintf\(opt.progress_fd', # its name is escaped above
     'mkfs/main.c': r'usage_text',
 }
@@ -60,7 +62,7 @@ def tell(*args):
 
 def sources():
     bad = []
-    for top in 'core', 'fs', 'mkfs', 'fsck', 'tools':
+    for top in 'core', 'fs', 'common', 'mkfs', 'fsck', 'tools':
         for folder, _, files in os.walk(f'{tally.ROOT}/{top}'):
             for name in sorted(files):
                 path = os.path.relpath(os.path.join(folder, name), tally.ROOT)
@@ -77,7 +79,7 @@ def sources():
                     # a text of our own is the other thing that may be printed as it is
                     if re.search(r'printf\("[^%]*$', line) or re.search(r'f?puts\("', line) or re.match(r'\t(/\*| \*)', line):
                         continue
-                    if path == 'core/log.c' and 'log_ident, line' in line:
+                    if path == 'core/lib/log.c' and 'log_ident, line' in line:
                         continue
                     bad.append(f'{path}: {line.strip()}')
     assert not bad, 'printed without text_out, text_err or log_*:\n' + '\n'.join(bad)

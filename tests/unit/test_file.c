@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* fs/vfs/file.c, fs/inode/iomap_ops.c, fs/inode/writeback.c: content through the library, before
+/* fs/vfs/file*.c, fs/inode/iomap_ops.c, fs/inode/writeback.c: content through the library, before
  * and after remounts. */
 #include <criterion/criterion.h>
 #include <errno.h>

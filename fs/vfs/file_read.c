@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Reading an open file: from the page cache, through it, or past it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include "core/block/seg.h"
+#include "core/iomap/iomap.h"
+#include "core/lib/util.h"
+#include "core/pagecache/pagecache.h"
+#include "fs/inode/damage.h"
+#include "fs/inode/inode.h"
+#include "fs/inode/inode_lock.h"
+#include "fs/inode/iomap_ops.h"
+#include "fs/state/fs.h"
+#include "fs/vfs/vfs.h"
+
+static uint64_t bytes_to_eof(struct tfs_inode *i, uint64_t pos, uint64_t len)
+{
+	uint64_t size = i_size_read(&i->mapping);
+
+	return pos >= size ? 0 : min_t(uint64_t, len, size - pos);
+}
+
+/* Whole blocks into memory of our own, of which @use gets the part asked for.  0, -errno, or what
+ * @use says. */
+static int read_direct(struct tfs_inode *i, uint64_t pos, size_t len,
+		       int (*use)(void *arg, struct iovec *iov, int n, size_t bytes), void *arg)
+{
+	uint64_t bs = i->fs->geom.block_size, start = round_down_to(pos, bs),
+		 want = bytes_to_eof(i, pos, len);
+	size_t bytes = round_up_to(pos + want, bs) - start;
+	struct iovec iov = { .iov_len = want };
+	struct seg *seg;
+	int64_t n;
+	int ret;
+
+	if (!want)
+		return use(arg, &iov, 0, 0);
+	seg = seg_alloc(pagecache_segs(i->fs->pagecache), bytes);
+	if (!seg)
+		seg = pagecache_seg_alloc(i->fs->pagecache, bytes);
+	if (!seg)
+		return -ENOMEM;
+	n = iomap_dio_read(&i->mapping, start, seg->base, bytes, &tfs_iomap_ops);
+	iov.iov_base = (char *)seg->base + (pos - start);
+	if (n < 0)
+		ret = (int)n;
+	else
+		ret = start + (uint64_t)n < pos + want ? -EIO : use(arg, &iov, 1, want);
+	seg_put(seg);
+	return ret;
+}
+
+/*
+ * What has been found for a read, to whoever wants it.  *more: there is something to fetch, or to
+ * drop, afterwards: the reader need not wait for what it has not asked for.
+ */
+static int use_result(struct tfs_inode *i, uint64_t pos, size_t len, struct iomap_read_result *res,
+		      int (*use)(void *arg, struct iovec *iov, int n, size_t bytes), void *arg,
+		      struct iomap_ahead *ahead, bool *more)
+{
+	int ret;
+
+	*more = iomap_read_note(&i->mapping, pos, pos + res->bytes, ahead);
+	/*
+	 * A short answer means end of file to the kernel, which with its
+	 * write-back cache takes the rest for a hole and gives out zeros.
+	 */
+	if (res->bytes < bytes_to_eof(i, pos, len))
+		ret = -EIO;
+	else
+		ret = use(arg, res->iov, (int)res->nr_iov, res->bytes);
+	iomap_read_result_release(res);
+	return ret;
+}
+
+/* Inode lock held shared with I/O. */
+static int read_missing(struct tfs_inode *i, uint64_t pos, size_t len,
+			int (*use)(void *arg, struct iovec *iov, int n, size_t bytes), void *arg)
+{
+	struct iomap_read_result res = { 0 };
+	int ret = iomap_file_buffered_read(&i->mapping, pos, len, &tfs_iomap_ops, &res);
+	struct iomap_ahead ahead;
+	bool more = false;
+
+	if (!ret)
+		ret = use_result(i, pos, len, &res, use, arg, &ahead, &more);
+	if (more)
+		iomap_read_ahead(&i->mapping, &ahead, &tfs_iomap_ops);
+	return ret;
+}
+
+/* -EAGAIN: not all of it is cached.  Waits for nobody who waits for the device. */
+static int read_cached(struct tfs_inode *i, uint64_t pos, size_t len,
+		       int (*use)(void *arg, struct iovec *iov, int n, size_t bytes), void *arg)
+{
+	struct iomap_read_result res = { 0 };
+	struct iomap_ahead ahead;
+	bool more = false;
+	int ret;
+
+	inode_lock_shared(i, false);
+	ret = iomap_file_cached_read(&i->mapping, pos, len, &res);
+	if (!ret) {
+		ret = use_result(i, pos, len, &res, use, arg, &ahead, &more);
+		ret = ret == -EAGAIN ? -EIO : ret; /* has a meaning of its own here */
+	}
+	inode_unlock_shared(i, false);
+	if (more) {
+		inode_lock_shared(i, true);
+		iomap_read_ahead(&i->mapping, &ahead, &tfs_iomap_ops);
+		inode_unlock_shared(i, true);
+	}
+	return ret;
+}
+
+int vfs_read(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, size_t len,
+	     int (*use)(void *arg, struct iovec *iov, int n, size_t bytes), void *arg)
+{
+	struct tfs_inode *i = f->inode;
+	int ret;
+
+	if (!inode_is_reg(i))
+		return inode_is_dir(i) ? -EISDIR : -EINVAL;
+	ret = f->flags & O_DIRECT ? -EAGAIN : read_cached(i, pos, len, use, arg);
+	if (ret == -EAGAIN) {
+		inode_lock_shared(i, true);
+		ret = (f->flags & O_DIRECT ? read_direct : read_missing)(i, pos, len, use, arg);
+		inode_unlock_shared(i, true);
+	}
+	if (damage_pending(fs))
+		damage_run(fs);
+	return ret;
+}
+
+struct copy_out {
+	char *buf;
+	size_t done;
+};
+
+static int copy_out(void *arg, struct iovec *iov, int n, size_t bytes)
+{
+	struct copy_out *c = arg;
+
+	for (int k = 0; k < n; k++) {
+		memcpy(c->buf + c->done, iov[k].iov_base, iov[k].iov_len);
+		c->done += iov[k].iov_len;
+	}
+	(void)bytes;
+	return 0;
+}
+
+/* Straight into the caller's memory. */
+static int64_t pread_direct(struct tfs_fs *fs, struct tfs_inode *i, void *buf, size_t len,
+			    uint64_t pos)
+{
+	int64_t ret;
+
+	inode_lock_shared(i, true);
+	ret = iomap_dio_read(&i->mapping, pos, buf, len, &tfs_iomap_ops);
+	inode_unlock_shared(i, true);
+	if (damage_pending(fs))
+		damage_run(fs);
+	return ret;
+}
+
+int64_t vfs_pread(struct tfs_fs *fs, struct vfs_file *f, void *buf, size_t len, uint64_t pos)
+{
+	struct copy_out c = { .buf = buf };
+	uint64_t mask = fs->geom.block_size - 1;
+	bool single = false;
+
+	if (f->flags & O_DIRECT && inode_is_reg(f->inode))
+		return pread_direct(fs, f->inode, buf, len, pos);
+	while (c.done < len) {
+		size_t before = c.done, n = len - c.done;
+		int err;
+
+		if (single)
+			n = min_t(size_t, n, fs->geom.block_size - ((pos + c.done) & mask));
+		err = vfs_read(fs, f, pos + c.done, n, copy_out, &c);
+		if (err && !single) {
+			/* a bad block fails the whole read: what lies before it is good */
+			single = true;
+			continue;
+		}
+		if (err)
+			return c.done ? (int64_t)c.done : err;
+		if (c.done == before)
+			break;
+	}
+	return (int64_t)c.done;
+}
