@@ -5,7 +5,7 @@
 #
 #   ./test.sh [STEP...]
 #
-# Steps: format imports man scripts release clang asan tsan integration integration-asan (default: all of them, in this order).
+# Steps: format imports references man scripts release clang asan tsan integration integration-asan (default: all of them, in this order).
 # Installs what is missing.  LONG=1 runs the integration tests at full size, those marked "by hand" included.
 # Closes with "N passed, N failed"; exit 0 when nothing failed.
 set -uo pipefail
@@ -31,7 +31,7 @@ case "${1:-}" in
 	;;
 esac
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(format imports man scripts release clang asan tsan integration integration-asan)
+[ ${#steps[@]} -gt 0 ] || steps=(format imports references man scripts release clang asan tsan integration integration-asan)
 
 # build PRESET: one result for "builds without a warning"
 build() {
@@ -87,6 +87,26 @@ for step in "${steps[@]}"; do
 		mkdir -p "$scratch/core/lib"
 		echo '#include "fs/vfs/vfs.h"' >"$scratch/core/lib/planted.c"
 		if ./scripts/imports.py "$scratch" >/dev/null; then bad "imports: a planted upward include was not noticed"; else ok; fi
+		rm -rf "$scratch"
+		;;
+	references)
+		say "checking that comments and documents point at what is there"
+		if ./scripts/references.py; then ok; else bad "references"; fi
+		# and that the check would notice: one of each kind, a line each
+		scratch=$(mktemp -d)
+		cat >"$scratch/planted.md" <<-'END'
+			Rule 99 is none.
+			Row B99 is none.
+			No fs/inode/nowhere.c and no docs/NOWHERE.md.
+			No man/nowhere.8, no tallynowhere(8), no `nowhere_at_all`, no nowhere_either().
+			No test_nowhere, no `trans::nowhere`, no `./test.sh nowhere`.
+			`fs/journal/trans.c` (`nowhere`), `nowhere` in `fs/journal/trans.c`.
+			docs/DESIGN.md, "Nowhere"; (see "Nowhere"); [a link](NOWHERE.md).
+			A line of a document that goes on and on, although it is neither a table nor code, until it is past column 100.
+		END
+		printf '/* rule 99\n * of nowhere.c */\nint nowhere;\n' >"$scratch/planted.c"
+		found=$(./scripts/references.py "$scratch"/planted.* | wc -l)
+		if [ "$found" -eq 20 ]; then ok; else bad "references: 20 were planted, $found found"; fi
 		rm -rf "$scratch"
 		;;
 	man)

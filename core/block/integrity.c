@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Block integrity: payloads, and the tuples in them made and compared.  After
- * block/bio-integrity.c of Linux.
+ * Linux's bio-integrity.
  *
  * A payload is attached when a bio is submitted (or before, by who has the
  * tuples).  A write's tuples are generated before it goes out.  A read is

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Block integrity: tuples that travel with a bio.  The user-space twin of
- * Linux's bio-integrity; SEEDS rows I1 to I11.
+ * Linux's bio-integrity; docs/IO.md, rows I1 to I11.
  *
  * An *interval* is the unit of data one tuple speaks for.  The payload's seed
  * is the reference tag of the first interval: the number of the interval on

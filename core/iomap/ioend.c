@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Ioends: submission and completion (SEEDS B15, B16).
+ * Ioends: submission and completion (docs/IO.md, rows B15, B16).
  *
  * Finished ioends gather in one list, and one worker takes all of them at a
  * time, sorts and merges them and hands them to their file system, which makes one

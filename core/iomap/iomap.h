@@ -2,7 +2,7 @@
 /*
  * iomap: buffered I/O between a page cache and a file system that answers one
  * question, "what is at this offset?".  The user-space twin of Linux's
- * fs/iomap (SEEDS B1 to B18).
+ * fs/iomap (docs/IO.md, rows B1 to B18).
  */
 #ifndef CORE_IOMAP_H
 #define CORE_IOMAP_H
@@ -214,8 +214,8 @@ struct iomap_writeback_ops {
 	void (*merge_private)(struct iomap_ioend *ioend, struct iomap_ioend *next);
 	/* May be NULL.  [pos, pos+len) could not be mapped.  The folio is locked. */
 	void (*discard_folio)(struct folio *f, uint64_t pos, uint64_t len);
-	/* Block policy of DESIGN rule 5: true keeps a failed block dirty (retried later), false
-	 * drops it. */
+	/* What of a failed block (docs/DESIGN.md, rule 5)?  true: stays dirty, is retried later;
+	 * false: is dropped. */
 	bool keep_dirty_on_error;
 	void *host_fs;
 };

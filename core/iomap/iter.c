@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Walking a file range one mapping at a time (SEEDS B1). */
+/* Walking a file range one mapping at a time (docs/IO.md, row B1). */
 #include <errno.h>
 #include <string.h>
 #include "core/iomap/internal.h"

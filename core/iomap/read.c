@@ -2,7 +2,7 @@
 /*
  * Buffered reads: what is cached is described without a copy and without a
  * question to the file system; what is missing is read in bios that run
- * across folios (SEEDS B3, B4).
+ * across folios (docs/IO.md, rows B3, B4).
  */
 #include <errno.h>
 #include <string.h>

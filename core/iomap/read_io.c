@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The bios of reads (SEEDS B4).
+ * The bios of reads (docs/IO.md, row B4).
  *
  * Memory is not shown in a folio before its content has been read and verified:
  * until then it belongs to the struct read_io that fills it.  When a bio over many

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Sequential reads: what comes next is fetched before it is asked for (SEEDS B4), and what
- * lies behind is let go, so that a long read turns over a few MiB of warm memory instead
+ * Sequential reads (docs/IO.md, row B4): what comes next is fetched before it is asked for, and
+ * what lies behind is let go, so that a long read turns over a few MiB of warm memory instead
  * of faulting in, filling and reclaiming the whole cache.
  */
 #include "core/iomap/internal.h"

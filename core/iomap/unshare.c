@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Unsharing (SEEDS B10): blocks shared with another file are read and dirtied as
+ * Unsharing (docs/IO.md, row B10): blocks shared with another file are read and dirtied as
  * they are, and writeback, which never writes to shared blocks, gives this file
  * its own.
  */

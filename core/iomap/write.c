@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Buffered writes (SEEDS B7 to B9, B12).
+ * Buffered writes (docs/IO.md, rows B7 to B9, B12).
  *
  * A write into a folio first makes the blocks it covers in part uptodate, the only
  * step that can fail for reasons of the device, and then goes run by run: each
@@ -131,7 +131,7 @@ const struct iomap *iomap_readable_map(struct address_space *m, const struct iom
 	return NULL;
 }
 
-/* Make a partly written block uptodate (SEEDS B8). */
+/* Make a partly written block uptodate (docs/IO.md, row B8). */
 static int fill_edge(struct piece *p, unsigned int i, const struct iomap_iter *it,
 		     const struct iomap_ops *ops)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Writeback (SEEDS B13 to B15, B17, B18): dirty blocks, in the order of the file,
+ * Writeback (docs/IO.md, rows B13 to B15, B17, B18): dirty blocks, in the order of the file,
  * are given a place by the file system and become ioends.
  *
  * What may fail for want of memory is had before map_blocks() is called: space
@@ -213,7 +213,7 @@ static void zero_eof_tail(struct address_space *m, struct folio *f, uint64_t isi
 }
 
 /*
- * A locked folio that is not under writeback (SEEDS B14).
+ * A locked folio that is not under writeback (docs/IO.md, row B14).
  *
  *        i_size:      |            wholly inside: all that is dirty
  *   [ b b b b ][ b b b|b ][ b ...  straddling: up to the block with the end, its tail zeroed

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Zeroing through the cache (SEEDS B11).  Whole blocks cost no memory: they point
+ * Zeroing through the cache (docs/IO.md, row B11).  Whole blocks cost no memory: they point
  * to static zeros and are dirty.  Holes and unwritten extents are zero
  * already, except for what the cache has over them and has not written yet.
  */

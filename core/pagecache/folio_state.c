@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Per-block state of folios (SEEDS B2, B5, B6): which blocks are present and
+ * Per-block state of folios (docs/IO.md, rows B2, B5, B6): which blocks are present and
  * uptodate, dirty, under writeback, and whose memory they are in.
  */
 #include <errno.h>

@@ -50,7 +50,7 @@ struct folio_block {
 };
 
 /*
- * Per-folio state (SEEDS B2): created with the first use, lives as long as the
+ * Per-folio state (docs/IO.md, row B2): created with the first use, lives as long as the
  * folio.  The lock covers all of it and the folio's blocks[].
  */
 struct folio_state {
@@ -252,7 +252,7 @@ int invalidate_inode_pages_range(struct address_space *m, uint64_t start, uint64
 void balance_dirty_pages(struct address_space *m);
 
 /*
- * errseq (SEEDS B17): an error is remembered on the mapping and seen once by
+ * errseq (docs/IO.md, row B17): an error is remembered on the mapping and seen once by
  * each open file.  A file samples at open; check_and_advance returns the error
  * if one was recorded since its sample.
  */

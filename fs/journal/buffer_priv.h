@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Inside of the buffer cache, for fs/buffer*.c and the journal. */
+/* Inside of the buffer cache, for buffer*.c and the journal. */
 #ifndef FS_BUFFER_PRIV_H
 #define FS_BUFFER_PRIV_H
 

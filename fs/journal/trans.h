@@ -5,7 +5,7 @@
  *	err = TRANS_WRITE(t, fs, CREDITS, do_something(t, ...));
  *	err = TRANS_READ(t, fs, look_at_something(t, ...));
  *
- * do_something() asks for blocks with buf_get(); one that is not cached makes it
+ * The body asks for blocks with buf_get(); one that is not cached makes it
  * return -TRANS_RESTART *before it has changed anything*; the section ends, the block is
  * read, and it starts over.  So the body first looks at everything it will need
  * (btree_prefault), checks everything that can fail, and only then changes.  Once

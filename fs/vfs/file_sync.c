@@ -20,7 +20,7 @@ int vfs_flush(struct tfs_fs *fs, struct vfs_file *f)
 	return mapping_check_and_advance_error(&f->inode->mapping, &f->wb_err);
 }
 
-/* Data of the file that could not be kept (DESIGN rule 5): said by every fsync. */
+/* Data of the file that could not be kept (docs/DESIGN.md, rule 5): said by every fsync. */
 static bool has_lost(struct tfs_inode *i)
 {
 	bool lost;

@@ -265,7 +265,7 @@ static int rename_in_section(struct tfs_trans *t, struct name_ref *src, struct n
 }
 
 /* Both names, as they are now.  A file that takes another's place has its data on the device first
- * (DESIGN rule 4). */
+ * (docs/DESIGN.md, rule 4). */
 static int find_both(struct tfs_fs *fs, struct name_ref *src, struct name_ref *dst,
 		     unsigned int flags)
 {

@@ -66,7 +66,7 @@ def sources():
         for folder, _, files in os.walk(f'{tally.ROOT}/{top}'):
             for name in sorted(files):
                 path = os.path.relpath(os.path.join(folder, name), tally.ROOT)
-                if not name.endswith('.c') or path == 'core/text.c':
+                if not name.endswith('.c') or path == 'core/lib/text.c':
                     continue
                 with open(f'{tally.ROOT}/{path}') as f:
                     text = f.read()

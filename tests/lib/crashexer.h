@@ -4,7 +4,7 @@
  * any moment of an operation, an image is made that a power cut could have left there.  The checker
  * must find it clean (with its data verified) before and after a mount has recovered it, and what
  * it holds is compared with the model: all that was synced is there, and what was not is whole
- * (DESIGN rule 4).
+ * (docs/DESIGN.md, rule 4).
  */
 #ifndef TESTS_CRASHEXER_H
 #define TESTS_CRASHEXER_H

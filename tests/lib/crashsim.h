@@ -2,7 +2,7 @@
 /*
  * The crash simulator: a random workload on a recording device, then power cuts.
  *
- * What must hold of the image a cut leaves, after any cut (DESIGN rule 4):
+ * What must hold of the image a cut leaves, after any cut (docs/DESIGN.md, rule 4):
  *  - the checker finds it clean, before and after a mount has replayed the journal (only after,
  *    when the cut ruined the sectors being written, and with them perhaps one copy of two);
  *  - the namespace (names, types, modes, link counts, targets, attributes)
