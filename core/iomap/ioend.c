@@ -276,8 +276,8 @@ static void ioend_work_fn(struct work *w)
 /* ---- the end of writeback ---- */
 
 /* Blocks whose writeback failed stay dirty, as the file system's policy has it. */
-static void redirty_blocks(struct address_space *m, struct folio *f, unsigned int first,
-			   unsigned int n, bool keep)
+static void redirty_blocks(struct iomap_ioend *ioend, struct folio *f, unsigned int first,
+			   unsigned int n)
 {
 	struct folio_state *fs = folio_state(f);
 	unsigned int newly = 0;
@@ -285,27 +285,27 @@ static void redirty_blocks(struct address_space *m, struct folio *f, unsigned in
 	pthread_mutex_lock(&fs->lock);
 	bitmap_set_range(folio_bits(f, fs, FB_ERROR), first, n);
 	atomic_fetch_or(&f->flags, FOLIO_ERROR);
-	if (keep) {
+	if (ioend->io_ops.keep_dirty_on_error) {
 		newly = bitmap_set_range(folio_bits(f, fs, FB_DIRTY), first, n);
 		fs->nr_dirty += newly;
 	}
 	pthread_mutex_unlock(&fs->lock);
-	folio_account_dirty(m, f, newly);
-	if (newly && m->a_ops->redirty)
-		m->a_ops->redirty(m, newly);
+	folio_account_dirty(ioend->io_mapping, f, newly);
+	if (newly && ioend->io_ops.redirty)
+		ioend->io_ops.redirty(ioend, newly);
 }
 
 /* The mapping may be gone when this returns, if nothing else of it is under writeback. */
-static void finish_folio(struct address_space *m, uint64_t pos, unsigned int n, bool failed,
-			 bool keep)
+static void finish_folio(struct iomap_ioend *ioend, uint64_t pos, unsigned int n, bool failed)
 {
+	struct address_space *m = ioend->io_mapping;
 	struct folio *f = filemap_get_folio(m, pos >> m->folio_shift);
 	struct folio_state *fs = folio_state(f);
 	unsigned int first = (unsigned int)((pos - folio_pos(m, f)) >> m->blkbits), cleared,
 		     bytes = n << m->blkbits;
 
 	if (failed)
-		redirty_blocks(m, f, first, n, keep);
+		redirty_blocks(ioend, f, first, n);
 	/*
 	 * All in one: who finds the count at zero must find no block under writeback,
 	 * and who removes the folio, and then the mapping, takes this lock first.
@@ -362,8 +362,7 @@ static void finish_ioend(struct iomap_ioend *ioend, int error)
 	while (pos < end) {
 		uint64_t n = min_t(uint64_t, size - (pos & (size - 1)), end - pos);
 
-		finish_folio(m, pos, (unsigned int)(n >> blkbits), error,
-			     ioend->io_ops.keep_dirty_on_error);
+		finish_folio(ioend, pos, (unsigned int)(n >> blkbits), error);
 		pos += n;
 	}
 	list_del_init(&ioend->io_list);

@@ -214,6 +214,11 @@ struct iomap_writeback_ops {
 	void (*merge_private)(struct iomap_ioend *ioend, struct iomap_ioend *next);
 	/* May be NULL.  [pos, pos+len) could not be mapped.  The folio is locked. */
 	void (*discard_folio)(struct folio *f, uint64_t pos, uint64_t len);
+	/*
+	 * May be NULL.  @nblocks blocks of @ioend, whose writeback failed, are dirty again: the
+	 * space promised for them is needed once more.  No lock held.
+	 */
+	void (*redirty)(struct iomap_ioend *ioend, uint64_t nblocks);
 	/* What of a failed block (docs/DESIGN.md, rule 5)?  true: stays dirty, is retried later;
 	 * false: is dropped. */
 	bool keep_dirty_on_error;
@@ -232,7 +237,7 @@ struct iomap_ioend {
 	struct bio *io_bio;	    /* last bio; the chain starts with io_first_bio */
 	struct bio *io_first_bio;
 	unsigned int io_nr_bios;
-	void *io_private;
+	void *io_private;	  /* the file system's, from end_ioends() on */
 	struct iomap_dio *io_dio; /* a direct write's: its data was never in the cache, all of it
 				     lies inside the new EOF */
 	/* iomap's own */

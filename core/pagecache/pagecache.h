@@ -93,11 +93,6 @@ struct address_space_ops {
 	 */
 	void (*undirty)(struct address_space *m, uint64_t nblocks);
 	/*
-	 * May be NULL.  @nblocks blocks whose writeback failed are dirty again: the
-	 * space promised for them is needed once more.  No lock held.
-	 */
-	void (*redirty)(struct address_space *m, uint64_t nblocks);
-	/*
 	 * The flusher and pagecache_sync() hold a mapping only through these.
 	 * grab: false if it is going away; called with the cache's innermost lock
 	 * held, so no more than an atomic operation or a leaf lock.  drop:

@@ -9,11 +9,12 @@
 #include "core/lib/util.h"
 #include "core/lib/workqueue.h"
 #include "core/pagecache/pagecache.h"
+#include "fs/inode/aops.h"
 #include "fs/inode/append.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_sync.h"
 #include "fs/inode/reap.h"
-#include "fs/inode/writeback.h"
+#include "fs/inode/wb_eof.h"
 #include "fs/journal/journal.h"
 #include "fs/journal/trans.h"
 #include "fs/names/inode_item.h"
@@ -69,7 +70,7 @@ int icache_create(struct tfs_fs *fs)
 	INIT_LIST_HEAD(&ic->lru);
 	INIT_LIST_HEAD(&ic->dirty);
 	INIT_LIST_HEAD(&ic->reap);
-	writeback_init(fs, &ic->wb_ops);
+	ic->wb_ops = tfs_writeback_ops(fs);
 	fs->icache = ic;
 	return 0;
 }
@@ -96,10 +97,7 @@ struct tfs_inode *inode_alloc(struct tfs_fs *fs)
 
 void inode_free(struct tfs_inode *i)
 {
-	struct tfs_wb_eof *e, *n;
-
-	list_for_each_entry_safe(e, n, &i->wb_eofs, link)
-		tl_free(e);
+	wb_eof_forget(i, 0, UINT64_MAX);
 	append_forget(i);
 	pthread_mutex_destroy(&i->attr_lock);
 	pthread_mutex_destroy(&i->turn);

@@ -40,18 +40,6 @@ struct tfs_iattr {
 	struct timespec atime, mtime, ctime, btime;
 };
 
-/*
- * The size of the file when its EOF block was taken for writeback: the bytes
- * behind it are zero in that copy, so the size on disk may not pass it by this copy's
- * completion.
- */
-struct tfs_wb_eof {
-	struct list_head link;
-	uint64_t fblk; /* file block */
-	uint64_t size; /* bytes */
-	bool trunc;    /* the completion performs the pending truncation */
-};
-
 enum {
 	INODE_FREEING = 1 << 0, /* icache lock: leaving memory; wait for it */
 	INODE_REAPING = 1 << 1, /* icache lock: unlinked and being removed for good */
@@ -78,7 +66,7 @@ struct tfs_inode {
 	atomic_uint writers, io_readers;
 	pthread_mutex_t attr_lock;
 	struct tfs_iattr a;	  /* attr_lock */
-	struct list_head wb_eofs; /* attr_lock */
+	struct list_head wb_eofs; /* attr_lock: see wb_eof.h */
 	atomic_bool stale;	  /* attributes have changed since the item was written */
 	atomic_ullong d_size;	  /* bytes: size in the tree; changes under meta_lock */
 	atomic_ullong map_seq;	  /* raised under meta_lock by every change of a mapping */

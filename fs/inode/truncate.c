@@ -17,7 +17,7 @@
  *                                                  also applies the truncation (truncate_apply)
  *
  * From 2 on no copy of the block without a zeroed tail is taken any more, and none
- * with a zeroed tail commits without the truncation (struct tfs_wb_eof says which are
+ * with a zeroed tail commits without the truncation (wb_eof.h says which are
  * which).  When nothing needs rewriting, 4 is a section of its own.
  *
  * More than TRUNC_EXTENTS extents behind the new size: the first transaction leaves an

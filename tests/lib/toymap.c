@@ -334,15 +334,14 @@ static void toy_undirty(struct address_space *m, uint64_t n)
 	promise_change(m, -(int64_t)n);
 }
 
-static void toy_redirty(struct address_space *m, uint64_t n)
+static void toy_redirty(struct iomap_ioend *ioend, uint64_t n)
 {
-	promise_change(m, (int64_t)n);
+	promise_change(ioend->io_mapping, (int64_t)n);
 }
 
 static const struct address_space_ops toy_aops = {
 	.writepages = toy_writepages,
 	.undirty = toy_undirty,
-	.redirty = toy_redirty,
 };
 
 /* ---- life ---- */
@@ -377,6 +376,7 @@ void toymap_init(struct toymap *t, const struct toy_config *cfg)
 		.map_blocks = toy_map_blocks,
 		.prepare_ioend = toy_prepare,
 		.end_ioends = toy_end_ioends,
+		.redirty = toy_redirty,
 		.merge_private = toy_merge,
 		.keep_dirty_on_error = true,
 		.host_fs = t,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* fs/vfs/file*.c, fs/inode/iomap_ops.c, fs/inode/writeback.c: content through the library, before
- * and after remounts. */
+/* fs/vfs/file*.c, fs/inode/iomap_ops.c, fs/inode/map_blocks.c, end_ioends.c: content through the
+ * library, before and after remounts. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>

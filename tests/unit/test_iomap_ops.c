@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* fs/inode/iomap_ops.c, fs/inode/writeback.c: promises kept and given back, errors of the device,
- * stale mappings. */
+/* fs/inode/iomap_ops.c, fs/inode/map_blocks.c, end_ioends.c: promises kept and given back, errors
+ * of the device, stale mappings. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/falloc.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* fs/inode/writeback.c: what happens to a file while its blocks are on their way to the device, or
- * fail to get there.
+/* fs/inode/map_blocks.c, end_ioends.c: what happens to a file while its blocks are on their way to
+ * the device, or fail to get there.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
