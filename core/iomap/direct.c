@@ -10,8 +10,8 @@
  *   pos                                             end (EOF or wanted)
  *    |                                               |
  *  [ b b ][ b b b b ][ b b b b ][ b b b b ][ b b b b | . . ]
- *   detour        straight to the caller's memory     straight, if the memory reaches to the end of
- * the block, else a detour
+ *   detour        straight to the caller's memory     straight, if the memory reaches to the end
+ *                                                     of the block, else a detour
  */
 #include <errno.h>
 #include <string.h>

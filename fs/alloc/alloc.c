@@ -3,7 +3,8 @@
  * Claim maps, and the way of blocks through them:
  *
  *   free --alloc_data--> claimed --alloc_commit--> in use --alloc_free--> pending
- * --alloc_release--> free
+ *     ^                                                                      |
+ *     +---------------------------- alloc_release ---------------------------+
  *
  * In the claim map a block is set in every state but the first.  A group's map is
  * loaded when it is first looked at, and may be dropped again while no block

@@ -5,11 +5,11 @@
  * Whoever may write a file may write something that looks like a copy, and it may come to lie where
  * another block size would have one.  So what is found is not believed for its looks.  In this
  * order:
- *   - what is left of the primary knows two random numbers that nobody without access to the device
- * does (seed, hash key): whoever has one of them is right, and while the primary is legible nobody
- * else is;
- *   - in the last 4 KiB of the device lies a copy, a fixed structure, or nothing of ours: no file's
- * data;
+ *   - what is left of the primary knows two random numbers that nobody without access to the
+ *     device does (seed, hash key): whoever has one of them is right, and while the primary is
+ *     legible nobody else is;
+ *   - in the last 4 KiB of the device lies a copy, a fixed structure, or nothing of ours: no
+ *     file's data;
  *   - else all that is found must tell of the same file system.
  */
 #include <errno.h>

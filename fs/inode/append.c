@@ -7,8 +7,8 @@
  *
  *   [ a a a a a a a|- - - -|a a a a a]            a: has come already: stays as it is
  *                   gap              ^ size       gap: what follows came first
- *       [ = = = = =|n n n n]                      the request: the same where something is, new
- * where nothing is
+ *       [ = = = = =|n n n n]                      the request: the same where something is,
+ *                                                 new where nothing is
  *
  * What would change something is left out, the rest is written all the same (another one appends to
  * the same page), and the answer is -EPERM.  Gaps are known as long as the inode is in memory, and

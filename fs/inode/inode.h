@@ -3,14 +3,16 @@
  * In-memory inodes and the cache that bounds them.
  *
  * Locks:
- *   inode->lock   content of a regular file: shared to read it, exclusive to write, truncate, punch
- * (inode_lock.c). Outermost; who needs two (fs/vfs/reflink.c) takes the lower inode number first.
- * Completion workers never take it. meta_lock     (fs/state/fs.h) every change of the name space
- * and of what is on disk.  A namespace operation looks and changes in one write section, so it is
- * alone and atomic: directories need no lock of their own, and rename no order of locks. attr_lock
- * the decoded attributes; innermost, held for a few instructions.  On-disk attributes change under
- * meta_lock (exclusive) and attr_lock; times of cached writes under attr_lock alone. icache->lock
- * hash, reference counts, lists, lookup counts; a leaf.
+ *   inode->lock   content of a regular file: shared to read it, exclusive to write, truncate,
+ *                 punch (inode_lock.c).  Outermost; who needs two (fs/vfs/reflink.c) takes the
+ *                 lower inode number first.  Completion workers never take it.
+ *   meta_lock     (fs/state/fs.h) every change of the name space and of what is on disk.  A
+ *                 namespace operation looks and changes in one write section, so it is alone and
+ *                 atomic: directories need no lock of their own, and rename no order of locks.
+ *   attr_lock     the decoded attributes; innermost, held for a few instructions.  On-disk
+ *                 attributes change under meta_lock (exclusive) and attr_lock; times of cached
+ *                 writes under attr_lock alone.
+ *   icache->lock  hash, reference counts, lists, lookup counts; a leaf.
  */
 #ifndef FS_INODE_H
 #define FS_INODE_H

@@ -8,9 +8,9 @@
  *
  *  - who waits for the device while it holds the lock shared says so (@io), and is counted;
  *  - a writer waits at the head of a queue (`turn`), where those who come later stand behind it;
- *  - but a reader of what is cached passes the queue while one with I/O holds the lock: the writer
- * could not have it anyway.  When that one has gone, passing ends, and the writer's turn comes as
- * soon as those inside have left, which takes them no I/O.
+ *  - but a reader of what is cached passes the queue while one with I/O holds the lock: the
+ *    writer could not have it anyway.  When that one has gone, passing ends, and the writer's
+ *    turn comes as soon as those inside have left, which takes them no I/O.
  *
  * The rwlock below prefers readers; the order is made here.
  */

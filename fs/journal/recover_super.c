@@ -81,14 +81,14 @@ static enum place judge_place(struct bdev *b, int which, const struct tfs_super 
 /*
  * What a power cut can leave of the copies, in the order of a checkpoint and of a mount that does
  * it once more: what was being written is bad, the rest is whole.  All while the log is pending:
- *   - copies of the superblock bad, the primary not: they are written before it, and once more by
- * each mount;
+ *   - copies of the superblock bad, the primary not: they are written before it, and once more
+ *     by each mount;
  *   - the primary bad, all copies of the log's last transaction;
- *   - one header bad: all superblocks were of the last transaction, and may since be as in the two
- * above, but none of them old primaries. With the log empty all of these are damage.  (The last
- * header to be written could be bad then, too, if the device ruins a whole sector; torn it can't
- * be, for what is in it lies in one sector.  Nobody could tell that from a header that has gone
- * bad, and that must be told.)
+ *   - one header bad: all superblocks were of the last transaction, and may since be as in the
+ *     two above, but none of them old primaries.
+ * With the log empty all of these are damage.  (The last header to be written could be bad then,
+ * too, if the device ruins a whole sector; torn it can't be, for what is in it lies in one
+ * sector.  Nobody could tell that from a header that has gone bad, and that must be told.)
  */
 static bool cut_leaves(const struct tfs_recovery *r, const enum place is[3])
 {

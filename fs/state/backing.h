@@ -3,12 +3,15 @@
  * An image file may have holes, and the file system it lies on, its *host*, may be full.  What must
  * never meet a full host gets its space before it is relied on:
  *
- *   superblocks, journal, and header, bitmap and tuple blocks of groups in use    mkfs, and each
- * read-write mount (whose header says so: a superblock could claim as many groups as it likes) the
- * same of a further group                     when the first block of the group is made available
- * (alloc_grow.c) blocks for tree nodes and data                         the allocator sees none
- * that have no space (alloc_grow.c) tree nodes in use when they are read (an image copied with
- * holes)
+ *   superblocks, journal, and header, bitmap   by mkfs, and by each read-write mount
+ *   and tuple blocks of groups in use (whose
+ *   header says so: a superblock could claim
+ *   as many groups as it likes)
+ *   the same of a further group                when the first block of the group is made
+ *                                              available (alloc_grow.c)
+ *   blocks for tree nodes and data             the allocator sees none that have no space
+ *                                              (alloc_grow.c)
+ *   tree nodes in use                          when they are read (an image copied with holes)
  *
  * So what a host refuses is refused where the image's own free blocks would run out: by the promise
  * (fs/alloc/alloc.h).

@@ -3,8 +3,8 @@
  * struct tfs_fs: one open file system, and the rules of its locks.
  *
  * Lock order, outer to inner:
- *   inode->lock (rw)  ->  folio locks  ->  fs->meta_lock (rw)  ->  alloc lock, buffer cache lock,
- * journal lock
+ *   inode->lock (rw)  ->  folio locks  ->  fs->meta_lock (rw)  ->  alloc lock, buffer cache
+ *   lock, journal lock
  *
  * fs->meta_lock guards every metadata structure: tree nodes, bitmaps, tuple
  * blocks, group headers, superblock, and the on-disk part of in-memory inodes.

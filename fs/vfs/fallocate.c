@@ -3,9 +3,9 @@
  * Preallocating, punching holes, zeroing ranges: each whole per block.
  *
  *      pos                          pos + len
- *   [ d d|0 0 ][ d d d d ][ d d d d ][ 0|d d d ]     punch: the edge blocks are zeroed through the
- * cache and edge        middle      middle    edge         written like any data; the middle is
- * unmapped
+ *   [ d d|0 0 ][ d d d d ][ d d d d ][ 0|d d d ]     punch: the edge blocks are zeroed through
+ *     edge        middle      middle    edge         the cache and written like any data; the
+ *                                                    middle is unmapped
  */
 #include <errno.h>
 #include <fcntl.h>
