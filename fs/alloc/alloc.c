@@ -23,6 +23,7 @@
 #include "fs/disk/group.h"
 #include "fs/journal/buffer.h"
 #include "fs/journal/journal.h"
+#include "fs/journal/journal_tx.h"
 #include "fs/journal/trans.h"
 #include "fs/state/error.h"
 #include "fs/state/fs.h"

@@ -17,19 +17,11 @@
 #ifndef FS_BUFFER_H
 #define FS_BUFFER_H
 
-#include "core/block/seg.h"
 #include "core/lib/list.h"
 #include "fs/disk/geom.h"
-#include "fs/journal/buffer_priv.h"
+#include "fs/journal/image.h"
 #include "fs/journal/trans.h"
 #include "fs/state/fs.h"
-
-struct tfs_image {
-	uint8_t *data; /* page aligned */
-	struct seg *seg;
-	atomic_uint refs;
-	uint32_t bytes;
-};
 
 #define BUF_MAX_RANGES 8
 
@@ -80,6 +72,12 @@ static inline void *buf_data(const struct tfs_buf *b)
 }
 
 uint32_t buf_kind_bytes(const struct tfs_geom *g, enum tfs_buf_kind kind);
+const char *buf_kind_name(enum tfs_buf_kind kind);
+
+/* Outside of the cache; for the cache itself, and for buf_new().  NULL: no memory. */
+struct tfs_buf *buf_alloc(struct tfs_fs *fs, uint64_t block, enum tfs_buf_kind kind);
+struct tfs_buf *buf_hold(struct tfs_buf *b);
+void buf_put(struct tfs_buf *b); /* NULL is fine */
 
 /*
  * Cached buffer, referenced.  -TRANS_RESTART: not cached (noted in @t, return it up to
@@ -88,7 +86,6 @@ uint32_t buf_kind_bytes(const struct tfs_geom *g, enum tfs_buf_kind kind);
 int buf_get(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind, struct tfs_buf **out);
 /* A newly allocated block: zeroed, wholly dirty, referenced.  Write section only. */
 int buf_new(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind, struct tfs_buf **out);
-void buf_put(struct tfs_buf *b); /* NULL is fine */
 /*
  * Before changing buf_data(): joins the running transaction and unshares the
  * image (buf_data() may move).  -ENOMEM.
@@ -102,13 +99,7 @@ void buf_log(struct tfs_trans *t, struct tfs_buf *b, uint32_t off, uint32_t len)
  * reference.  The caller frees the blocks themselves (fs/alloc/alloc.h).
  */
 void buf_free(struct tfs_trans *t, struct tfs_buf *b);
-/* Hint: read it in the background if not cached. */
-void buf_readahead(struct tfs_fs *fs, const uint64_t *blocks, unsigned int n,
-		   enum tfs_buf_kind kind);
-
-struct tfs_buf_stats {
-	uint64_t buffers, bytes, dirty_bytes, hits, misses, evicted, sync_reads;
-};
-void buf_get_stats(struct tfs_fs *fs, struct tfs_buf_stats *st);
+/* meta_lock exclusive: @b was frozen, or will not be. */
+void buf_unpin(struct tfs_buf *b);
 
 #endif

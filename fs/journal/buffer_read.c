@@ -19,13 +19,15 @@
 #include "core/block/integrity.h"
 #include "core/lib/log.h"
 #include "core/lib/util.h"
+#include "core/lib/workqueue.h"
 #include "fs/disk/btree_check.h"
 #include "fs/disk/geom.h"
 #include "fs/disk/group.h"
 #include "fs/disk/overlay.h"
 #include "fs/disk/super.h"
 #include "fs/journal/buffer.h"
-#include "fs/journal/buffer_priv.h"
+#include "fs/journal/buffer_read.h"
+#include "fs/journal/bufcache.h"
 #include "fs/journal/trans.h"
 #include "fs/journal/tuple.h"
 #include "fs/state/backing.h"
@@ -33,6 +35,7 @@
 #include "fs/state/fs.h"
 #include "tallyfs/format.h"
 
+#define MAX_QUEUED 64 /* reads waiting for a thread: more is not a hint any more */
 #define MAX_NODE_TUPLES (TFS_MAX_NODE / TFS_MIN_BLOCK)
 
 struct proof {
@@ -310,4 +313,47 @@ int buf_load_locked(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind,
 	atomic_fetch_add(&fs->mismatches, 1);
 	return tfs_fs_error(fs, -EUCLEAN, "%s at block %llu: %s", buf_kind_name(kind),
 			    (unsigned long long)block, why);
+}
+
+/* ---- readahead ---- */
+
+struct readahead {
+	struct work work;
+	struct tfs_fs *fs;
+	uint64_t block;
+	enum tfs_buf_kind kind;
+};
+
+static void readahead_fn(struct work *w)
+{
+	struct readahead *ra = container_of(w, struct readahead, work);
+	struct tfs_bufcache *c = ra->fs->bufs;
+
+	buf_load(ra->fs, ra->block, ra->kind);
+	atomic_fetch_sub(&c->queued, 1);
+	tl_free(ra);
+}
+
+void buf_readahead(struct tfs_fs *fs, const uint64_t *blocks, unsigned int n,
+		   enum tfs_buf_kind kind)
+{
+	struct tfs_bufcache *c = fs->bufs;
+	struct readahead *ra;
+	unsigned int i;
+
+	if (!c->readers)
+		return;
+	for (i = 0; i < n && atomic_load(&c->queued) < MAX_QUEUED; i++) {
+		if (bufcache_has(c, blocks[i]) || !buf_place_ok(&fs->geom, blocks[i], kind))
+			continue;
+		ra = tl_alloc(sizeof(*ra));
+		if (!ra)
+			return;
+		work_init(&ra->work, readahead_fn);
+		ra->fs = fs;
+		ra->block = blocks[i];
+		ra->kind = kind;
+		atomic_fetch_add(&c->queued, 1);
+		queue_work(c->readers, &ra->work);
+	}
 }

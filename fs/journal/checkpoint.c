@@ -23,6 +23,7 @@
 #include "fs/disk/log_ring.h"
 #include "fs/disk/super.h"
 #include "fs/journal/buffer.h"
+#include "fs/journal/checkpoint.h"
 #include "fs/journal/journal.h"
 #include "fs/journal/journal_priv.h"
 #include "fs/journal/trans.h"

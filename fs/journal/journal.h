@@ -41,12 +41,6 @@ int journal_checkpoint(struct tfs_fs *fs);
 uint64_t journal_running_txid(struct tfs_fs *fs);
 uint64_t journal_durable_txid(struct tfs_fs *fs);
 
-/*
- * Called with blocks [start, start+n) freed in the running transaction @t; after
- * it is durable the journal calls its hook for them.
- */
-int journal_defer_release(struct tfs_trans *t, uint64_t start, uint64_t n);
-
 /* What others do at a commit. */
 struct journal_hooks {
 	/*

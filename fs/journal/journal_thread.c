@@ -8,9 +8,13 @@
 #include "core/lib/util.h"
 #include "fs/disk/log_ring.h"
 #include "fs/journal/buffer.h"
-#include "fs/journal/buffer_priv.h"
+#include "fs/journal/bufcache.h"
+#include "fs/journal/image.h"
+#include "fs/journal/checkpoint.h"
 #include "fs/journal/journal.h"
 #include "fs/journal/journal_priv.h"
+#include "fs/journal/journal_thread.h"
+#include "fs/journal/journal_tx.h"
 #include "fs/journal/recover.h"
 #include "fs/journal/trans.h"
 #include "fs/state/fs.h"
@@ -95,7 +99,7 @@ static void *journal_thread(void *arg)
 	return NULL;
 }
 
-int journal_start_thread(struct tfs_fs *fs)
+int journal_thread_start(struct tfs_fs *fs)
 {
 	struct tfs_journal *j = fs->journal;
 	int err;
@@ -107,7 +111,7 @@ int journal_start_thread(struct tfs_fs *fs)
 	return -err;
 }
 
-void journal_stop_thread(struct tfs_fs *fs)
+void journal_thread_stop(struct tfs_fs *fs)
 {
 	struct tfs_journal *j = fs->journal;
 

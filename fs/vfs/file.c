@@ -13,7 +13,6 @@
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_lock.h"
 #include "fs/inode/iomap_ops.h"
-#include "fs/inode/truncate.h"
 #include "fs/journal/trans.h"
 #include "fs/state/error.h"
 #include "fs/state/fs.h"

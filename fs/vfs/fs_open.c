@@ -19,9 +19,10 @@
 #include "fs/disk/group.h"
 #include "fs/disk/overlay.h"
 #include "fs/journal/buffer.h"
-#include "fs/journal/buffer_priv.h"
+#include "fs/journal/bufcache.h"
+#include "fs/journal/checkpoint.h"
 #include "fs/journal/journal.h"
-#include "fs/journal/journal_priv.h"
+#include "fs/journal/journal_thread.h"
 #include "fs/journal/recover.h"
 #include "fs/journal/trans.h"
 #include "fs/state/backing.h"
@@ -260,7 +261,7 @@ int tfs_start(struct tfs_fs *fs)
 		return 0;
 	err = bufcache_start(fs);
 	if (!err && fs->journal)
-		err = journal_start_thread(fs);
+		err = journal_thread_start(fs);
 	return err;
 }
 
@@ -269,7 +270,7 @@ int tfs_start(struct tfs_fs *fs)
 static void stop_threads(struct tfs_fs *fs)
 {
 	bufcache_stop(fs);
-	journal_stop_thread(fs);
+	journal_thread_stop(fs);
 }
 
 int tfs_close(struct tfs_fs *fs)

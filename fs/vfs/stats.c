@@ -6,7 +6,7 @@
 #include "fs/alloc/space.h"
 #include "fs/inode/damage.h"
 #include "fs/inode/inode.h"
-#include "fs/journal/buffer.h"
+#include "fs/journal/bufcache.h"
 #include "fs/journal/journal.h"
 #include "fs/journal/trans.h"
 #include "fs/state/fs.h"
@@ -82,9 +82,9 @@ static void journal_stats(struct tfs_fs *fs, struct out *o)
 
 static void buffer_stats(struct tfs_fs *fs, struct out *o)
 {
-	struct tfs_buf_stats s;
+	struct tfs_bufcache_stats s;
 
-	buf_get_stats(fs, &s);
+	bufcache_get_stats(fs, &s);
 	o->group = "buffers";
 	say(o, "buffers", s.buffers);
 	say(o, "bytes", s.bytes);

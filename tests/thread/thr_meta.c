@@ -10,6 +10,8 @@
 #include "../lib/metafix.h"
 #include "fs/disk/geom.h"
 #include "fs/journal/buffer.h"
+#include "fs/journal/bufcache.h"
+#include "fs/journal/buffer_read.h"
 #include "fs/journal/journal.h"
 #include "fs/journal/trans.h"
 #include "fs/vfs/fs_open.h"
@@ -53,7 +55,7 @@ static void *reader(void *arg)
 {
 	uint64_t i = 0, root;
 	struct tfs_journal_stats js;
-	struct tfs_buf_stats bs;
+	struct tfs_bufcache_stats bs;
 	int v;
 
 	while (atomic_load(&running)) {
@@ -62,7 +64,7 @@ static void *reader(void *arg)
 		if (i % 64)
 			continue;
 		journal_get_stats(m.fs, &js);
-		buf_get_stats(m.fs, &bs);
+		bufcache_get_stats(m.fs, &bs);
 		journal_kick(m.fs);
 		root = tfs_group_tuple_block(&m.fs->geom, i % 8, 0);
 		buf_readahead(m.fs, &root, 1, BUF_TUPLE);

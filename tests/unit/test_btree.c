@@ -17,6 +17,7 @@
 #include "fs/btree/btree_insert.h"
 #include "fs/disk/btree_key.h"
 #include "fs/journal/buffer.h"
+#include "fs/journal/bufcache.h"
 #include "fs/journal/journal.h"
 #include "fs/journal/trans.h"
 #include "fs/state/fs.h"
@@ -236,9 +237,9 @@ static void delete_range(struct model *m)
 /* Everything was asked for before the first change: no read with the lock held. */
 static void no_sync_reads(struct tfs_fs *fs)
 {
-	struct tfs_buf_stats st;
+	struct tfs_bufcache_stats st;
 
-	buf_get_stats(fs, &st);
+	bufcache_get_stats(fs, &st);
 	cr_assert_eq(st.sync_reads, 0);
 }
 

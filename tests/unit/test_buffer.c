@@ -12,18 +12,19 @@
 #include "fs/disk/group.h"
 #include "fs/disk/super.h"
 #include "fs/journal/buffer.h"
-#include "fs/journal/buffer_priv.h"
+#include "fs/journal/bufcache.h"
+#include "fs/journal/checkpoint.h"
 #include "fs/journal/journal.h"
 #include "fs/journal/journal_priv.h"
 #include "fs/journal/trans.h"
 #include "fs/state/fs.h"
 #include "tallyfs/format.h"
 
-static struct tfs_buf_stats stats(struct metafix *m)
+static struct tfs_bufcache_stats stats(struct metafix *m)
 {
-	struct tfs_buf_stats st;
+	struct tfs_bufcache_stats st;
 
-	buf_get_stats(m->fs, &st);
+	bufcache_get_stats(m->fs, &st);
 	return st;
 }
 

@@ -8,6 +8,7 @@
 #include "core/lib/util.h"
 #include "fs/disk/geom.h"
 #include "fs/journal/buffer.h"
+#include "fs/journal/bufcache.h"
 #include "fs/journal/journal.h"
 #include "fs/journal/trans.h"
 #include "tallyfs/format.h"
@@ -71,7 +72,7 @@ Test(trans, read_only_mount)
  * has ended. */
 Test(trans, tries)
 {
-	struct tfs_buf_stats st;
+	struct tfs_bufcache_stats st;
 	struct metafix m;
 	struct tfs_trans t = { 0 };
 	struct tfs_buf *b;
@@ -91,7 +92,7 @@ Test(trans, tries)
 		}
 	} while (trans_again(&t, &err));
 	cr_assert_eq(err, 0);
-	buf_get_stats(m.fs, &st);
+	bufcache_get_stats(m.fs, &st);
 	cr_assert_eq(st.sync_reads, 0);
 	cr_assert_leq(tries, 9);
 	/* then it is forgotten */
@@ -106,7 +107,7 @@ Test(trans, tries)
 /* In a section that has changed something, what is missing is read on the spot. */
 Test(trans, missing_after_a_change)
 {
-	struct tfs_buf_stats st;
+	struct tfs_bufcache_stats st;
 	struct metafix m;
 	struct tfs_trans t = { 0 };
 	struct tfs_buf *b;
@@ -128,7 +129,7 @@ Test(trans, missing_after_a_change)
 		buf_put(b);
 	} while (trans_again(&t, &err));
 	cr_assert_eq(err, 0);
-	buf_get_stats(m.fs, &st);
+	bufcache_get_stats(m.fs, &st);
 	cr_assert_gt(st.sync_reads, 0);
 	metafix_close(&m);
 	cr_assert_eq(metafix_open(&m), 0);

@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Inside of the buffer cache, for buffer*.c and the journal. */
-#ifndef FS_BUFFER_PRIV_H
-#define FS_BUFFER_PRIV_H
+/*
+ * The buffer cache: which metadata blocks are in memory, and which go when it is full.
+ *
+ * The hash holds one reference, so a count of one under the cache lock means that nobody else has
+ * the buffer or can get it, and eviction may free it.  A buffer that leaves the hash (freed,
+ * replaced) dies with its last reference.  Dirty buffers are on the running transaction's list,
+ * committed ones on the checkpoint's, and both lists hold references: so what is on the device is
+ * never older than what a load may see.
+ */
+#ifndef FS_BUFCACHE_H
+#define FS_BUFCACHE_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include "core/lib/list.h"
 #include "core/lib/workqueue.h"
-#include "fs/disk/geom.h"
 #include "fs/journal/buffer.h"
 #include "fs/journal/trans.h"
 #include "fs/state/fs.h"
@@ -31,12 +40,18 @@ void bufcache_stop(struct tfs_fs *fs);
 /* Nobody holds a buffer any more. */
 void bufcache_destroy(struct tfs_fs *fs);
 
-struct tfs_image *image_alloc(const struct tfs_bufcache *c, uint32_t bytes);
-struct tfs_image *image_get(struct tfs_image *img);
-void image_put(struct tfs_image *img); /* NULL is fine */
+struct tfs_bufcache_stats {
+	uint64_t buffers, bytes, dirty_bytes, hits, misses, evicted, sync_reads;
+};
+void bufcache_get_stats(struct tfs_fs *fs, struct tfs_bufcache_stats *st);
 
-struct tfs_buf *buf_hold(struct tfs_buf *b);
-
+/*
+ * 0: *out is @block, referenced, or NULL if that is not cached (or still being read).  -EUCLEAN: it
+ * is cached as another kind.
+ */
+int bufcache_lookup(struct tfs_bufcache *c, uint64_t block, enum tfs_buf_kind kind,
+		    struct tfs_buf **out);
+bool bufcache_has(struct tfs_bufcache *c, uint64_t block);
 /*
  * Find or make room for @block: 0 *out is cached (referenced); 1 *out is a new placeholder the
  * caller has to fill and publish; -EBUSY somebody else is reading it; -EUCLEAN cached as another
@@ -56,18 +71,13 @@ void bufcache_wait(struct tfs_bufcache *c, uint64_t block);
 int bufcache_enter(struct tfs_fs *fs, uint64_t block, enum tfs_buf_kind kind, const void *data,
 		   struct tfs_buf **out);
 
-/* Can a structure of this kind be at @block at all? */
-bool buf_place_ok(const struct tfs_geom *g, uint64_t block, enum tfs_buf_kind kind);
 /*
- * Read and verify @block with no lock held; quiet about failures, since what
- * was wanted may have been freed meanwhile.  0 (cached now, or worth another try) or -errno.
+ * Enter @fresh, meta_lock exclusive.  A newly allocated block is referenced by nothing, so what the
+ * cache may hold of it is a leftover that somebody read through a pointer that had gone stale; it
+ * goes.  -EUCLEAN: it is in use after all, as *used_as, so the bitmap lied.
  */
-int buf_load(struct tfs_fs *fs, uint64_t block, enum tfs_buf_kind kind);
-/* The same inside a section, on the spot; failures are real: logged, counted, acted upon. */
-int buf_load_locked(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind,
-		    struct tfs_buf **out);
-/* A node that is about to change has its space from the host.  -ENOSPC. */
-int buf_back(struct tfs_fs *fs, struct tfs_buf *b);
-const char *buf_kind_name(enum tfs_buf_kind kind);
+int bufcache_replace(struct tfs_buf *fresh, enum tfs_buf_kind *used_as);
+/* Out of the cache, if it is in. */
+void bufcache_remove(struct tfs_buf *b);
 
 #endif
