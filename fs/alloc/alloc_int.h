@@ -59,6 +59,8 @@ struct tfs_alloc {
 	uint64_t dirty_pool; /* blocks for overwriting */
 	uint64_t released;   /* ever: tells whether a commit freed something */
 	uint64_t enospc_commits;
+	atomic_uint
+		dying; /* files without a name or an opener, whose blocks are about to go free */
 	/* held while the device discards them (alloc_trim.c): set in their maps, yet as good as
 	 * free */
 	uint64_t trimming, trim_slots; /* blocks; node slots */

@@ -29,6 +29,7 @@
 #define OVERWRITE_MIN 16u  /* of them, those that truncation leaves alone */
 #define META_NODES 4	   /* what a namespace operation may take at once */
 #define OVERWRITE_WAITS 50 /* of 100 ms, without any block going free */
+#define DYING_WAITS 20	   /* the same for who waits for the reaper */
 
 void space_init(struct tfs_fs *fs)
 {
@@ -180,34 +181,47 @@ static void wait_freed(struct tfs_alloc *a)
 	pthread_cond_timedwait(&a->freed, &a->lock, &end);
 }
 
+void space_dying(struct tfs_fs *fs, int n)
+{
+	atomic_fetch_add(&fs->alloc->dying, (unsigned int)n);
+}
+
 /*
- * Overwriting dipped into all there is: other dirty data is on its way to the device,
- * and the blocks it replaces go free with its commit.
+ * Are blocks on their way to be free?  What the reaper removes, for all; and who overwrites, and
+ * dipped into all there is: other dirty data is on its way to the device, and the blocks it
+ * replaces go free with its commit.  The reaper itself does not wait for the reaper.
  */
-static bool more_to_come(const struct tfs_fs *fs)
+static bool more_to_come(const struct tfs_fs *fs, enum space_use use)
 {
 	const struct tfs_alloc *a = fs->alloc;
 
-	return !fs->opts.no_threads && (a->reserved || a->claimed || a->pending);
+	if (fs->opts.no_threads)
+		return false;
+	if (use == SPACE_NEW)
+		return atomic_load(&a->dying);
+	return a->reserved || a->claimed || a->pending;
 }
 
 /* A single block is waited for; who wants many can do with fewer for now. */
-static unsigned int max_waits(uint64_t blocks)
+static unsigned int max_waits(uint64_t blocks, enum space_use use)
 {
-	return blocks == 1 ? OVERWRITE_WAITS : 1;
+	if (blocks > 1)
+		return 1;
+	return use == SPACE_NEW ? DYING_WAITS : OVERWRITE_WAITS;
 }
 
 int space_reserve(struct tfs_fs *fs, uint64_t blocks, enum space_use use)
 {
 	struct tfs_alloc *a = fs->alloc;
 	unsigned int waits = 0;
-	bool freed;
+	bool freed, more;
 	int err = 0;
 
 	pthread_mutex_lock(&a->lock);
 	while (!fits(fs, blocks, use)) {
 		if (grow(fs, blocks, use))
 			continue;
+		more = more_to_come(fs, use); /* before the commit: it is the last word */
 		err = force_commit(fs, &freed);
 		if (err || fits(fs, blocks, use))
 			break;
@@ -215,7 +229,7 @@ int space_reserve(struct tfs_fs *fs, uint64_t blocks, enum space_use use)
 			waits = 0;
 			continue;
 		}
-		if (use == SPACE_NEW || !more_to_come(fs) || ++waits > max_waits(blocks)) {
+		if (!more || ++waits > max_waits(blocks, use)) {
 			err = -ENOSPC;
 			break;
 		}
@@ -249,20 +263,35 @@ void space_unreserve(struct tfs_fs *fs, uint64_t blocks)
 	pthread_mutex_unlock(&a->lock);
 }
 
+/* alloc->lock held, and let go meanwhile. */
+static bool meta_fits(struct tfs_fs *fs, enum space_use use)
+{
+	uint64_t blocks = META_NODES * fs->geom.node_blocks;
+
+	do {
+		if (fits(fs, blocks, use) && !slot_shortage(fs, use == SPACE_NEW ? META_NODES : 0))
+			return true;
+	} while (grow(fs, blocks, use));
+	return false;
+}
+
 int space_check_meta(struct tfs_fs *fs, enum space_use use)
 {
-	unsigned int more = use == SPACE_NEW ? META_NODES : 0;
 	struct tfs_alloc *a = fs->alloc;
-	bool freed = true, ok;
+	unsigned int waits = 0;
+	bool freed = true, more = false, ok;
 	int err = 0;
 
 	pthread_mutex_lock(&a->lock);
-	for (;;) {
-		ok = fits(fs, META_NODES * fs->geom.node_blocks, use) && !slot_shortage(fs, more);
-		if (!ok && grow(fs, META_NODES * fs->geom.node_blocks, use))
-			continue;
-		if (ok || err || !freed)
-			break;
+	while (!(ok = meta_fits(fs, use)) && !err) {
+		if (freed) {
+			waits = 0;
+		} else {
+			if (use != SPACE_NEW || !more || ++waits > DYING_WAITS)
+				break;
+			wait_freed(a);
+		}
+		more = more_to_come(fs, use); /* before the commit: it is the last word */
 		err = force_commit(fs, &freed);
 	}
 	pthread_mutex_unlock(&a->lock);

@@ -39,6 +39,13 @@ void space_reserve_again(struct tfs_fs *fs, uint64_t blocks);
  */
 int space_check_meta(struct tfs_fs *fs, enum space_use use);
 
+/*
+ * @n more (or fewer) files without a name, which nobody has open, wait for their removal: as long
+ * as there are any, what is full may yet have room, and is waited for.  Atomic; any lock may be
+ * held.
+ */
+void space_dying(struct tfs_fs *fs, int n);
+
 /* For statfs: blocks free for users, and all free ones. */
 void space_statfs(struct tfs_fs *fs, uint64_t *avail, uint64_t *free_blocks, uint64_t *total);
 void space_get_stats(struct tfs_fs *fs, struct tfs_space_stats *st);

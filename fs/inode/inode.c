@@ -10,6 +10,7 @@
 #include "core/lib/workqueue.h"
 #include "core/pagecache/pagecache.h"
 #include "fs/inode/aops.h"
+#include "fs/alloc/space.h"
 #include "fs/inode/append.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_sync.h"
@@ -148,6 +149,39 @@ static void destroy_inode(struct tfs_inode *i)
 	inode_free(i);
 }
 
+/* icache lock held: whether its blocks are about to go free, which who needs room waits for. */
+static void judge_locked(struct tfs_inode *i)
+{
+	bool is = i->state & INODE_DYING;
+	bool now = inode_is_reg(i) && i->state & INODE_HASHED && atomic_load(&i->unlinked) &&
+		   !i->opens;
+
+	if (is == now)
+		return;
+	i->state ^= INODE_DYING;
+	space_dying(i->fs, now ? 1 : -1);
+}
+
+void inode_opened(struct tfs_inode *i, int n)
+{
+	struct tfs_icache *ic = i->fs->icache;
+
+	pthread_mutex_lock(&ic->lock);
+	i->opens += (unsigned int)n;
+	judge_locked(i);
+	pthread_mutex_unlock(&ic->lock);
+}
+
+void inode_set_unlinked(struct tfs_inode *i, bool unlinked)
+{
+	struct tfs_icache *ic = i->fs->icache;
+
+	pthread_mutex_lock(&ic->lock);
+	atomic_store(&i->unlinked, unlinked);
+	judge_locked(i);
+	pthread_mutex_unlock(&ic->lock);
+}
+
 static void unhash_locked(struct tfs_icache *ic, struct tfs_inode *i)
 {
 	struct tfs_inode **slot = hash_slot(ic, i->ino);
@@ -157,6 +191,8 @@ static void unhash_locked(struct tfs_icache *ic, struct tfs_inode *i)
 	list_del_init(&i->lru);
 	list_del_init(&i->dirty);
 	ic->nr_inodes--;
+	i->state &= ~INODE_HASHED;
+	judge_locked(i);
 	pthread_cond_broadcast(&ic->cond);
 }
 

@@ -46,6 +46,7 @@ enum {
 	INODE_FREEING = 1 << 0, /* icache lock: leaving memory; wait for it */
 	INODE_REAPING = 1 << 1, /* icache lock: unlinked and being removed for good */
 	INODE_HASHED = 1 << 2,	/* icache lock */
+	INODE_DYING = 1 << 3,	/* icache lock: see space_dying() */
 };
 
 struct tfs_inode {
@@ -53,7 +54,7 @@ struct tfs_inode {
 	uint64_t ino;
 	uint32_t fmt; /* S_IFMT part of the mode: never changes */
 	/* icache lock */
-	unsigned int refs, state;
+	unsigned int refs, opens, state;
 	struct tfs_inode *hash_next;
 	struct list_head lru;	/* unused, or waiting for the reaper */
 	struct list_head dirty; /* item on disk lags behind */
@@ -120,6 +121,11 @@ int icache_create(struct tfs_fs *fs);
 void icache_destroy(struct tfs_fs *fs);
 int icache_start(struct tfs_fs *fs); /* reaper thread */
 void icache_stop(struct tfs_fs *fs);
+
+/* @n more (or fewer) opens of a file. */
+void inode_opened(struct tfs_inode *i, int n);
+/* The last name has gone, or a first one come back. */
+void inode_set_unlinked(struct tfs_inode *i, bool unlinked);
 
 /* The front end is gone, and its lookups with it. */
 void icache_forget_all(struct tfs_fs *fs);

@@ -24,6 +24,7 @@
 void file_init(struct vfs_file *f, struct tfs_inode *i, int flags)
 {
 	inode_hold(i);
+	inode_opened(i, 1);
 	*f = (struct vfs_file){ .inode = i, .flags = flags };
 	if (inode_is_reg(i))
 		f->wb_err = mapping_sample_error(&i->mapping);
@@ -61,6 +62,7 @@ int vfs_open(struct tfs_fs *fs, uint64_t ino, int flags, struct vfs_file **f)
 
 void vfs_release(struct tfs_fs *fs, struct vfs_file *f)
 {
+	inode_opened(f->inode, -1);
 	inode_put(f->inode);
 	tl_free(f);
 	reap_kick(fs);

@@ -153,7 +153,7 @@ int drop_link(struct tfs_trans *t, struct tfs_inode *i, struct timespec now)
 	i->a.ctime = now;
 	pthread_mutex_unlock(&i->attr_lock);
 	if (!nlink) {
-		atomic_store(&i->unlinked, true);
+		inode_set_unlinked(i, true);
 		err = orphan_add(t, i->ino);
 	}
 	return err ? err : inode_write(t, i);
@@ -272,7 +272,7 @@ static int link_in_section(struct tfs_trans *t, struct name_ref *r, struct tfs_i
 	i->a.nlink++;
 	i->a.ctime = now;
 	pthread_mutex_unlock(&i->attr_lock);
-	atomic_store(&i->unlinked, false);
+	inode_set_unlinked(i, false);
 	dir_changed(r->dir, 1, 0, now);
 	err = inode_write(t, i);
 	return err ? err : inode_write(t, r->dir);
