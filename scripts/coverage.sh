@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 LINES_WANTED=${COVERAGE_LINES:-90}
 BRANCHES_WANTED=${COVERAGE_BRANCHES:-75}
 # The tests of what lies in core/; the others reach it too, but prove nothing about it.
-TESTS='^test_(bdev|bio|bitmap|failure_sweep|folio|guard|integrity|integrity_window|iomap_(direct|iter|model|read|write|writeback)|list|pagecache|radix|seg|util|workqueue)$'
+TESTS='^test_(bdev|bio|failure_sweep|folio_state|guard|integrity|integrity_window|iomap_(direct|iter|model|read|readahead|write|writeback)|list|memlimit|pagecache|radix|seg|text|util|workqueue)$'
 
 command -v lcov >/dev/null || { echo "coverage.sh: lcov is not installed (scripts/setup.sh coverage)" >&2; exit 1; }
 cmake --preset coverage -G Ninja >/dev/null

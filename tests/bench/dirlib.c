@@ -15,12 +15,12 @@
 #include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 enum { CREATE, LIST, STAT, RENAME, REMOVE, PHASES };
 static const char *const phase_name[PHASES] = { "create", "list", "stat", "rename", "remove" };
 
-static struct fsfix fx;
+static struct fixture fx;
 static uint64_t dir;
 
 static void name_of(char *buf, char first, unsigned long k)

@@ -17,8 +17,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "tests/lib/fsxer.h"
-#include "tests/lib/treexer.h"
+#include "tests/lib/exercise_content.h"
+#include "tests/lib/exercise_names.h"
 
 #define FILES 3
 #define MAX_SIZE 1000000
@@ -206,7 +206,7 @@ static int f_remount(void *be)
 	return err ? err : open_all();
 }
 
-static const struct fsxer_ops file_ops = {
+static const struct content_ops file_ops = {
 	.pwrite = f_pwrite,
 	.pread = f_pread,
 	.append = f_append,
@@ -272,15 +272,15 @@ static int n_rename(void *be, const char *path, const char *new_path, unsigned i
 		renameat2(AT_FDCWD, under_top(path, 0), AT_FDCWD, under_top(new_path, 1), flags));
 }
 
-static int n_stat(void *be, const char *path, struct treexer_stat *st)
+static int n_stat(void *be, const char *path, struct names_stat *st)
 {
 	struct stat s;
 
 	if (lstat(under_top(path, 0), &s))
 		return -errno;
-	*st = (struct treexer_stat){ .ino = s.st_ino,
-				     .nlink = (unsigned int)s.st_nlink,
-				     .type = (uint8_t)(s.st_mode >> 12) };
+	*st = (struct names_stat){ .ino = s.st_ino,
+				   .nlink = (unsigned int)s.st_nlink,
+				   .type = (uint8_t)(s.st_mode >> 12) };
 	return 0;
 }
 
@@ -290,7 +290,7 @@ static int n_list_open(void *be, const char *path, void **list)
 	return *list ? 0 : -errno;
 }
 
-static int n_list(void *be, void *list, unsigned int max, treexer_fill_fn *fill, void *arg)
+static int n_list(void *be, void *list, unsigned int max, names_fill_fn *fill, void *arg)
 {
 	struct dirent *de;
 
@@ -314,7 +314,7 @@ static int n_fsync_dir(void *be, const char *path)
 	return fsync_path(under_top(path, 0));
 }
 
-static const struct treexer_ops name_ops = {
+static const struct names_ops name_ops = {
 	.create = n_create,
 	.mkdir = n_mkdir,
 	.symlink = n_symlink,
@@ -333,25 +333,25 @@ static const struct treexer_ops name_ops = {
 
 static int run_files(uint64_t seed, uint64_t ops, unsigned int remount_every)
 {
-	struct fsxer_opts o = { .seed = seed,
-				.ops = ops,
-				.nr_files = FILES,
-				.max_size = MAX_SIZE,
-				.remount_every = remount_every };
+	struct content_opts o = { .seed = seed,
+				  .ops = ops,
+				  .nr_files = FILES,
+				  .max_size = MAX_SIZE,
+				  .remount_every = remount_every };
 	int err = open_all();
 
 	if (err) {
 		fprintf(stderr, "exercise: %s: %s\n", top, strerror(-err));
 		return -1;
 	}
-	return fsxer_run(&o, &file_ops, NULL) || close_all() ? -1 : 0;
+	return exercise_content(&o, &file_ops, NULL) || close_all() ? -1 : 0;
 }
 
 static int run_names(uint64_t seed, uint64_t ops, unsigned int remount_every)
 {
-	struct treexer_opts o = { .seed = seed, .ops = ops, .remount_every = remount_every };
+	struct names_opts o = { .seed = seed, .ops = ops, .remount_every = remount_every };
 
-	return treexer_run(&o, &name_ops, NULL);
+	return exercise_names(&o, &name_ops, NULL);
 }
 
 int main(int argc, char **argv)

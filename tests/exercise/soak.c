@@ -19,8 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 #include "core/lib/util.h"
-#include "tests/lib/crashexer.h"
-#include "tests/lib/libexer.h"
+#include "tests/lib/exercise_cuts.h"
+#include "tests/lib/exercise_lib.h"
 
 #define CONTENT_OPS 20000
 #define NAMES_OPS 20000
@@ -55,46 +55,46 @@ static enum fx_size size_of(uint64_t seed)
 
 static int run_content(uint64_t seed)
 {
-	struct fsxer_opts o = { .seed = seed,
-				.ops = CONTENT_OPS,
-				.nr_files = LIBEXER_FILES,
-				.max_size = 400000,
-				.remount_every = 500 };
-	struct fsfix fx;
-	struct libexer e;
+	struct content_opts o = { .seed = seed,
+				  .ops = CONTENT_OPS,
+				  .nr_files = LIB_BACKEND_FILES,
+				  .max_size = 400000,
+				  .remount_every = 500 };
+	struct fixture fx;
+	struct lib_backend e;
 	int err;
 
 	fx_create(&fx, size_of(seed));
-	libexer_start(&e, &fx, TFS_INO_ROOT);
-	err = fsxer_run(&o, &libexer_file_ops, &e);
-	libexer_close(&e);
+	lib_backend_start(&e, &fx, TFS_INO_ROOT);
+	err = exercise_content(&o, &lib_content_ops, &e);
+	lib_backend_close(&e);
 	fx_destroy(&fx);
 	return err;
 }
 
 static int run_names(uint64_t seed)
 {
-	struct treexer_opts o = { .seed = seed, .ops = NAMES_OPS, .remount_every = 2000 };
-	struct fsfix fx;
-	struct libexer e = { .fx = &fx, .top = TFS_INO_ROOT };
+	struct names_opts o = { .seed = seed, .ops = NAMES_OPS, .remount_every = 2000 };
+	struct fixture fx;
+	struct lib_backend e = { .fx = &fx, .top = TFS_INO_ROOT };
 	int err;
 
 	fx_create(&fx, size_of(seed));
-	err = treexer_run(&o, &libexer_tree_ops, &e);
+	err = exercise_names(&o, &lib_names_ops, &e);
 	fx_destroy(&fx);
 	return err;
 }
 
 static int run_cuts(uint64_t seed, enum kind kind)
 {
-	struct crashexer_opts o = { .size = size_of(seed),
-				    .seed = seed,
-				    .ops = CRASH_OPS,
-				    .cut_every = 20,
-				    .remount_every = 500 };
+	struct exercise_cuts_opts o = { .size = size_of(seed),
+					.seed = seed,
+					.ops = CRASH_OPS,
+					.cut_every = 20,
+					.remount_every = 500 };
 	unsigned int images = 0;
-	int err = kind == CONTENT_CUTS ? crashexer_content(&o, &images)
-				       : crashexer_names(&o, &images);
+	int err = kind == CONTENT_CUTS ? exercise_content_cuts(&o, &images)
+				       : exercise_names_cuts(&o, &images);
 
 	atomic_fetch_add(&shared->images, images);
 	return err;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the parts of the crash simulator share: crashsim.c (model, cuts, checks), crashwork.c (the
- * workload). */
+/* What the parts of the crash simulator share: crashsim.c (model, cuts, checks),
+ * crashsim_workload.c (the workload). */
 #ifndef TESTS_CRASHSIM_PRIV_H
 #define TESTS_CRASHSIM_PRIV_H
 
@@ -79,7 +79,7 @@ void sim_file_synced(struct sim *s, struct mfile *f);
 int sim_namespace_hash(struct sim *s, struct tfs_fs *fs, uint64_t *hash,
 		       void (*file)(struct sim *s, struct tfs_fs *fs, const struct vfs_attr *a));
 
-/* ---- crashwork.c ---- */
+/* ---- crashsim_workload.c ---- */
 /* Operations 1 to o->ops on the mounted s->fs; all files are closed at the end. */
 void sim_workload(struct sim *s);
 

@@ -2,13 +2,13 @@
 /*
  * A reader of a directory in which some names stay ("s0", "s1", ...) while others come and go: each
  * that stays is met exactly once, always at the same cookie, whatever pieces the listing is read in
- * and wherever it is taken up again. Fails by abort(), as fsfix does.
+ * and wherever it is taken up again. Fails by abort(), as fixture.h does.
  */
 #ifndef TESTS_LISTER_H
 #define TESTS_LISTER_H
 
 #include "fs/state/fs.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 #define LISTER_STAY 300
 

@@ -17,8 +17,8 @@
 #include "fs/vfs/mkfs.h"
 #include "fs/vfs/vfs.h"
 #include "tests/lib/crashdev.h"
-#include "tests/lib/hostdev.h"
-#include "tests/lib/tinyfs.h"
+#include "tests/lib/thindev.h"
+#include "tests/lib/fixture_bare.h"
 
 #define THREADS 4
 #define OPS 400
@@ -57,8 +57,8 @@ static void own(uint64_t start, uint64_t n, unsigned char from, unsigned char to
 
 static int do_change(struct tfs_trans *t, void *arg)
 {
-	struct tinyfs_change *c = arg;
-	int err = tinyfs_do_change(t, c);
+	struct fx_data_change *c = arg;
+	int err = fx_change_data(t, c);
 
 	/* from here on it may be handed out again, but not before the commit */
 	if (!err)
@@ -69,7 +69,7 @@ static int do_change(struct tfs_trans *t, void *arg)
 static void one(struct writer *w)
 {
 	unsigned int i = (unsigned int)(test_rand(&w->rng) % RUNS);
-	struct tinyfs_change c = { 0 };
+	struct fx_data_change c = { 0 };
 	uint64_t n = 1 + test_rand(&w->rng) % 24;
 	bool over = i < w->nr && test_rand(&w->rng) % 2;
 	int err;
@@ -78,7 +78,7 @@ static void one(struct writer *w)
 		c.del = w->run[i].start;
 		c.del_n = w->run[i].n;
 		w->run[i] = w->run[--w->nr];
-		CHECK(!tinyfs_write(w->fs, do_change, &c));
+		CHECK(!fx_in_write(w->fs, do_change, &c));
 		return;
 	}
 	if (!over && w->nr == RUNS)
@@ -105,7 +105,7 @@ static void one(struct writer *w)
 	} else {
 		i = w->nr++;
 	}
-	CHECK(!tinyfs_write(w->fs, do_change, &c));
+	CHECK(!fx_in_write(w->fs, do_change, &c));
 	w->run[i].start = c.add;
 	w->run[i].n = c.add_n;
 }
@@ -140,7 +140,7 @@ static void *come_and_go(void *arg)
 	uint64_t n;
 
 	while (!atomic_load(&h->stop)) {
-		hostdev_set_room(h->fs->bdev,
+		thindev_set_room(h->fs->bdev,
 				 test_rand(&h->rng) % 2 ? 0 : test_rand(&h->rng) % (1 << 20));
 		CHECK(!vfs_trim(h->fs, 0, UINT64_MAX, 0, NULL, NULL, &n));
 		h->trimmed += n;
@@ -151,7 +151,7 @@ static void *come_and_go(void *arg)
 static void run(struct bdev *b)
 {
 	static struct writer w[THREADS];
-	struct tfs_format_opts o = tinyfs_opts();
+	struct tfs_format_opts o = fx_bare_opts();
 	struct tfs_mount_opts mo = { .commit_interval = 1 };
 	struct host host = { .rng = 5 };
 	struct tfs_space_stats st;
@@ -162,7 +162,7 @@ static void run(struct bdev *b)
 
 	memset(w, 0, sizeof(w));
 	memset(owner, 0, sizeof(owner));
-	tinyfs_format(b, &o);
+	fx_format_as(b, &o);
 	CHECK(!tfs_open(b, &mo, &fs, why, sizeof(why)));
 	CHECK(!tfs_start(fs));
 	before = fs->cnt.free_blocks;
@@ -184,7 +184,7 @@ static void run(struct bdev *b)
 	atomic_store(&host.stop, true);
 	if (b->thin) {
 		CHECK(!pthread_join(host.thread, NULL));
-		CHECK(!hostdev_refused_writes(b));
+		CHECK(!thindev_refused_writes(b));
 		printf("%llu bytes trimmed\n", (unsigned long long)host.trimmed);
 	}
 	CHECK(!journal_commit_all(fs));
@@ -198,6 +198,6 @@ static void run(struct bdev *b)
 int main(void)
 {
 	run(bdev_mem_create(8 << 20));
-	run(hostdev_create(bdev_mem_create(8 << 20), 4 << 20));
+	run(thindev_create(bdev_mem_create(8 << 20), 4 << 20));
 	return 0;
 }

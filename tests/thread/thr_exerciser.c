@@ -23,7 +23,7 @@
 #include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/faultdev.h"
-#include "tests/lib/libexer.h"
+#include "tests/lib/exercise_lib.h"
 
 #define MAX_THREADS 12
 #define NAMES_FACTOR 3
@@ -45,18 +45,18 @@ static const struct scene {
 };
 
 static const struct scene *scene;
-static struct fsfix fx;
+static struct fixture fx;
 static atomic_int go_on;
 static uint64_t seed, ops;
 
 static void *work_thread(void *arg)
 {
 	uint64_t k = (uintptr_t)arg;
-	struct fsxer_opts fo = {
-		.seed = seed + k, .ops = ops, .nr_files = LIBEXER_FILES, .max_size = 400000
+	struct content_opts fo = {
+		.seed = seed + k, .ops = ops, .nr_files = LIB_BACKEND_FILES, .max_size = 400000
 	};
-	struct treexer_opts to = { .seed = seed + k, .ops = ops * NAMES_FACTOR };
-	struct libexer e = { .fx = &fx };
+	struct names_opts to = { .seed = seed + k, .ops = ops * NAMES_FACTOR };
+	struct lib_backend e = { .fx = &fx };
 	struct vfs_attr a;
 	char name[16];
 
@@ -64,11 +64,11 @@ static void *work_thread(void *arg)
 	FX_OK(vfs_mkdir(fx.fs, TFS_INO_ROOT, name, 0755, &fx_root, &a));
 	e.top = a.ino;
 	if (k % 2) {
-		FX_OK(treexer_run(&to, &libexer_tree_ops, &e));
+		FX_OK(exercise_names(&to, &lib_names_ops, &e));
 	} else {
-		libexer_start(&e, &fx, a.ino);
-		FX_OK(fsxer_run(&fo, &libexer_file_ops, &e));
-		libexer_close(&e);
+		lib_backend_start(&e, &fx, a.ino);
+		FX_OK(exercise_content(&fo, &lib_content_ops, &e));
+		lib_backend_close(&e);
 	}
 	vfs_forget(fx.fs, a.ino, 1);
 	return NULL;

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "fs/journal/journal_priv.h"
-#include "../lib/metafix.h"
+#include "tests/lib/fixture_bare.h"
 #include "fs/disk/geom.h"
 #include "fs/journal/buffer.h"
 #include "fs/journal/bufcache.h"
@@ -29,7 +29,7 @@
 		}                                                               \
 	} while (0)
 
-static struct metafix m;
+static struct fixture m;
 static atomic_int running = THREADS;
 
 /* Each has keys of its own; what a commit has confirmed must be there in the end. */
@@ -38,14 +38,14 @@ static void *writer(void *arg)
 	uint64_t me = (uint64_t)(uintptr_t)arg, i;
 
 	for (i = 1; i <= ROUNDS; i++) {
-		CHECK(metafix_set(&m, (me + i * THREADS) % KEYS * THREADS + me, VALUE(i), 400) ==
+		CHECK(fx_item_set(&m, (me + i * THREADS) % KEYS * THREADS + me, VALUE(i), 400) ==
 		      0);
 		if (i % 10 == 0)
 			CHECK(journal_commit(m.fs, journal_running_txid(m.fs)) == 0);
 		if (i % 50 == 0 && me == 0)
 			CHECK(journal_checkpoint(m.fs) == 0);
 		if (i % 7 == 0)
-			CHECK(metafix_delete(&m, (me + i * THREADS) % KEYS * THREADS + me) == 0);
+			CHECK(fx_item_delete(&m, (me + i * THREADS) % KEYS * THREADS + me) == 0);
 	}
 	atomic_fetch_sub(&running, 1);
 	return NULL;
@@ -59,7 +59,7 @@ static void *reader(void *arg)
 	int v;
 
 	while (atomic_load(&running)) {
-		v = metafix_get(&m, i++ * 13 % (KEYS * THREADS));
+		v = fx_item_get(&m, i++ * 13 % (KEYS * THREADS));
 		CHECK(v > 0 || v == -ENOENT);
 		if (i % 64)
 			continue;
@@ -78,11 +78,11 @@ int main(void)
 	uint64_t i;
 	int v;
 
-	metafix_make(&m);
-	metafix_close(&m);
+	fx_bare_create(&m);
+	fx_bare_close(&m);
 	m.opts.no_threads = false;
 	m.opts.commit_interval = 1;
-	CHECK(metafix_open(&m) == 0);
+	CHECK(fx_bare_open(&m) == 0);
 	m.fs->bufs->limit = 128 << 10;
 	CHECK(tfs_start(m.fs) == 0);
 	for (i = 0; i < THREADS; i++)
@@ -95,13 +95,13 @@ int main(void)
 	for (i = 0; i < 100 && atomic_load(&m.fs->journal->used); i++)
 		usleep(100000);
 	CHECK(!atomic_load(&m.fs->journal->used));
-	metafix_crash(&m);
-	CHECK(metafix_open(&m) == 0);
+	fx_bare_crash(&m);
+	CHECK(fx_bare_open(&m) == 0);
 	for (i = 0; i < KEYS * THREADS; i++) {
-		v = metafix_get(&m, i);
+		v = fx_item_get(&m, i);
 		CHECK(v > 0 || v == -ENOENT);
 	}
-	CHECK(metafix_get(&m, (0 + ROUNDS * THREADS) % KEYS * THREADS) == VALUE(ROUNDS));
-	metafix_free(&m);
+	CHECK(fx_item_get(&m, (0 + ROUNDS * THREADS) % KEYS * THREADS) == VALUE(ROUNDS));
+	fx_bare_destroy(&m);
 	return 0;
 }

@@ -8,13 +8,13 @@
 #include "fs/inode/inode.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 #define ROUNDS 400
 #define ROOT TFS_INO_ROOT
 #define CAPS "security.capability"
 
-static struct fsfix fx;
+static struct fixture fx;
 static pthread_barrier_t start;
 
 static void in_parallel(void *(*a)(void *), void *(*b)(void *), void *arg)

@@ -16,7 +16,7 @@
 #define READERS 3
 #define CHANGERS 2
 
-static struct fsfix fx;
+static struct fixture fx;
 static uint64_t dir, seed, ops;
 static atomic_int changing;
 

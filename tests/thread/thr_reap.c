@@ -11,12 +11,12 @@
 #include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 #define ROUNDS 20
 #define LATE 20000 /* microseconds */
 
-static struct fsfix fx;
+static struct fixture fx;
 
 static void fill(struct vfs_file *file)
 {

@@ -17,7 +17,7 @@
 #include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
 #include "tests/lib/crashdev.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 #define THREADS 6
 #define FILES 4
@@ -25,7 +25,7 @@
 #define BLOCK 4096u
 #define BLOCKS 40u
 
-static struct fsfix fx;
+static struct fixture fx;
 static atomic_int go_on = 1;
 
 static void fill(uint8_t *buf, uint64_t tag)

@@ -20,7 +20,7 @@
 #include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/faultdev.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 #define FILE_BYTES (4u << 20)
 /* bytes at the front of the file that are in memory; behind them lie cold ones */
@@ -28,7 +28,7 @@
 #define COLD (2u << 20)
 #define PATIENCE 10000 /* milliseconds */
 
-static struct fsfix fx;
+static struct fixture fx;
 static struct vfs_file *file, *other, *direct;
 static uint64_t top;
 

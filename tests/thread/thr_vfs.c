@@ -20,14 +20,14 @@
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 #define THREADS 6
 #define FILES 4
 #define ROUNDS 60
 #define FILE_BYTES 40000u
 
-static struct fsfix fx;
+static struct fixture fx;
 static atomic_int go_on = 1;
 
 static void fill(uint8_t *buf, uint64_t tag)

@@ -8,9 +8,9 @@
 #include "fs/names/acl.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
-static struct fsfix fx;
+static struct fixture fx;
 static uint64_t dir;
 
 static void setup(void)

@@ -22,7 +22,7 @@
 #include "fs/vfs/mkfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
-#include "tests/lib/tinyfs.h"
+#include "tests/lib/fixture_bare.h"
 
 #define IMAGE (8ull << 20)
 #define MAX_BLOCKS 8192
@@ -233,19 +233,19 @@ static void op(struct model *m)
 	case 4:
 	case 5:
 		if (some(m, CLAIMED, false, &r)) {
-			cr_assert_eq(tinyfs_write(m->fs, do_commit, &r), 0);
+			cr_assert_eq(fx_in_write(m->fs, do_commit, &r), 0);
 			expect(m, r.start, r.n, CLAIMED, USED);
 		}
 		break;
 	case 6:
 		if (some(m, USED, false, &r)) {
-			cr_assert_eq(tinyfs_write(m->fs, do_free, &r), 0);
+			cr_assert_eq(fx_in_write(m->fs, do_free, &r), 0);
 			free_range(m, &r);
 		}
 		break;
 	case 7:
 		r.n = test_rand(&m->rng) % 3 ? 0 : test_rand(&m->rng) % m->fs->geom.total_blocks;
-		err = tinyfs_write(m->fs, do_node, &r);
+		err = fx_in_write(m->fs, do_node, &r);
 		cr_assert(!err || err == -ENOSPC);
 		settle(m);
 		if (!err) {
@@ -258,7 +258,7 @@ static void op(struct model *m)
 		break;
 	case 8:
 		if (test_rand(&m->rng) % 2 && some(m, USED, true, &r)) {
-			cr_assert_eq(tinyfs_write(m->fs, do_free_node, &r), 0);
+			cr_assert_eq(fx_in_write(m->fs, do_free_node, &r), 0);
 			free_range(m, &r);
 			mark_node(m, r.start, 0);
 		}
@@ -338,28 +338,28 @@ static void run_model(const struct tfs_format_opts *o, uint64_t bytes, uint64_t 
 	uint64_t b;
 
 	m->rng = seed;
-	m->fs = tinyfs_make(bytes, o);
+	m->fs = fx_fs_create(bytes, o);
 	model_start(m);
 	for (round = 0; round < 4; round++) {
 		for (i = 0; i < ops; i++)
 			op(m);
 		check_stats(m);
-		cr_assert_eq(tinyfs_read(m->fs, compare_bitmaps, m), 0);
+		cr_assert_eq(fx_in_read(m->fs, compare_bitmaps, m), 0);
 		/* claims do not survive, everything else does */
-		m->fs = tinyfs_reopen(m->fs);
+		m->fs = fx_fs_reopen(m->fs);
 		for (b = 0; b < m->fs->geom.total_blocks; b++)
 			if (m->state[b] == CLAIMED || m->state[b] == PENDING)
 				m->state[b] = FREE;
 		check_stats(m);
-		cr_assert_eq(tinyfs_read(m->fs, compare_bitmaps, m), 0);
+		cr_assert_eq(fx_in_read(m->fs, compare_bitmaps, m), 0);
 	}
-	tinyfs_drop(m->fs);
+	fx_fs_destroy(m->fs);
 	free(m);
 }
 
 Test(alloc, random_against_model)
 {
-	struct tfs_format_opts o = tinyfs_opts();
+	struct tfs_format_opts o = fx_bare_opts();
 	uint64_t seed = test_seed(1), i;
 
 	for (i = 0; i < 4; i++)
@@ -368,7 +368,7 @@ Test(alloc, random_against_model)
 
 Test(alloc, random_small_nodes)
 {
-	struct tfs_format_opts o = tinyfs_opts();
+	struct tfs_format_opts o = fx_bare_opts();
 
 	o.node_size = 4096;
 	run_model(&o, IMAGE, test_seed(2), 500);
@@ -376,7 +376,7 @@ Test(alloc, random_small_nodes)
 
 Test(alloc, random_small_blocks)
 {
-	struct tfs_format_opts o = tinyfs_opts();
+	struct tfs_format_opts o = fx_bare_opts();
 
 	o.block_size = 1024;
 	o.blocks_per_group = 2048;
@@ -385,7 +385,7 @@ Test(alloc, random_small_blocks)
 
 Test(alloc, random_large_blocks)
 {
-	struct tfs_format_opts o = tinyfs_opts();
+	struct tfs_format_opts o = fx_bare_opts();
 
 	o.block_size = 65536;
 	o.blocks_per_group = 0;
@@ -399,20 +399,20 @@ static struct range used_run(struct tfs_fs *fs, uint64_t n)
 	cr_assert_eq(space_reserve(fs, n, SPACE_NEW), 0);
 	cr_assert_eq(alloc_data(fs, 0, n, &r.start, &r.n), 0);
 	cr_assert_eq(r.n, n);
-	cr_assert_eq(tinyfs_write(fs, do_commit, &r), 0);
+	cr_assert_eq(fx_in_write(fs, do_commit, &r), 0);
 	return r;
 }
 
 Test(alloc, double_free_is_found)
 {
-	struct tfs_format_opts o = tinyfs_opts();
-	struct tfs_fs *fs = tinyfs_make(IMAGE, &o);
+	struct tfs_format_opts o = fx_bare_opts();
+	struct tfs_fs *fs = fx_fs_create(IMAGE, &o);
 	struct bdev *b = fs->bdev;
 	struct range r = used_run(fs, 10), part = { r.start + 3, 2 };
 
 	log_set_hook(NULL);
-	cr_assert_eq(tinyfs_write(fs, do_free, &part), 0);
-	cr_assert_eq(tinyfs_write(fs, do_free, &r), -EUCLEAN, "two of them are free already");
+	cr_assert_eq(fx_in_write(fs, do_free, &part), 0);
+	cr_assert_eq(fx_in_write(fs, do_free, &r), -EUCLEAN, "two of them are free already");
 	cr_assert(atomic_load(&fs->read_only));
 	tfs_close_nosave(fs);
 	bdev_close(b);
@@ -420,7 +420,7 @@ Test(alloc, double_free_is_found)
 
 Test(alloc, free_of_what_was_never_allocated)
 {
-	struct tfs_format_opts o = tinyfs_opts();
+	struct tfs_format_opts o = fx_bare_opts();
 	static const struct range bad[] = {
 		{ 0, 1 },    { 16, 1 },	   { 17, 1 },  { 300, 1 },    { 1500, 4 }, { 2047, 1 },
 		{ 2048, 1 }, { ~0ull, 1 }, { 255, 2 }, { 100, 1000 }, { 1500, 0 }, { 1500, ~0ull }
@@ -431,10 +431,10 @@ Test(alloc, free_of_what_was_never_allocated)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
-		fs = tinyfs_make(IMAGE, &o);
+		fs = fx_fs_create(IMAGE, &o);
 		b = fs->bdev;
 		r = bad[i];
-		cr_assert_eq(tinyfs_write(fs, do_free, &r), -EUCLEAN, "row %u", i);
+		cr_assert_eq(fx_in_write(fs, do_free, &r), -EUCLEAN, "row %u", i);
 		tfs_close_nosave(fs);
 		bdev_close(b);
 	}
@@ -442,13 +442,13 @@ Test(alloc, free_of_what_was_never_allocated)
 
 Test(alloc, freed_blocks_wait_for_the_commit)
 {
-	struct tfs_format_opts o = tinyfs_opts();
-	struct tfs_fs *fs = tinyfs_make(IMAGE, &o);
+	struct tfs_format_opts o = fx_bare_opts();
+	struct tfs_fs *fs = fx_fs_create(IMAGE, &o);
 	struct range r = used_run(fs, 50);
 	uint64_t start, got, i;
 
 	cr_assert_eq(journal_commit_all(fs), 0);
-	cr_assert_eq(tinyfs_write(fs, do_free, &r), 0);
+	cr_assert_eq(fx_in_write(fs, do_free, &r), 0);
 	for (i = 0; i < 60; i++) {
 		cr_assert_eq(space_reserve(fs, 10, SPACE_NEW), 0);
 		cr_assert_eq(alloc_data(fs, r.start, 10, &start, &got), 0);
@@ -464,17 +464,17 @@ Test(alloc, freed_blocks_wait_for_the_commit)
 	cr_assert_eq(got, 10);
 	alloc_cancel(fs, start, got, true);
 	space_unreserve(fs, 10);
-	tinyfs_drop(fs);
+	fx_fs_destroy(fs);
 }
 
 Test(alloc, sequential_data_is_contiguous)
 {
-	struct tfs_format_opts o = tinyfs_opts();
+	struct tfs_format_opts o = fx_bare_opts();
 	uint64_t goal = 0, start, got, runs = 0, i;
 	struct tfs_fs *fs;
 
 	o.blocks_per_group = 0;
-	fs = tinyfs_make(64ull << 20, &o);
+	fs = fx_fs_create(64ull << 20, &o);
 	for (i = 0; i < 100; i++) {
 		cr_assert_eq(space_reserve(fs, 64, SPACE_NEW), 0);
 		cr_assert_eq(alloc_data(fs, goal, 64, &start, &got), 0);
@@ -483,28 +483,28 @@ Test(alloc, sequential_data_is_contiguous)
 		goal = start + got;
 	}
 	cr_assert_eq(runs, 1);
-	tinyfs_drop(fs);
+	fx_fs_destroy(fs);
 }
 
 Test(alloc, nodes_keep_together)
 {
-	struct tfs_format_opts o = tinyfs_opts();
+	struct tfs_format_opts o = fx_bare_opts();
 	uint64_t first = 0, last = 0, i;
 	struct range r;
 	struct tfs_fs *fs;
 
 	o.blocks_per_group = 0;
-	fs = tinyfs_make(512ull << 20, &o);
+	fs = fx_fs_create(512ull << 20, &o);
 	for (i = 0; i < 64; i++) {
 		used_run(fs, 16);
 		r = (struct range){ 0 };
-		cr_assert_eq(tinyfs_write(fs, do_node, &r), 0);
+		cr_assert_eq(fx_in_write(fs, do_node, &r), 0);
 		if (!i)
 			first = r.start;
 		last = r.start;
 	}
 	cr_assert_eq(last, first + 63 * fs->geom.node_blocks, "no data between them");
-	tinyfs_drop(fs);
+	fx_fs_destroy(fs);
 }
 
 /* More groups than claim maps are kept: those with claims stay, the others come back as they
@@ -520,7 +520,7 @@ Test(alloc, maps_come_and_go)
 	uint64_t start, got, group, pass;
 	struct tfs_fs *fs;
 
-	fs = tinyfs_make((uint64_t)GROUPS * 512 * 1024, &o);
+	fs = fx_fs_create((uint64_t)GROUPS * 512 * 1024, &o);
 	cr_assert_eq(fs->geom.nr_groups, GROUPS);
 	space_get_stats(fs, &before);
 	for (pass = 0; pass < 2; pass++) {
@@ -540,7 +540,7 @@ Test(alloc, maps_come_and_go)
 	space_get_stats(fs, &after);
 	cr_assert_eq(after.free_blocks, before.free_blocks);
 	cr_assert_eq(after.claimed, 0);
-	tinyfs_drop(fs);
+	fx_fs_destroy(fs);
 }
 
 static int commit_claim(struct tfs_trans *t, void *arg)
@@ -559,27 +559,27 @@ Test(alloc, claims_far_ahead)
 		.test_seed = 7, .block_size = 1024, .node_size = 4096, .blocks_per_group = 512
 	};
 	struct range r;
-	struct tfs_fs *fs = tinyfs_make(2000ull * 512 * 1024, &o);
+	struct tfs_fs *fs = fx_fs_create(2000ull * 512 * 1024, &o);
 
 	cr_assert_eq(space_reserve(fs, 1, SPACE_NEW), 0);
 	cr_assert_eq(alloc_data(fs, 1900 * 512 + 300, 1, &r.start, &r.n), 0);
-	cr_assert_eq(tinyfs_write(fs, commit_claim, &r), 0);
+	cr_assert_eq(fx_in_write(fs, commit_claim, &r), 0);
 	cr_assert_eq(journal_commit_all(fs), 0);
-	fs = tinyfs_reopen(fs);
+	fs = fx_fs_reopen(fs);
 	cr_assert_eq(fs->cnt.groups_init, 1901);
-	tinyfs_drop(fs);
+	fx_fs_destroy(fs);
 }
 
 Test(alloc, no_memory)
 {
-	struct tfs_format_opts o = tinyfs_opts();
+	struct tfs_format_opts o = fx_bare_opts();
 	uint64_t n, start, got;
 	struct tfs_space_stats st;
 	struct tfs_fs *fs;
 	int err;
 
 	for (n = 1; n < 12; n++) {
-		fs = tinyfs_make(IMAGE, &o);
+		fs = fx_fs_create(IMAGE, &o);
 		cr_assert_eq(space_reserve(fs, 4, SPACE_NEW), 0);
 		tl_alloc_fail_nth(n);
 		err = alloc_data(fs, 0, 4, &start, &got);
@@ -592,22 +592,22 @@ Test(alloc, no_memory)
 		alloc_cancel(fs, start, got, false);
 		space_get_stats(fs, &st);
 		cr_assert_eq(st.claimed + st.reserved, 0);
-		tinyfs_drop(fs);
+		fx_fs_destroy(fs);
 	}
 }
 
 /* A group whose bitmap does not verify is left alone; the others serve. */
 Test(alloc, damaged_bitmap_is_passed_over)
 {
-	struct tfs_format_opts o = tinyfs_opts();
-	struct tfs_fs *fs = tinyfs_make(IMAGE, &o);
+	struct tfs_format_opts o = fx_bare_opts();
+	struct tfs_fs *fs = fx_fs_create(IMAGE, &o);
 	uint64_t group, start, got, i;
 	struct bdev *b = fs->bdev;
 	struct range r = used_run(fs, 4);
 
 	group = tfs_group_of(&fs->geom, r.start);
 	cr_assert_eq(tfs_close(fs), 0);
-	fs = tinyfs_open(b);
+	fs = fx_fs_open(b);
 	fs->opts.errors = TFS_ERRORS_CONTINUE; /* else nothing at all is written any more */
 	((uint8_t *)bdev_mem_data(b))[tfs_group_bitmap_block(&fs->geom, group) * 4096 + 9] ^= 4;
 	for (i = 0; i < 50; i++) {

@@ -18,11 +18,11 @@
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 #define MAX_SEEN 4096
 
-static struct fsfix fx;
+static struct fixture fx;
 static uint64_t bs;
 
 /* The device's discards, watched. */

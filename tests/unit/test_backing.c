@@ -22,19 +22,19 @@
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
-#include "tests/lib/fsfix.h"
-#include "tests/lib/hostdev.h"
+#include "tests/lib/fixture.h"
+#include "tests/lib/thindev.h"
 
 #define KI (1ull << 10)
 #define MI (1ull << 20)
 #define MAX_FILES 4000u
 
-static struct fsfix fx;
+static struct fixture fx;
 static uint64_t bs;
 
 static struct bdev *image(enum fx_size size, uint64_t room)
 {
-	struct bdev *b = hostdev_create(bdev_mem_create(fx_bytes(size)), room);
+	struct bdev *b = thindev_create(bdev_mem_create(fx_bytes(size)), room);
 
 	FX_CHECK(b);
 	return b;
@@ -125,7 +125,7 @@ static unsigned int fill(unsigned int from, uint64_t blocks)
 
 static void never_refused(void)
 {
-	FX_IS(hostdev_refused_writes(fx.dev), 0);
+	FX_IS(thindev_refused_writes(fx.dev), 0);
 	FX_OK(atomic_load(&fx.fs->shutdown));
 }
 
@@ -184,7 +184,7 @@ static void fills(enum fx_size size, uint64_t room, uint64_t blocks)
 	fx_remount(&fx);
 	/* and so does the host */
 	more = fill(n, blocks);
-	hostdev_set_room(fx.dev, 2 * MI);
+	thindev_set_room(fx.dev, 2 * MI);
 	FX_CHECK(fill(more, blocks) > more);
 	never_refused();
 	cold();
@@ -232,7 +232,7 @@ Test(backing, fallocate)
 	FX_IS(vfs_fallocate(fx.fs, f, 0, 0, 30 * MI), -ENOSPC);
 	FX_OK(vfs_fallocate(fx.fs, f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 6 * MI, 24 * MI));
 	fill(0, 10);
-	hostdev_set_room(fx.dev, 0);
+	thindev_set_room(fx.dev, 0);
 	overwrite(f, 6 * MI / bs, 99);
 	never_refused();
 	cold();
@@ -272,12 +272,12 @@ Test(backing, trim_keeps_the_pool)
 	n = fill(0, 10);
 	for (unsigned int k = 20; k < n; k++)
 		FX_OK(vfs_unlink(fx.fs, TFS_INO_ROOT, name_of(k)));
-	taken = hostdev_taken(fx.dev);
+	taken = thindev_taken(fx.dev);
 	FX_OK(vfs_trim(fx.fs, 0, UINT64_MAX, 0, NULL, NULL, &trimmed));
 	FX_CHECK(trimmed > 8 * MI);
-	FX_IS(taken - hostdev_taken(fx.dev), trimmed);
+	FX_IS(taken - thindev_taken(fx.dev), trimmed);
 	/* somebody else takes what was given back */
-	hostdev_set_room(fx.dev, 0);
+	thindev_set_room(fx.dev, 0);
 	FX_CHECK(!add(n, 100));
 	rewrite_all(20, 10);
 	cold();
@@ -286,7 +286,7 @@ Test(backing, trim_keeps_the_pool)
 	for (unsigned int k = 0; k < 20; k++)
 		FX_OK(vfs_unlink(fx.fs, TFS_INO_ROOT, name_of(k)));
 	never_refused();
-	hostdev_set_room(fx.dev, 10 * MI);
+	thindev_set_room(fx.dev, 10 * MI);
 	FX_CHECK(add(n, 100));
 	never_refused();
 	fx_remount(&fx);
@@ -315,15 +315,15 @@ Test(backing, mkfs)
 	FX_IS(format(b, &s, &g), -ENOSPC);
 	FX_IS(backing_fixed(b, &g, 1, NULL, NULL, why, sizeof(why)), -ENOSPC);
 	FX_CHECK(strstr(why, "KiB more needed"));
-	hostdev_set_room(b, 10 * MI);
+	thindev_set_room(b, 10 * MI);
 	FX_OK(format(b, &s, &g));
 	/* the journal has its space, and so has little else */
 	FX_CHECK(bdev_all_backed(b, g.journal_start << g.blkbits, g.journal_blocks << g.blkbits));
-	FX_CHECK(hostdev_taken(b) < (g.journal_blocks << g.blkbits) + MI);
+	FX_CHECK(thindev_taken(b) < (g.journal_blocks << g.blkbits) + MI);
 	bdev_close(b);
 	/* a host that can't: it is written */
 	b = image(FX_MEDIUM, 10 * MI);
-	hostdev_no_provision(b);
+	thindev_no_provision(b);
 	FX_OK(format(b, &s, &g));
 	b->thin = true;
 	FX_CHECK(bdev_all_backed(b, g.journal_start << g.blkbits, g.journal_blocks << g.blkbits));
@@ -339,12 +339,12 @@ Test(backing, mkfs_large_is_small)
 	char why[200];
 
 	bdev_close(b);
-	b = hostdev_create(bdev_mem_create(64ull << 30), 80 * MI);
+	b = thindev_create(bdev_mem_create(64ull << 30), 80 * MI);
 	FX_OK(tfs_format_plan(b, &o, &s, &g, why, sizeof(why)));
 	FX_OK(tfs_format_write(b, &o, &s, &g));
-	FX_CHECK(hostdev_taken(b) < (g.journal_blocks << g.blkbits) + MI);
+	FX_CHECK(thindev_taken(b) < (g.journal_blocks << g.blkbits) + MI);
 	fx_mount(&fx, b, NULL);
-	FX_CHECK(hostdev_taken(b) < 90 * MI);
+	FX_CHECK(thindev_taken(b) < 90 * MI);
 	FX_OK(vfs_unmount(fx.fs));
 	bdev_close(b);
 }
@@ -352,7 +352,7 @@ Test(backing, mkfs_large_is_small)
 /* A superblock that claims every group: no header says so, and a mount takes no space for them. */
 Test(backing, claimed_groups)
 {
-	struct bdev *b = hostdev_create(bdev_mem_create(64ull << 30), 500 * MI);
+	struct bdev *b = thindev_create(bdev_mem_create(64ull << 30), 500 * MI);
 	struct tfs_mount_opts mo = { .no_threads = true };
 	uint64_t taken;
 	struct tfs_super super;
@@ -360,14 +360,14 @@ Test(backing, claimed_groups)
 	char why[300] = "";
 
 	FX_OK(format(b, &super, &g));
-	taken = hostdev_taken(b);
+	taken = thindev_taken(b);
 	super.groups_init = super.nr_groups;
 	tfs_super_seal(&super);
 	for (int i = 0; i < 3; i++)
 		FX_OK(tfs_super_put(b, i, &super, &g));
 	FX_OK(vfs_mount(b, &mo, &fx.fs, why, sizeof(why)));
 	/* some 38 MiB are for the pool; all groups would have 256 */
-	FX_CHECK(hostdev_taken(b) < taken + 64 * MI);
+	FX_CHECK(thindev_taken(b) < taken + 64 * MI);
 	vfs_crash(fx.fs);
 	bdev_close(b);
 }
@@ -388,8 +388,8 @@ Test(backing, copied_with_holes)
 			FX_OK(vfs_unlink(fx.fs, TFS_INO_ROOT, name_of(k)));
 	FX_OK(vfs_trim(fx.fs, 0, UINT64_MAX, 0, NULL, NULL, &trimmed));
 	FX_OK(vfs_unmount(fx.fs));
-	hostdev_sparsify(fx.dev);
-	hostdev_set_room(fx.dev, 100 * KI);
+	thindev_sparsify(fx.dev);
+	thindev_set_room(fx.dev, 100 * KI);
 	FX_IS(vfs_mount(fx.dev, &mo, &fx.fs, why, sizeof(why)), -ENOSPC);
 	FX_CHECK(strstr(why, "is full") && strstr(why, "more needed"));
 	/* looking goes on */
@@ -398,10 +398,10 @@ Test(backing, copied_with_holes)
 	expect(0, 3);
 	FX_OK(vfs_unmount(fx.fs));
 	/* enough for what must be there, and for little more */
-	hostdev_set_room(fx.dev, 5 * MI);
+	thindev_set_room(fx.dev, 5 * MI);
 	mo.ro = false;
 	FX_OK(vfs_mount(fx.dev, &mo, &fx.fs, why, sizeof(why)));
-	hostdev_set_room(fx.dev, 0);
+	thindev_set_room(fx.dev, 0);
 	for (unsigned int k = 0; k < n; k += 8) {
 		int err = vfs_unlink(fx.fs, TFS_INO_ROOT, name_of(k));
 
@@ -409,7 +409,7 @@ Test(backing, copied_with_holes)
 	}
 	FX_OK(vfs_sync(fx.fs));
 	never_refused();
-	hostdev_set_room(fx.dev, 20 * MI);
+	thindev_set_room(fx.dev, 20 * MI);
 	FX_CHECK(add(n, 100));
 	fx_remount(&fx);
 	expect(n, 100);
@@ -431,8 +431,8 @@ Test(backing, freed_from_holes)
 	free(zeros);
 	fx_close(&fx, f);
 	FX_OK(vfs_unmount(fx.fs));
-	hostdev_sparsify(fx.dev);
-	hostdev_set_room(fx.dev, 7 * MI);
+	thindev_sparsify(fx.dev);
+	thindev_set_room(fx.dev, 7 * MI);
 	fx_mount(&fx, fx.dev, NULL);
 	fx.own_dev = true;
 	n = fill(0, 10);
@@ -441,7 +441,7 @@ Test(backing, freed_from_holes)
 	more = fill(n, 10);
 	FX_CHECK(more < n + 10);
 	never_refused();
-	hostdev_set_room(fx.dev, 4 * MI);
+	thindev_set_room(fx.dev, 4 * MI);
 	FX_CHECK(fill(more, 10) > more + 50);
 	never_refused();
 	fx_remount(&fx);
@@ -458,7 +458,7 @@ static void make_many_groups(uint64_t bytes, uint64_t room)
 		.blocks_per_group = 256,
 		.journal_bytes = 900 * KI,
 	};
-	struct bdev *b = hostdev_create(bdev_mem_create(bytes), room);
+	struct bdev *b = thindev_create(bdev_mem_create(bytes), room);
 	struct tfs_super s;
 	struct tfs_geom g;
 	char why[200];
@@ -509,20 +509,20 @@ Test(backing, refused_at_writeback)
 	struct vfs_file *f;
 
 	make(FX_MEDIUM, 64 * MI);
-	hostdev_no_provision(fx.dev);
+	thindev_no_provision(fx.dev);
 	FX_OK(vfs_unmount(fx.fs));
 	fx_mount(&fx, fx.dev, NULL);
 	FX_CHECK(!fx.dev->thin);
 	fx_file(&fx, "a", &f);
 	FX_OK(vfs_sync(fx.fs));
-	hostdev_set_room(fx.dev, 256 * KI);
+	thindev_set_room(fx.dev, 256 * KI);
 	fx_write(&fx, f, 0, 2 * MI, 5);
 	FX_IS(vfs_fsync(fx.fs, f, false), -ENOSPC);
-	FX_CHECK(hostdev_refused_writes(fx.dev) > 0);
+	FX_CHECK(thindev_refused_writes(fx.dev) > 0);
 	/* nothing is lost as long as it is mounted, and nobody is shut out */
 	FX_OK(atomic_load(&fx.fs->shutdown));
 	fx_expect(&fx, f, 0, 2 * MI, 5);
-	hostdev_set_room(fx.dev, 20 * MI);
+	thindev_set_room(fx.dev, 20 * MI);
 	FX_OK(vfs_fsync(fx.fs, f, false));
 	cold();
 	fx_expect(&fx, f, 0, 2 * MI, 5);
@@ -572,7 +572,7 @@ static void at_random(uint64_t seed, enum fx_size size)
 		k = (unsigned int)(test_rand(&rng) % FILES);
 		switch (test_rand(&rng) % 16) {
 		case 0:
-			hostdev_set_room(fx.dev,
+			thindev_set_room(fx.dev,
 					 test_rand(&rng) % 3 ? 0 : test_rand(&rng) % (512 * KI));
 			break;
 		case 1:
@@ -634,7 +634,7 @@ static void fit_and_trim(unsigned int maps, uint64_t out[16])
 		FX_OK(vfs_sync(fx.fs));
 		FX_OK(vfs_trim(fx.fs, 0, UINT64_MAX, 0, NULL, NULL, &trimmed));
 		out[i++] = trimmed;
-		out[i++] = hostdev_taken(fx.dev);
+		out[i++] = thindev_taken(fx.dev);
 		FX_OK(vfs_statfs(fx.fs, &st));
 		out[i++] = st.f_bfree;
 	}

@@ -25,7 +25,7 @@
 #include "fs/vfs/mkfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
-#include "tests/lib/tinyfs.h"
+#include "tests/lib/fixture_bare.h"
 
 #define TREE TFS_TREE_REFS /* the one that is not there yet: nothing else is in it */
 #define MAX_ITEMS 20000
@@ -199,7 +199,7 @@ static void change(struct model *m)
 		want = -EEXIST;
 	if (kind == 1 && !there)
 		want = -ENOENT;
-	cr_assert_eq(tinyfs_write(m->fs, do_change, &o), want);
+	cr_assert_eq(fx_in_write(m->fs, do_change, &o), want);
 	if (want)
 		return;
 	if (!there) {
@@ -215,7 +215,7 @@ static void delete_one(struct model *m)
 	unsigned int i = lower(m, &o.key);
 	bool there = has(m, i, &o.key);
 
-	cr_assert_eq(tinyfs_write(m->fs, do_delete, &o), there ? 0 : -ENOENT);
+	cr_assert_eq(fx_in_write(m->fs, do_delete, &o), there ? 0 : -ENOENT);
 	if (there)
 		drop(m, i, 1);
 }
@@ -228,7 +228,7 @@ static void delete_range(struct model *m)
 	o.to = rnd(m, 4) ? TKEY(o.key.ino, o.key.type, o.key.off + rnd(m, 16)) : some_key(m);
 	n = lower(m, &o.to);
 	n = n > i ? n - i : 0;
-	cr_assert_eq(tinyfs_write(m->fs, do_range, &o), 0);
+	cr_assert_eq(fx_in_write(m->fs, do_range, &o), 0);
 	cr_assert_eq(o.done, n < o.max ? n : o.max);
 	cr_assert_eq(o.more, n > o.max);
 	drop(m, i, o.done);
@@ -249,23 +249,23 @@ static void reopen(struct model *m)
 
 	no_sync_reads(m->fs);
 	if (rnd(m, 2)) {
-		m->fs = tinyfs_reopen(m->fs);
+		m->fs = fx_fs_reopen(m->fs);
 	} else {
 		cr_assert_eq(journal_commit_all(m->fs), 0);
 		tfs_close_nosave(m->fs);
-		m->fs = tinyfs_open(b);
+		m->fs = fx_fs_open(b);
 	}
-	cr_assert_eq(tinyfs_read(m->fs, do_scan, m), -ENOENT);
+	cr_assert_eq(fx_in_read(m->fs, do_scan, m), -ENOENT);
 }
 
 static struct tfs_fs *make(uint32_t node_size)
 {
-	struct tfs_format_opts o = tinyfs_opts();
+	struct tfs_format_opts o = fx_bare_opts();
 
 	o.node_size = node_size;
 	o.journal_bytes = 8 << 20;
 	o.blocks_per_group = 4096;
-	return tinyfs_make(64 << 20, &o);
+	return fx_fs_create(64 << 20, &o);
 }
 
 ParameterizedTestParameters(btree, model)
@@ -295,16 +295,16 @@ ParameterizedTest(const uint32_t *node_size, btree, model)
 		else if (r < 87)
 			delete_range(m);
 		else
-			tinyfs_read(m->fs, do_seek, &o);
+			fx_in_read(m->fs, do_seek, &o);
 		if (!rnd(m, 300))
 			reopen(m);
 	}
-	cr_assert_eq(tinyfs_read(m->fs, do_scan, m), -ENOENT);
+	cr_assert_eq(fx_in_read(m->fs, do_scan, m), -ENOENT);
 	while (m->n)
 		delete_one(m);
 	cr_assert_eq(m->fs->roots[TREE].level, 0);
 	no_sync_reads(m->fs);
-	tinyfs_drop(m->fs);
+	fx_fs_destroy(m->fs);
 	tl_free(m);
 }
 
@@ -316,14 +316,14 @@ static void put(struct tfs_fs *fs, struct model *m, uint64_t i)
 			.change = btree_insert,
 			.rec = { .key = TKEY(i, 1, 0), .len = 40 } };
 
-	cr_assert_eq(tinyfs_write(fs, do_change, &o), 0);
+	cr_assert_eq(fx_in_write(fs, do_change, &o), 0);
 }
 
 static void take(struct tfs_fs *fs, uint64_t i)
 {
 	struct op o = { .key = TKEY(i, 1, 0) };
 
-	cr_assert_eq(tinyfs_write(fs, do_delete, &o), 0);
+	cr_assert_eq(fx_in_write(fs, do_delete, &o), 0);
 }
 
 /* A permutation of 0 .. n-1 for n a power of two. */
@@ -347,14 +347,14 @@ static void fill_and_empty(bool in_order, uint32_t node_size, uint64_t n, uint64
 		put(fs, m, in_order ? i : scatter(i, n));
 	cr_assert_geq(fs->roots[TREE].level, 1);
 	cr_assert_leq((fs->cnt.node_blocks - nodes) / fs->geom.node_blocks, max_nodes);
-	fs = tinyfs_reopen(fs);
+	fs = fx_fs_reopen(fs);
 	for (i = 0; i < n; i++)
 		take(fs, in_order ? i : scatter(i * 7, n));
 	cr_assert_eq(fs->roots[TREE].level, 0);
 	cr_assert_eq(journal_commit_all(fs), 0);
 	cr_assert_eq(fs->cnt.node_blocks, nodes);
 	cr_assert_eq(fs->cnt.free_blocks, blocks);
-	tinyfs_drop(fs);
+	fx_fs_destroy(fs);
 	tl_free(m);
 }
 
@@ -460,8 +460,8 @@ Test(btree, misplaced_nodes)
 			put(fs, m, n);
 		cr_assert_eq(fs->roots[TREE].level, 1);
 		fn = (void *)how[i];
-		cr_assert_eq(tinyfs_write(fs, do_break_root, &fn), 0);
-		cr_assert_eq(tinyfs_read(fs, do_walk, &seen), -EUCLEAN);
+		cr_assert_eq(fx_in_write(fs, do_break_root, &fn), 0);
+		cr_assert_eq(fx_in_read(fs, do_walk, &seen), -EUCLEAN);
 		cr_assert_lt(seen, 1000);
 		drop_damaged(fs);
 	}
@@ -493,17 +493,17 @@ Test(btree, no_memory)
 		cr_assert_eq(journal_commit_all(fs), 0);
 		tl_alloc_fail_nth(i);
 		if (i % 2)
-			err = tinyfs_write(fs, do_change, &ins);
+			err = fx_in_write(fs, do_change, &ins);
 		else
-			err = tinyfs_write(fs, do_range, &del);
+			err = fx_in_write(fs, do_range, &del);
 		tl_alloc_fail_nth(0);
 		cr_assert(!err || err == -ENOMEM, "%d", err);
 		failed += err != 0;
 		tfs_close_nosave(fs);
-		fs = tinyfs_open(b);
-		cr_assert_eq(tinyfs_read(fs, do_walk, &seen), -ENOENT);
+		fs = fx_fs_open(b);
+		cr_assert_eq(fx_in_read(fs, do_walk, &seen), -ENOENT);
 		cr_assert_eq(seen, 1000);
-		tinyfs_drop(fs);
+		fx_fs_destroy(fs);
 	}
 	cr_assert_gt(failed, 3);
 	tl_free(m);
@@ -556,9 +556,9 @@ Test(btree, no_tree_and_limits)
 {
 	struct tfs_fs *fs = make(16384);
 
-	cr_assert_eq(tinyfs_read(fs, do_absent, NULL), -ENOENT);
-	cr_assert_eq(tinyfs_write(fs, do_limits, NULL), 0);
-	cr_assert_eq(tinyfs_read(fs, do_wrong_length, NULL), -EUCLEAN);
+	cr_assert_eq(fx_in_read(fs, do_absent, NULL), -ENOENT);
+	cr_assert_eq(fx_in_write(fs, do_limits, NULL), 0);
+	cr_assert_eq(fx_in_read(fs, do_wrong_length, NULL), -EUCLEAN);
 	drop_damaged(fs);
 }
 

@@ -7,7 +7,7 @@
 #include "core/block/bdev.h"
 #include "fs/vfs/vfs.h"
 #include "fsck/check.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 struct stop {
 	uint64_t calls, at, reports;
@@ -28,7 +28,7 @@ static void report(void *arg, const struct check_problem *p)
 	printf("stopped at %llu: %s\n", (unsigned long long)s->at, p->text);
 }
 
-static void many_files(struct fsfix *f)
+static void many_files(struct fixture *f)
 {
 	struct vfs_file *file;
 	char name[64];
@@ -48,7 +48,7 @@ Test(check_stop, nothing_is_reported_of_a_clean_file_system)
 		.verify_data = true, .report = report, .progress = progress, .arg = &s
 	};
 	struct check_result r;
-	struct fsfix f;
+	struct fixture f;
 	char why[300];
 	int err = -ECANCELED;
 

@@ -14,10 +14,10 @@
 #include "fs/journal/trans.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 #include "tests/lib/section.h"
 
-static struct fsfix fx;
+static struct fixture fx;
 static char last_line[1024];
 static unsigned int lines;
 

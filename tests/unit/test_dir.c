@@ -19,17 +19,17 @@
 #include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/section.h"
-#include "tests/lib/tinyfs.h"
+#include "tests/lib/fixture_bare.h"
 
 #define DIR_INO 20u
 #define FILES 3000u
 
 static struct tfs_fs *make(void)
 {
-	struct tfs_format_opts o = tinyfs_opts();
+	struct tfs_format_opts o = fx_bare_opts();
 
 	o.node_size = 4096; /* many leaves */
-	return tinyfs_make(16 << 20, &o);
+	return fx_fs_create(16 << 20, &o);
 }
 
 /* After damage the file system is read-only and has nothing to save. */
@@ -87,7 +87,7 @@ Test(dir, many_names)
 		cr_assert_eq(add(fs, DIR_INO, name, 100 + i), 0);
 		cr_assert_eq(add(fs, DIR_INO, name, 100 + i), -EEXIST);
 	}
-	fs = tinyfs_reopen(fs);
+	fs = fx_fs_reopen(fs);
 	for (i = 0; i < FILES; i++) {
 		snprintf(name, sizeof(name), "%0*u", (int)(5 + i % 250), i);
 		cr_assert_eq(look(fs, DIR_INO, name, &de), 0);
@@ -114,7 +114,7 @@ Test(dir, many_names)
 	cr_assert(empty);
 	cr_assert_eq(IN_READ(fs, dir_next(t, DIR_INO, UINT64_MAX, &de)), -ENOENT);
 	cr_assert_eq(IN_READ(fs, link_first(t, 100, &after, &after)), -ENOENT);
-	tinyfs_drop(fs);
+	fx_fs_destroy(fs);
 }
 
 Test(dir, bad_names)
@@ -131,7 +131,7 @@ Test(dir, bad_names)
 	name[255] = 0;
 	cr_assert_eq(add(fs, DIR_INO, name, 30), 0);
 	cr_assert_eq(look(fs, DIR_INO, name, NULL), 0);
-	tinyfs_drop(fs);
+	fx_fs_destroy(fs);
 }
 
 /* An entry "NAME" where @probe of the hash of "x" is. */
@@ -175,7 +175,7 @@ Test(dir, colliding_hashes)
 		plant(fs, i, name);
 	}
 	cr_assert_eq(add(fs, DIR_INO, "x", 30), -ENOSPC);
-	tinyfs_drop(fs);
+	fx_fs_destroy(fs);
 }
 
 Test(dir, replace_and_links)
@@ -205,7 +205,7 @@ Test(dir, replace_and_links)
 	cr_assert_eq(IN_WRITE(fs, dir_remove(t, DIR_INO, &de)), 0);
 	cr_assert_eq(IN_READ(fs, link_first(t, 30, &dir, &cookie)), 0, "one name is left");
 	cr_assert_eq(dir, DIR_INO + 1);
-	tinyfs_drop(fs);
+	fx_fs_destroy(fs);
 }
 
 /* One inode's names in two directories under one cookie: the LINK item holds both. */
@@ -225,7 +225,7 @@ Test(dir, shared_back_reference)
 	cr_assert_eq(dir, 7777);
 	plant(fs, 0, "y"); /* takes probe 0 of DIR_INO */
 	cr_assert_eq(add(fs, DIR_INO, "x", 30), 0);
-	tinyfs_drop(fs);
+	fx_fs_destroy(fs);
 }
 
 static void path_is(struct tfs_fs *fs, uint64_t ino, const char *want)
@@ -264,7 +264,7 @@ Test(dir, paths)
 	cr_assert_eq(IN_WRITE(fs, btree_delete(t, TFS_TREE_FS, &TKEY(30, TFS_KEY_LINK, de.cookie))),
 		     0);
 	path_is(fs, 32, "/?/user/file");
-	tinyfs_drop(fs);
+	fx_fs_destroy(fs);
 }
 
 Test(dir, path_in_a_loop)
@@ -279,7 +279,7 @@ Test(dir, path_in_a_loop)
 	cr_assert_eq(IN_READ(fs, inode_path(t, 51, buf, sizeof(buf))), -ELOOP);
 	cr_assert_eq(IN_READ(fs, inode_path(t, 60, buf, sizeof(buf))), -ELOOP);
 	cr_assert_eq(IN_READ(fs, inode_path(t, 60, buf, 8)), -ERANGE);
-	tinyfs_drop(fs);
+	fx_fs_destroy(fs);
 }
 
 Test(dir, hostile_entries)

@@ -8,27 +8,27 @@
 #include "fs/state/fs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
-#include "tests/lib/crashexer.h"
-#include "tests/lib/libexer.h"
+#include "tests/lib/exercise_cuts.h"
+#include "tests/lib/exercise_lib.h"
 
-static struct fsfix fx;
+static struct fixture fx;
 
 TestSuite(exerciser, .timeout = 3000);
 
 static void content(enum fx_size size, uint64_t seed)
 {
-	struct fsxer_opts o = { .seed = test_seed(seed),
-				.ops = test_ops(1500),
-				.nr_files = LIBEXER_FILES,
-				.max_size = 400000,
-				.remount_every = 60 };
-	struct libexer e;
+	struct content_opts o = { .seed = test_seed(seed),
+				  .ops = test_ops(1500),
+				  .nr_files = LIB_BACKEND_FILES,
+				  .max_size = 400000,
+				  .remount_every = 60 };
+	struct lib_backend e;
 
 	fx_init();
 	fx_create(&fx, size);
-	libexer_start(&e, &fx, TFS_INO_ROOT);
-	cr_assert_eq(fsxer_run(&o, &libexer_file_ops, &e), 0);
-	libexer_close(&e);
+	lib_backend_start(&e, &fx, TFS_INO_ROOT);
+	cr_assert_eq(exercise_content(&o, &lib_content_ops, &e), 0);
+	lib_backend_close(&e);
 	fx_destroy(&fx);
 	fx_exit();
 }
@@ -50,14 +50,14 @@ Test(exerciser, content_medium)
 
 static void names(enum fx_size size, uint64_t seed)
 {
-	struct treexer_opts o = { .seed = test_seed(seed),
-				  .ops = test_ops(8000),
-				  .remount_every = 400 };
-	struct libexer e = { .fx = &fx, .top = TFS_INO_ROOT };
+	struct names_opts o = { .seed = test_seed(seed),
+				.ops = test_ops(8000),
+				.remount_every = 400 };
+	struct lib_backend e = { .fx = &fx, .top = TFS_INO_ROOT };
 
 	fx_init();
 	fx_create(&fx, size);
-	cr_assert_eq(treexer_run(&o, &libexer_tree_ops, &e), 0);
+	cr_assert_eq(exercise_names(&o, &lib_names_ops, &e), 0);
 	fx_destroy(&fx);
 	fx_exit();
 }
@@ -74,8 +74,8 @@ Test(exerciser, names_1k)
 
 /* ---- under the crash simulator ---- */
 
-static void cuts(int (*run)(const struct crashexer_opts *o, unsigned int *images),
-		 struct crashexer_opts o)
+static void cuts(int (*run)(const struct exercise_cuts_opts *o, unsigned int *images),
+		 struct exercise_cuts_opts o)
 {
 	unsigned int images = 0;
 
@@ -89,43 +89,43 @@ static void cuts(int (*run)(const struct crashexer_opts *o, unsigned int *images
 
 Test(exerciser, content_cuts_4k)
 {
-	cuts(crashexer_content, (struct crashexer_opts){ .size = FX_SMALL,
-							 .seed = 44001,
-							 .ops = 1000,
-							 .cut_every = 8,
-							 .remount_every = 300 });
+	cuts(exercise_content_cuts, (struct exercise_cuts_opts){ .size = FX_SMALL,
+								 .seed = 44001,
+								 .ops = 1000,
+								 .cut_every = 8,
+								 .remount_every = 300 });
 }
 
 Test(exerciser, content_cuts_1k)
 {
-	cuts(crashexer_content, (struct crashexer_opts){ .size = FX_SMALL1K,
-							 .seed = 44002,
-							 .ops = 1000,
-							 .cut_every = 8,
-							 .remount_every = 300 });
+	cuts(exercise_content_cuts, (struct exercise_cuts_opts){ .size = FX_SMALL1K,
+								 .seed = 44002,
+								 .ops = 1000,
+								 .cut_every = 8,
+								 .remount_every = 300 });
 }
 
 Test(exerciser, names_cuts_4k)
 {
-	cuts(crashexer_names, (struct crashexer_opts){ .size = FX_SMALL,
-						       .seed = 45001,
-						       .ops = 1500,
-						       .cut_every = 10,
-						       .remount_every = 400 });
+	cuts(exercise_names_cuts, (struct exercise_cuts_opts){ .size = FX_SMALL,
+							       .seed = 45001,
+							       .ops = 1500,
+							       .cut_every = 10,
+							       .remount_every = 400 });
 }
 
 Test(exerciser, names_cuts_1k)
 {
-	cuts(crashexer_names, (struct crashexer_opts){ .size = FX_SMALL1K,
-						       .seed = 45002,
-						       .ops = 1500,
-						       .cut_every = 10,
-						       .remount_every = 400 });
+	cuts(exercise_names_cuts, (struct exercise_cuts_opts){ .size = FX_SMALL1K,
+							       .seed = 45002,
+							       .ops = 1500,
+							       .cut_every = 10,
+							       .remount_every = 400 });
 }
 
 /* They must notice what they are there to notice. */
-static void noticed(int (*run)(const struct crashexer_opts *o, unsigned int *images),
-		    struct crashexer_opts o)
+static void noticed(int (*run)(const struct exercise_cuts_opts *o, unsigned int *images),
+		    struct exercise_cuts_opts o)
 {
 	unsigned int images = 0;
 	int err = 0;
@@ -139,33 +139,33 @@ static void noticed(int (*run)(const struct crashexer_opts *o, unsigned int *ima
 
 Test(exerciser, content_notices_lost_flushes)
 {
-	noticed(crashexer_content,
-		(struct crashexer_opts){ .ops = 500, .cut_every = 8, .lose_nth_flush = 1 });
+	noticed(exercise_content_cuts,
+		(struct exercise_cuts_opts){ .ops = 500, .cut_every = 8, .lose_nth_flush = 1 });
 }
 
 Test(exerciser, names_notice_lost_flushes)
 {
-	noticed(crashexer_names,
-		(struct crashexer_opts){ .ops = 500, .cut_every = 8, .lose_nth_flush = 1 });
+	noticed(exercise_names_cuts,
+		(struct exercise_cuts_opts){ .ops = 500, .cut_every = 8, .lose_nth_flush = 1 });
 }
 
 Test(exerciser, content_notices_missing_commit_flush)
 {
-	noticed(crashexer_content,
-		(struct crashexer_opts){
+	noticed(exercise_content_cuts,
+		(struct exercise_cuts_opts){
 			.ops = 1000, .cut_every = 4, .break_rules = TFS_BREAK_COMMIT_FLUSH });
 }
 
 Test(exerciser, names_notice_missing_commit_flush)
 {
-	noticed(crashexer_names, (struct crashexer_opts){ .ops = 1000,
-							  .cut_every = 4,
-							  .break_rules = TFS_BREAK_COMMIT_FLUSH });
+	noticed(exercise_names_cuts,
+		(struct exercise_cuts_opts){
+			.ops = 1000, .cut_every = 4, .break_rules = TFS_BREAK_COMMIT_FLUSH });
 }
 
 Test(exerciser, content_notices_early_reuse)
 {
-	noticed(crashexer_content, (struct crashexer_opts){ .ops = 2000,
-							    .cut_every = 4,
-							    .break_rules = TFS_BREAK_EARLY_REUSE });
+	noticed(exercise_content_cuts,
+		(struct exercise_cuts_opts){
+			.ops = 2000, .cut_every = 4, .break_rules = TFS_BREAK_EARLY_REUSE });
 }

@@ -7,9 +7,9 @@
 #include "fs/journal/trans.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
-static struct fsfix fx;
+static struct fixture fx;
 static struct vfs_file *f;
 static uint64_t ino;
 

@@ -9,11 +9,11 @@
 #include "fs/journal/journal_priv.h"
 #include "fs/vfs/vfs.h"
 #include "tests/lib/faultdev.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 #define BS 4096u
 
-static struct fsfix fx;
+static struct fixture fx;
 static pthread_t other;
 
 static void setup(void)

@@ -13,11 +13,11 @@
 #include "core/pagecache/pagecache.h"
 #include "fs/vfs/vfs.h"
 #include "tests/lib/crashdev.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 #define MAX_SIZE 700000u
 
-static struct fsfix fx;
+static struct fixture fx;
 
 struct model {
 	struct vfs_file *f;

@@ -13,12 +13,12 @@
 #include "fs/vfs/vfs.h"
 #include "fsck/check.h"
 #include "tallyfs/format.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 #include "tests/lib/section.h"
 
 #define ROOT TFS_INO_ROOT
 
-static struct fsfix fx;
+static struct fixture fx;
 static const struct vfs_cred user = { .uid = 7, .gid = 7 };
 
 static void setup(void)

@@ -31,11 +31,11 @@
 #include "fs/vfs/vfs.h"
 #include "fsck/check.h"
 #include "tallyfs/format.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 #define ROOT TFS_INO_ROOT
 
-static struct fsfix fx;
+static struct fixture fx;
 static uint64_t bs;
 
 static void mount_as(enum tfs_errors errors)

@@ -19,13 +19,13 @@
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/faultdev.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 #define BS 4096u
 #define SIZE (10 * BS)
 #define FRONT (5 * BS) /* what lies behind is a hole that was never on disk */
 
-static struct fsfix fx;
+static struct fixture fx;
 static struct bdev *mem;
 static pthread_t other;
 

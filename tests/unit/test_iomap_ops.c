@@ -16,9 +16,9 @@
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/faultdev.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
-static struct fsfix fx;
+static struct fixture fx;
 static struct bdev *dev;
 
 static void setup(void)

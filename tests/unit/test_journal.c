@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "fs/journal/journal_priv.h"
-#include "../lib/crashdev.h"
-#include "../lib/faulty_dev.h"
-#include "../lib/metafix.h"
+#include "tests/lib/crashdev.h"
+#include "tests/lib/faulty_dev.h"
+#include "tests/lib/fixture_bare.h"
 #include "core/block/bdev.h"
 #include "core/lib/list.h"
 #include "core/lib/util.h"
@@ -20,7 +20,7 @@
 #include "fs/vfs/fs_open.h"
 #include "tallyfs/format.h"
 
-static struct tfs_journal_stats stats(struct metafix *m)
+static struct tfs_journal_stats stats(struct fixture *m)
 {
 	struct tfs_journal_stats st;
 
@@ -31,15 +31,15 @@ static struct tfs_journal_stats stats(struct metafix *m)
 Test(journal, images_first_then_ranges_until_the_next_checkpoint)
 {
 	struct tfs_journal_stats a, b;
-	struct metafix m;
+	struct fixture m;
 
-	metafix_make(&m);
-	cr_assert_eq(metafix_set(&m, 1, 1, 64), 0);
+	fx_bare_create(&m);
+	cr_assert_eq(fx_item_set(&m, 1, 1, 64), 0);
 	cr_assert_eq(journal_commit_all(m.fs), 0);
 	a = stats(&m);
 	cr_assert_gt(a.images, 0);
 	cr_assert_eq(a.ranges, 0);
-	cr_assert_eq(metafix_set(&m, 1, 2, 64), 0);
+	cr_assert_eq(fx_item_set(&m, 1, 2, 64), 0);
 	cr_assert_eq(journal_commit_all(m.fs), 0);
 	b = stats(&m);
 	cr_assert_eq(b.images, a.images, "all of it is in the log already");
@@ -48,23 +48,23 @@ Test(journal, images_first_then_ranges_until_the_next_checkpoint)
 	cr_assert_eq(journal_checkpoint(m.fs), 0);
 	a = stats(&m);
 	cr_assert_eq(a.log_used, 0);
-	cr_assert_eq(metafix_set(&m, 1, 3, 64), 0);
+	cr_assert_eq(fx_item_set(&m, 1, 3, 64), 0);
 	cr_assert_eq(journal_commit_all(m.fs), 0);
 	b = stats(&m);
 	cr_assert_gt(b.images, a.images);
 	cr_assert_eq(b.ranges, a.ranges);
-	metafix_crash(&m);
-	cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
-	cr_assert_eq(metafix_get(&m, 1), 3);
-	metafix_free(&m);
+	fx_bare_crash(&m);
+	cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
+	cr_assert_eq(fx_item_get(&m, 1), 3);
+	fx_bare_destroy(&m);
 }
 
 Test(journal, nothing_to_commit_costs_nothing)
 {
 	struct tfs_journal_stats a, b;
-	struct metafix m;
+	struct fixture m;
 
-	metafix_make(&m);
+	fx_bare_create(&m);
 	a = stats(&m);
 	cr_assert_eq(journal_commit_all(m.fs), 0);
 	cr_assert_eq(journal_checkpoint(m.fs), 0);
@@ -72,7 +72,7 @@ Test(journal, nothing_to_commit_costs_nothing)
 	cr_assert_eq(a.commits, b.commits);
 	cr_assert_eq(a.checkpoints, b.checkpoints);
 	cr_assert_eq(journal_commit(m.fs, b.running_txid - 1), 0);
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 }
 
 /* Each commit record is a command of its own: one that is lost takes one.  Durable by itself, or by
@@ -82,30 +82,30 @@ Test(journal, device_commands_of_a_commit)
 {
 	struct bdev *mem, *good;
 	struct crashdev *cd;
-	struct metafix m;
+	struct fixture m;
 	uint64_t before;
 	int fua;
 
-	metafix_make(&m);
-	metafix_close(&m);
+	fx_bare_create(&m);
+	fx_bare_close(&m);
 	mem = m.dev;
 	for (fua = 0; fua < 2; fua++) {
-		good = metafix_copy(&m);
+		good = fx_copy_dev(m.dev);
 		cd = crashdev_create(bdev_mem_data(good), good->size);
 		crashdev_allow_fua(cd, fua);
 		m.dev = crashdev_bdev(cd);
-		cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
-		cr_assert_eq(metafix_set(&m, 1, 5, 100), 0);
+		cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
+		cr_assert_eq(fx_item_set(&m, 1, 5, 100), 0);
 		before = crashdev_events(cd);
 		cr_assert_eq(journal_commit_all(m.fs), 0);
 		/* payload, flush, record, record, and a flush where they need one */
 		cr_assert_eq(crashdev_events(cd) - before, fua ? 4 : 5);
-		metafix_crash(&m);
+		fx_bare_crash(&m);
 		m.dev = mem;
 		crashdev_destroy(cd);
 		bdev_close(good);
 	}
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 }
 
 /* The log is passed many times; after any crash exactly what was committed is there. */
@@ -113,68 +113,68 @@ Test(journal, wraps_around)
 {
 	uint64_t rng = 7, i, k, commits;
 	uint8_t now[200] = { 0 }, durable[200] = { 0 };
-	struct metafix m;
+	struct fixture m;
 
-	metafix_make(&m);
+	fx_bare_create(&m);
 	for (i = 0; i < 1500; i++) {
 		k = test_rand(&rng) % 200;
 		now[k] = (uint8_t)(1 + test_rand(&rng) % 255);
-		cr_assert_eq(metafix_set(&m, k, now[k], 400), 0);
+		cr_assert_eq(fx_item_set(&m, k, now[k], 400), 0);
 		if (test_rand(&rng) % 4 == 0) {
 			cr_assert_eq(journal_commit_all(m.fs), 0);
 			memcpy(durable, now, sizeof(now));
 		}
 		commits = stats(&m).durable_txid;
 		if (test_rand(&rng) % 100 == 0) {
-			metafix_crash(&m);
-			cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+			fx_bare_crash(&m);
+			cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
 			cr_assert_eq(stats(&m).durable_txid, commits);
 			/* a full transaction may have been committed by itself: then more is there,
 			 * not less */
 			for (k = 0; k < 200; k++)
 				if (durable[k] && durable[k] == now[k])
-					cr_assert_eq(metafix_get(&m, k), durable[k]);
+					cr_assert_eq(fx_item_get(&m, k), durable[k]);
 			for (k = 0; k < 200; k++) {
-				int v = metafix_get(&m, k);
+				int v = fx_item_get(&m, k);
 
 				now[k] = durable[k] = v < 0 ? 0 : (uint8_t)v;
 			}
 		}
 	}
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 }
 
 Test(journal, log_passes_its_end_more_than_once)
 {
-	struct metafix m;
+	struct fixture m;
 	uint64_t i;
 
-	metafix_make(&m);
+	fx_bare_create(&m);
 	for (i = 0; stats(&m).log_bytes < 4 * stats(&m).log_size; i++) {
-		cr_assert_eq(metafix_set(&m, i % 300, (uint8_t)i, 400), 0);
+		cr_assert_eq(fx_item_set(&m, i % 300, (uint8_t)i, 400), 0);
 		cr_assert_eq(journal_commit_all(m.fs), 0);
 		cr_assert_leq(stats(&m).log_used, stats(&m).log_size);
 	}
 	cr_assert_gt(stats(&m).checkpoints, 2);
-	metafix_crash(&m);
-	cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
-	cr_assert_eq(metafix_get(&m, (i - 1) % 300), (uint8_t)(i - 1));
-	metafix_free(&m);
+	fx_bare_crash(&m);
+	cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
+	cr_assert_eq(fx_item_get(&m, (i - 1) % 300), (uint8_t)(i - 1));
+	fx_bare_destroy(&m);
 }
 
 Test(journal, freed_nodes_are_revoked_and_released_when_durable)
 {
 	struct tfs_space_stats before, freed, after;
-	struct metafix m;
+	struct fixture m;
 	uint64_t i;
 
-	metafix_make(&m);
+	fx_bare_create(&m);
 	for (i = 0; i < 100; i++)
-		cr_assert_eq(metafix_set(&m, i, 1, 500), 0);
+		cr_assert_eq(fx_item_set(&m, i, 1, 500), 0);
 	cr_assert_eq(journal_commit_all(m.fs), 0);
 	space_get_stats(m.fs, &before);
 	for (i = 0; i < 100; i++)
-		cr_assert_eq(metafix_delete(&m, i), 0);
+		cr_assert_eq(fx_item_delete(&m, i), 0);
 	space_get_stats(m.fs, &freed);
 	cr_assert_gt(freed.pending_free, 0);
 	cr_assert_eq(stats(&m).revokes, 0);
@@ -183,11 +183,11 @@ Test(journal, freed_nodes_are_revoked_and_released_when_durable)
 	cr_assert_eq(after.pending_free, 0);
 	cr_assert_gt(stats(&m).revokes, 0);
 	/* one of the freed blocks becomes something else: replay must not touch it */
-	metafix_crash(&m);
-	cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+	fx_bare_crash(&m);
+	cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
 	for (i = 0; i < 100; i++)
-		cr_assert_eq(metafix_get(&m, i), -ENOENT);
-	metafix_free(&m);
+		cr_assert_eq(fx_item_get(&m, i), -ENOENT);
+	fx_bare_destroy(&m);
 }
 
 /* Every freed node's home, overwritten as by file data once the freeing was durable, stays as it is
@@ -196,32 +196,32 @@ Test(journal, replay_keeps_off_freed_blocks)
 {
 	uint64_t nodes[256], i, n = 0;
 	struct tfs_buf *b;
-	struct metafix m;
+	struct fixture m;
 	uint8_t *dev;
 
-	metafix_make(&m);
+	fx_bare_create(&m);
 	dev = bdev_mem_data(m.dev);
 	for (i = 0; i < 100; i++)
-		cr_assert_eq(metafix_set(&m, i, 1, 500), 0);
+		cr_assert_eq(fx_item_set(&m, i, 1, 500), 0);
 	cr_assert_eq(journal_commit_all(m.fs), 0);
 	list_for_each_entry(b, &m.fs->journal->ckpt, ckpt_list)
 		if (b->kind == BUF_NODE)
 			nodes[n++] = b->block;
 	for (i = 0; i < 100; i++)
-		cr_assert_eq(metafix_delete(&m, i), 0);
+		cr_assert_eq(fx_item_delete(&m, i), 0);
 	cr_assert_eq(journal_commit_all(m.fs), 0);
 	/* what is still a node is on the list */
 	list_for_each_entry(b, &m.fs->journal->ckpt, ckpt_list)
 		for (i = 0; i < n; i++)
 			if (nodes[i] == b->block)
 				nodes[i] = 0;
-	metafix_crash(&m);
+	fx_bare_crash(&m);
 	for (i = 0; i < n; i++)
 		if (nodes[i])
 			memset(dev + nodes[i] * 4096, 0x77, 4096);
-	cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
-	cr_assert_eq(metafix_set(&m, 1, 1, 10), 0);
-	metafix_close(&m);
+	cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
+	cr_assert_eq(fx_item_set(&m, 1, 1, 10), 0);
+	fx_bare_close(&m);
 	for (i = 0, b = NULL; i < n; i++) {
 		if (!nodes[i])
 			continue;
@@ -229,19 +229,19 @@ Test(journal, replay_keeps_off_freed_blocks)
 		b = (void *)dev;
 	}
 	cr_assert(b, "some nodes were freed");
-	cr_assert_eq(metafix_open(&m), 0);
-	metafix_free(&m);
+	cr_assert_eq(fx_bare_open(&m), 0);
+	fx_bare_destroy(&m);
 }
 
-static void on_faulty(struct metafix *m, struct faulty_dev **d)
+static void on_faulty(struct fixture *m, struct faulty_dev **d)
 {
-	metafix_make(m);
-	metafix_close(m);
+	fx_bare_create(m);
+	fx_bare_close(m);
 	*d = faulty_dev_create(m->dev->size, false);
 	memcpy(faulty_dev_data(*d), bdev_mem_data(m->dev), m->dev->size);
 	bdev_close(m->dev);
 	m->dev = &(*d)->b;
-	cr_assert_eq(metafix_open(m), 0, "%s", m->why);
+	cr_assert_eq(fx_bare_open(m), 0, "%s", m->why);
 }
 
 /*
@@ -251,16 +251,16 @@ static void on_faulty(struct metafix *m, struct faulty_dev **d)
 Test(journal, failed_writes)
 {
 	struct faulty_dev *d;
-	struct metafix m;
+	struct fixture m;
 	unsigned int n, failed = 0;
 	bool done = false;
 	int err;
 
 	for (n = 1; !done; n++) {
 		on_faulty(&m, &d);
-		cr_assert_eq(metafix_set(&m, 1, 1, 100), 0);
+		cr_assert_eq(fx_item_set(&m, 1, 1, 100), 0);
 		cr_assert_eq(journal_commit_all(m.fs), 0);
-		cr_assert_eq(metafix_set(&m, 1, 2, 100), 0);
+		cr_assert_eq(fx_item_set(&m, 1, 2, 100), 0);
 		atomic_store(&d->fail_nth_io, n);
 		err = journal_checkpoint(m.fs);
 		done = atomic_load(&d->fail_nth_io) != 0;
@@ -269,17 +269,17 @@ Test(journal, failed_writes)
 		if (err) {
 			failed++;
 			cr_assert(atomic_load(&m.fs->read_only));
-			cr_assert_eq(metafix_set(&m, 1, 3, 100), -EIO);
+			cr_assert_eq(fx_item_set(&m, 1, 3, 100), -EIO);
 			cr_assert_eq(journal_commit_all(m.fs), err);
-			cr_assert_eq(metafix_get(&m, 1), 2, "reading goes on");
+			cr_assert_eq(fx_item_get(&m, 1), 2, "reading goes on");
 			cr_assert_eq(tfs_close(m.fs), -EIO);
 			m.fs = NULL;
 		}
-		metafix_crash(&m);
-		cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
-		err = metafix_get(&m, 1);
+		fx_bare_crash(&m);
+		cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
+		err = fx_item_get(&m, 1);
 		cr_assert(err == 1 || err == 2);
-		metafix_crash(&m);
+		fx_bare_crash(&m);
 		faulty_dev_destroy(d);
 	}
 	cr_assert_gt(failed, 6);
@@ -288,53 +288,53 @@ Test(journal, failed_writes)
 Test(journal, failed_flush)
 {
 	struct faulty_dev *d;
-	struct metafix m;
+	struct fixture m;
 
 	on_faulty(&m, &d);
-	cr_assert_eq(metafix_set(&m, 1, 1, 100), 0);
+	cr_assert_eq(fx_item_set(&m, 1, 1, 100), 0);
 	atomic_store(&d->flush_err, -EIO);
 	cr_assert_eq(journal_commit_all(m.fs), -EIO);
 	cr_assert_eq(atomic_load(&m.fs->shutdown), -EIO);
-	metafix_crash(&m);
+	fx_bare_crash(&m);
 	faulty_dev_destroy(d);
 }
 
 Test(journal, sections_larger_than_asked_for)
 {
 	struct tfs_trans t = { 0 };
-	struct metafix m;
+	struct fixture m;
 	uint64_t i;
 	int err;
 
-	metafix_make(&m);
+	fx_bare_create(&m);
 	cr_assert_gt(trans_max_credits(m.fs), 0);
 	for (i = 0; i < 300; i++) {
 		do {
 			err = trans_begin(&t, m.fs, i % 3 ? 1 : UINT64_MAX);
 		} while (trans_again(&t, &err));
 		cr_assert_eq(err, 0);
-		cr_assert_eq(metafix_set(&m, i, 1, 500), 0);
+		cr_assert_eq(fx_item_set(&m, i, 1, 500), 0);
 	}
 	cr_assert_gt(stats(&m).commits, 1,
 		     "asking for all there can be leaves no room beside others");
-	metafix_close(&m);
-	cr_assert_eq(metafix_open(&m), 0);
+	fx_bare_close(&m);
+	cr_assert_eq(fx_bare_open(&m), 0);
 	for (i = 0; i < 300; i++)
-		cr_assert_eq(metafix_get(&m, i), 1);
-	metafix_free(&m);
+		cr_assert_eq(fx_item_get(&m, i), 1);
+	fx_bare_destroy(&m);
 }
 
 Test(journal, an_error_after_a_change_stops_everything)
 {
 	struct tfs_super s;
 	struct tfs_geom g;
-	struct metafix m;
+	struct fixture m;
 	struct tfs_trans t = { 0 };
 	struct tfs_buf *b = NULL;
 	int err;
 
-	metafix_make(&m);
-	cr_assert_eq(metafix_set(&m, 1, 1, 100), 0);
+	fx_bare_create(&m);
+	cr_assert_eq(fx_item_set(&m, 1, 1, 100), 0);
 	cr_assert_eq(journal_commit_all(m.fs), 0);
 	do {
 		err = trans_begin(&t, m.fs, TRANS_CREDITS(m.fs));
@@ -348,15 +348,15 @@ Test(journal, an_error_after_a_change_stops_everything)
 		b = NULL;
 	} while (trans_again(&t, &err));
 	cr_assert_eq(err, -ENOSPC);
-	cr_assert_eq(metafix_set(&m, 2, 1, 100), -ENOSPC);
+	cr_assert_eq(fx_item_set(&m, 2, 1, 100), -ENOSPC);
 	cr_assert_eq(journal_commit_all(m.fs), -ENOSPC);
 	cr_assert_eq(tfs_close(m.fs), -ENOSPC);
 	m.fs = NULL;
 	cr_assert_eq(tfs_super_read(m.dev, 0, &s, &g, m.why, sizeof(m.why)), 0);
 	cr_assert(le32_get(s.state) & TFS_STATE_ERRORS, "marked");
-	cr_assert_eq(metafix_open(&m), 0);
-	cr_assert_eq(metafix_get(&m, 1), 1);
-	metafix_free(&m);
+	cr_assert_eq(fx_bare_open(&m), 0);
+	cr_assert_eq(fx_item_get(&m, 1), 1);
+	fx_bare_destroy(&m);
 }
 
 /* A commit that ran out of memory, at any point, leaves nothing of itself in the superblock
@@ -364,27 +364,27 @@ Test(journal, an_error_after_a_change_stops_everything)
 Test(journal, no_memory_for_a_commit)
 {
 	uint64_t root, k, nth;
-	struct metafix m;
+	struct fixture m;
 	bool failed = true;
 
 	for (nth = 1; failed; nth++) {
-		metafix_make(&m);
+		fx_bare_create(&m);
 		for (k = 0; k < 3; k++)
-			cr_assert_eq(metafix_set(&m, k, 7, 100), 0);
+			cr_assert_eq(fx_item_set(&m, k, 7, 100), 0);
 		cr_assert_eq(journal_commit_all(m.fs), 0);
 		root = m.fs->roots[TFS_TREE_FS].addr;
 		for (; m.fs->roots[TFS_TREE_FS].addr == root; k++)
-			cr_assert_eq(metafix_set(&m, k, 7, 500), 0);
+			cr_assert_eq(fx_item_set(&m, k, 7, 500), 0);
 		tl_alloc_fail_nth(nth);
 		failed = journal_commit_all(m.fs) != 0;
 		tl_alloc_fail_nth(0);
 		cr_assert_eq(tfs_close(m.fs) != 0, failed);
-		cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+		cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
 		cr_assert_eq(m.fs->roots[TFS_TREE_FS].addr == root, failed, "allocation %llu",
 			     (unsigned long long)nth);
-		cr_assert_eq(metafix_get(&m, 0), 7);
-		cr_assert_eq(metafix_get(&m, k - 1), failed ? -ENOENT : 7);
-		metafix_free(&m);
+		cr_assert_eq(fx_item_get(&m, 0), 7);
+		cr_assert_eq(fx_item_get(&m, k - 1), failed ? -ENOENT : 7);
+		fx_bare_destroy(&m);
 	}
 	cr_assert_gt(nth, 3);
 }

@@ -33,7 +33,7 @@
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 #include "tests/lib/lostdev.h"
 
 #define NR_FILES 24

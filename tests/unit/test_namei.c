@@ -12,12 +12,12 @@
 #include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 #include "tests/lib/section.h"
 
 #define ROOT TFS_INO_ROOT
 
-static struct fsfix fx;
+static struct fixture fx;
 
 static void setup(void)
 {

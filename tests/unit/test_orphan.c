@@ -15,14 +15,14 @@
 #include "fs/vfs/mkfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/section.h"
-#include "tests/lib/tinyfs.h"
+#include "tests/lib/fixture_bare.h"
 
 static struct tfs_fs *make(uint32_t node_size)
 {
-	struct tfs_format_opts o = tinyfs_opts();
+	struct tfs_format_opts o = fx_bare_opts();
 
 	o.node_size = node_size;
-	return tinyfs_make(16 << 20, &o);
+	return fx_fs_create(16 << 20, &o);
 }
 
 static void drop_damaged(struct tfs_fs *fs)
@@ -43,7 +43,7 @@ Test(orphan, add_walk_remove)
 	for (n = 0; n < 1000; n++)
 		cr_assert_eq(IN_WRITE(fs, orphan_add(t, 20 + n * 7 % 1000)), 0);
 	cr_assert_eq(IN_WRITE(fs, orphan_add(t, 20)), -EEXIST);
-	fs = tinyfs_reopen(fs);
+	fs = fx_fs_reopen(fs);
 	for (n = 0; !IN_READ(fs, orphan_next(t, after, &ino)); n++) {
 		cr_assert_eq(ino, 20 + n);
 		after = ino;
@@ -54,7 +54,7 @@ Test(orphan, add_walk_remove)
 		cr_assert_eq(IN_WRITE(fs, orphan_remove(t, ino)), 0);
 	cr_assert_eq(n, 1000);
 	cr_assert_eq(IN_WRITE(fs, orphan_remove(t, 20)), -ENOENT);
-	tinyfs_drop(fs);
+	fx_fs_destroy(fs);
 }
 
 Test(orphan, intents)
@@ -127,7 +127,7 @@ Test(orphan, symbolic_links)
 	cr_assert_eq(IN_WRITE(fs, symlink_write(t, ino, target, 0)), -EINVAL);
 	cr_assert_eq(IN_WRITE(fs, symlink_write(t, ino, "a\0b", 3)), -EINVAL);
 	cr_assert_eq(IN_WRITE(fs, symlink_write(t, ino, target, 4096)), -ENAMETOOLONG);
-	tinyfs_drop(fs);
+	fx_fs_destroy(fs);
 }
 
 Test(orphan, hostile_symbolic_links)

@@ -12,12 +12,12 @@
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 #include "tests/lib/lister.h"
 
 #define NAMES 500
 
-static struct fsfix fx;
+static struct fixture fx;
 
 static void setup(void)
 {

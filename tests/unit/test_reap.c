@@ -5,11 +5,11 @@
 #include <stdio.h>
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 #define ROOT TFS_INO_ROOT
 
-static struct fsfix fx;
+static struct fixture fx;
 
 static void setup(void)
 {

@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "../lib/crashdev.h"
-#include "../lib/faultdev.h"
-#include "../lib/metafix.h"
+#include "tests/lib/crashdev.h"
+#include "tests/lib/faultdev.h"
+#include "tests/lib/fixture_bare.h"
 #include "core/block/bdev.h"
 #include "core/block/guard.h"
 #include "core/lib/util.h"
@@ -20,20 +20,20 @@
 #include "tallyfs/format.h"
 
 /* A crashed file system with transactions 2 to 6: item 1 has the transaction's number. */
-static void crashed(struct metafix *m)
+static void crashed(struct fixture *m)
 {
 	uint8_t i;
 
-	metafix_make(m);
+	fx_bare_create(m);
 	for (i = 2; i <= 6; i++) {
 		cr_assert_eq(journal_running_txid(m->fs), i);
-		cr_assert_eq(metafix_set(m, 1, i, 100), 0);
+		cr_assert_eq(fx_item_set(m, 1, i, 100), 0);
 		cr_assert_eq(journal_commit_all(m->fs), 0);
 	}
-	metafix_crash(m);
+	fx_bare_crash(m);
 }
 
-static uint8_t *log_block(struct metafix *m, uint64_t pos)
+static uint8_t *log_block(struct fixture *m, uint64_t pos)
 {
 	struct tfs_super s;
 	struct tfs_geom g;
@@ -44,7 +44,7 @@ static uint8_t *log_block(struct metafix *m, uint64_t pos)
 }
 
 /* The commit record of @txid, if there is one. */
-static struct tfs_log_commit *find_commit(struct metafix *m, uint64_t txid, unsigned int copy)
+static struct tfs_log_commit *find_commit(struct fixture *m, uint64_t txid, unsigned int copy)
 {
 	struct tfs_log_commit *c, *found = NULL;
 	uint64_t i;
@@ -58,7 +58,7 @@ static struct tfs_log_commit *find_commit(struct metafix *m, uint64_t txid, unsi
 	return found;
 }
 
-static struct tfs_log_commit *commit_of(struct metafix *m, uint64_t txid, unsigned int copy)
+static struct tfs_log_commit *commit_of(struct fixture *m, uint64_t txid, unsigned int copy)
 {
 	struct tfs_log_commit *c = find_commit(m, txid, copy);
 
@@ -66,7 +66,7 @@ static struct tfs_log_commit *commit_of(struct metafix *m, uint64_t txid, unsign
 	return c;
 }
 
-static uint64_t seed_of(struct metafix *m)
+static uint64_t seed_of(struct fixture *m)
 {
 	struct tfs_super s;
 	struct tfs_geom g;
@@ -75,21 +75,21 @@ static uint64_t seed_of(struct metafix *m)
 	return le64_get(s.seed);
 }
 
-static void opens_with(struct metafix *m, int value)
+static void opens_with(struct fixture *m, int value)
 {
-	cr_assert_eq(metafix_open(m), 0, "%s", m->why);
-	cr_assert_eq(metafix_get(m, 1), value);
-	metafix_crash(m);
+	cr_assert_eq(fx_bare_open(m), 0, "%s", m->why);
+	cr_assert_eq(fx_item_get(m, 1), value);
+	fx_bare_crash(m);
 }
 
 /* No mount for writing; reading only shows what came before transaction @txid. */
-static void refused(struct metafix *m, uint64_t txid, int value)
+static void refused(struct fixture *m, uint64_t txid, int value)
 {
 	struct tfs_recovery r;
 	struct tfs_super s;
 	struct tfs_geom g;
 
-	cr_assert_eq(metafix_open(m), -EUCLEAN);
+	cr_assert_eq(fx_bare_open(m), -EUCLEAN);
 	cr_assert(strstr(m->why, "the journal is damaged"), "%s", m->why);
 	cr_assert_eq(tfs_super_read(m->dev, 0, &s, &g, m->why, sizeof(m->why)), 0);
 	cr_assert_eq(journal_recover_scan(m->dev, &s, &g, &r), 0);
@@ -105,11 +105,11 @@ static void refused(struct metafix *m, uint64_t txid, int value)
 
 Test(recover, read_only_writes_nothing)
 {
-	struct metafix m;
+	struct fixture m;
 	struct bdev *copy;
 
 	crashed(&m);
-	copy = metafix_copy(&m);
+	copy = fx_copy_dev(m.dev);
 	m.opts.ro = true;
 	m.dev->read_only = true;
 	opens_with(&m, 6);
@@ -117,60 +117,60 @@ Test(recover, read_only_writes_nothing)
 	opens_with(&m, -ENOENT);
 	cr_assert_eq(memcmp(bdev_mem_data(copy), bdev_mem_data(m.dev), copy->size), 0);
 	bdev_close(copy);
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 }
 
 Test(recover, torn_tail_is_ignored)
 {
-	struct metafix m;
+	struct fixture m;
 
 	crashed(&m);
 	memset(commit_of(&m, 6, 0), 0x11, 4096);
 	opens_with(&m, 6); /* the other record is enough */
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 
 	crashed(&m);
 	memset(commit_of(&m, 6, 0), 0x11, 4096);
 	memset(commit_of(&m, 6, 1), 0x11, 4096);
 	opens_with(&m, 5);
 	opens_with(&m, 5); /* and again, for it is at home now */
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 }
 
 Test(recover, damaged_payload)
 {
-	struct metafix m;
+	struct fixture m;
 
 	crashed(&m);
 	log_block(&m, le64_get(commit_of(&m, 5, 0)->start))[100] ^= 4;
 	refused(&m, 5, 4);
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 
 	crashed(&m);
 	log_block(&m, le64_get(commit_of(&m, 6, 0)->start))[100] ^= 4;
 	refused(&m, 6, 5);
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 }
 
 Test(recover, lost_commit_record)
 {
-	struct metafix m;
+	struct fixture m;
 
 	crashed(&m);
 	memset(commit_of(&m, 4, 0), 0, 4096);
 	opens_with(&m, 6);
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 
 	crashed(&m);
 	memset(commit_of(&m, 4, 0), 0, 4096);
 	memset(commit_of(&m, 4, 1), 0, 4096);
 	refused(&m, 4, 3);
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 }
 
 Test(recover, headers)
 {
-	struct metafix m;
+	struct fixture m;
 	int copy;
 
 	for (copy = 0; copy < 2; copy++) {
@@ -180,13 +180,13 @@ Test(recover, headers)
 		opens_with(&m, 6); /* written anew: */
 		log_block(&m, (uint64_t)!copy)[20] ^= 1;
 		opens_with(&m, 6);
-		metafix_free(&m);
+		fx_bare_destroy(&m);
 	}
 	crashed(&m);
 	log_block(&m, 0)[20] ^= 1;
 	log_block(&m, 1)[20] ^= 1;
 	refused(&m, 0, -1);
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 }
 
 /* A checkpoint that got no further than the superblock, and then the last commit records went
@@ -194,14 +194,14 @@ Test(recover, headers)
 Test(recover, superblock_knows_more)
 {
 	struct tfs_super *s;
-	struct metafix m;
+	struct fixture m;
 
 	crashed(&m);
 	s = (struct tfs_super *)((char *)bdev_mem_data(m.dev) + TFS_SUPER_OFFSET);
 	s->txid = le64_of(6);
 	tfs_super_seal(s);
 	opens_with(&m, 6);
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 	crashed(&m);
 	memset(commit_of(&m, 6, 0), 0, 4096);
 	memset(commit_of(&m, 6, 1), 0, 4096);
@@ -209,14 +209,14 @@ Test(recover, superblock_knows_more)
 	s->txid = le64_of(6);
 	tfs_super_seal(s);
 	refused(&m, 6, 5);
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 }
 
 /* Commit records that are whole, but of another epoch, seed or place, do not exist. */
 Test(recover, left_overs)
 {
 	struct tfs_log_commit *c, *to;
-	struct metafix m;
+	struct fixture m;
 	int what;
 
 	for (what = 0; what < 4; what++) {
@@ -233,56 +233,56 @@ Test(recover, left_overs)
 			refused(&m, 7, 6);
 		else
 			opens_with(&m, 6);
-		metafix_free(&m);
+		fx_bare_destroy(&m);
 	}
 	/* what an earlier mount left in the log */
 	crashed(&m);
 	opens_with(&m, 6);
-	cr_assert_eq(metafix_open(&m), 0);
-	cr_assert_eq(metafix_set(&m, 1, 77, 100), 0);
+	cr_assert_eq(fx_bare_open(&m), 0);
+	cr_assert_eq(fx_item_set(&m, 1, 77, 100), 0);
 	cr_assert_eq(journal_commit_all(m.fs), 0);
-	metafix_crash(&m);
+	fx_bare_crash(&m);
 	opens_with(&m, 77);
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 }
 
 /* Both header writes of a mount were lost: what it committed shows it. */
 Test(recover, headers_of_an_older_epoch)
 {
 	uint8_t old[2 * TFS_LOG_BLOCK];
-	struct metafix m;
+	struct fixture m;
 
 	crashed(&m);
 	memcpy(old, log_block(&m, 0), sizeof(old));
 	opens_with(&m, 6);
-	cr_assert_eq(metafix_open(&m), 0);
-	cr_assert_eq(metafix_set(&m, 1, 77, 100), 0);
+	cr_assert_eq(fx_bare_open(&m), 0);
+	cr_assert_eq(fx_item_set(&m, 1, 77, 100), 0);
 	cr_assert_eq(journal_commit_all(m.fs), 0);
-	metafix_crash(&m);
+	fx_bare_crash(&m);
 	memcpy(log_block(&m, 1), old + TFS_LOG_BLOCK, TFS_LOG_BLOCK);
 	opens_with(&m, 77); /* one header is enough */
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 
 	crashed(&m);
 	memcpy(old, log_block(&m, 0), sizeof(old));
 	opens_with(&m, 6);
-	cr_assert_eq(metafix_open(&m), 0);
-	cr_assert_eq(metafix_set(&m, 1, 77, 100), 0);
+	cr_assert_eq(fx_bare_open(&m), 0);
+	cr_assert_eq(fx_item_set(&m, 1, 77, 100), 0);
 	cr_assert_eq(journal_commit_all(m.fs), 0);
-	metafix_crash(&m);
+	fx_bare_crash(&m);
 	memcpy(log_block(&m, 0), old, sizeof(old));
-	cr_assert_eq(metafix_open(&m), -EUCLEAN);
+	cr_assert_eq(fx_bare_open(&m), -EUCLEAN);
 	cr_assert(strstr(m.why, "of epoch"), "%s", m.why);
 	/* the old transactions are not shown over what came later */
 	m.opts.ro = true;
-	cr_assert_eq(metafix_open(&m), -EUCLEAN);
-	metafix_free(&m);
+	cr_assert_eq(fx_bare_open(&m), -EUCLEAN);
+	fx_bare_destroy(&m);
 }
 
 /* On a device that can't read log blocks [pos, pos + n), and then reads what is written there. */
-static int open_without(struct metafix *m, uint64_t pos, uint64_t n, bool ro)
+static int open_without(struct fixture *m, uint64_t pos, uint64_t n, bool ro)
 {
-	struct bdev *mem = m->dev, *copy = metafix_copy(m), *dev = faultdev_create(copy);
+	struct bdev *mem = m->dev, *copy = fx_copy_dev(m->dev), *dev = faultdev_create(copy);
 	uint64_t i;
 	int err;
 
@@ -292,10 +292,10 @@ static int open_without(struct metafix *m, uint64_t pos, uint64_t n, bool ro)
 			     0);
 	m->dev = dev;
 	m->opts.ro = ro;
-	err = metafix_open(m);
+	err = fx_bare_open(m);
 	if (!err)
-		err = metafix_get(m, 1);
-	metafix_crash(m);
+		err = fx_item_get(m, 1);
+	fx_bare_crash(m);
 	m->dev = mem;
 	memcpy(bdev_mem_data(mem), bdev_mem_data(copy), mem->size);
 	bdev_close(dev);
@@ -306,7 +306,7 @@ static int open_without(struct metafix *m, uint64_t pos, uint64_t n, bool ro)
 Test(recover, unreadable_blocks)
 {
 	uint64_t start, commit;
-	struct metafix m;
+	struct fixture m;
 
 	/* somewhere in the free part: none of ours; written over */
 	crashed(&m);
@@ -315,13 +315,13 @@ Test(recover, unreadable_blocks)
 	cr_assert_eq(open_without(&m, 100, 1, false), 6, "%s", m.why);
 	cr_assert_eq(log_block(&m, 100)[0], 0);
 	opens_with(&m, 6);
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 
 	/* one of two commit records */
 	crashed(&m);
 	commit = le64_get(commit_of(&m, 6, 0)->pos);
 	cr_assert_eq(open_without(&m, commit, 1, false), 6);
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 
 	/* a payload that counts: committed, and gone */
 	crashed(&m);
@@ -329,26 +329,26 @@ Test(recover, unreadable_blocks)
 	cr_assert_eq(open_without(&m, start, 1, true), 4);
 	cr_assert_eq(open_without(&m, start, 1, false), -EUCLEAN);
 	cr_assert(strstr(m.why, "can't be read"), "%s", m.why);
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 
 	/* both records of the last one: its payload lies where the chain leads to */
 	crashed(&m);
 	commit = le64_get(commit_of(&m, 6, 0)->pos);
 	cr_assert_eq(open_without(&m, commit, 2, false), -EUCLEAN);
 	cr_assert_eq(open_without(&m, commit, 2, true), 5);
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 
 	/* two in a row, but no payload leads there: nothing begins behind the last transaction */
 	crashed(&m);
 	cr_assert_eq(open_without(&m, 100, 2, false), 6, "%s", m.why);
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 }
 
 /* The log is empty, but not for the device: what an earlier epoch left, and what nobody has ever
  * written. */
 Test(recover, unreadable_blocks_of_an_empty_log)
 {
-	struct metafix m;
+	struct fixture m;
 	uint64_t pos;
 
 	crashed(&m);
@@ -357,17 +357,17 @@ Test(recover, unreadable_blocks_of_an_empty_log)
 	for (pos = TFS_LOG_FIRST; pos < 60; pos++)
 		cr_assert_eq(open_without(&m, pos, 2, true), 6, "blocks %llu: %s",
 			     (unsigned long long)pos, m.why);
-	cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
-	cr_assert_eq(metafix_set(&m, 1, 9, 100), 0);
-	metafix_close(&m);
+	cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
+	cr_assert_eq(fx_item_set(&m, 1, 9, 100), 0);
+	fx_bare_close(&m);
 	for (pos = TFS_LOG_FIRST; pos < 60; pos++)
 		cr_assert_eq(open_without(&m, pos, 2, true), 9, "blocks %llu: %s",
 			     (unsigned long long)pos, m.why);
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 }
 
 /* How many log blocks from @pos on were never written: they hold 0x99. */
-static uint64_t virgin(struct metafix *m, uint64_t pos)
+static uint64_t virgin(struct fixture *m, uint64_t pos)
 {
 	uint64_t n = 0;
 
@@ -382,13 +382,13 @@ Test(recover, never_written_blocks)
 	struct tfs_format_opts o = { .journal_bytes = 1000 << 10, .test_seed = 42 };
 	struct tfs_super super;
 	struct tfs_geom geom;
-	struct metafix m;
+	struct fixture m;
 	uint64_t pos;
 	uint8_t i;
 
-	metafix_make(&m);
+	fx_bare_create(&m);
 	m.opts.whole_journal = true;
-	metafix_crash(&m);
+	fx_bare_crash(&m);
 	memset(bdev_mem_data(m.dev), 0x99, m.dev->size);
 	o.node_size = 4096;
 	o.blocks_per_group = 256;
@@ -397,22 +397,22 @@ Test(recover, never_written_blocks)
 	cr_assert_eq(tfs_format_write(m.dev, &o, &super, &geom), 0);
 	cr_assert_eq(open_without(&m, TFS_LOG_FIRST + 1, 200, true), -ENOENT, "%s", m.why);
 	for (i = 1; i < 5; i++) {
-		cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
-		cr_assert_eq(metafix_set(&m, 1, i, 100), 0);
+		cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
+		cr_assert_eq(fx_item_set(&m, 1, i, 100), 0);
 		cr_assert_eq(journal_commit_all(m.fs), 0);
 		if (i == 2)
 			cr_assert_eq(journal_checkpoint(m.fs), 0);
-		metafix_crash(&m);
+		fx_bare_crash(&m);
 		for (pos = 249; log_block(&m, pos)[77] == 0x99; pos--)
 			;
 		cr_assert_gt(virgin(&m, pos + 1), 100);
 		cr_assert_eq(open_without(&m, pos + 1, virgin(&m, pos + 1), true), i, "%s", m.why);
 	}
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 }
 
 /* Make the log of transaction @txid say what its payload says now. */
-static void reseal(struct metafix *m, uint64_t txid)
+static void reseal(struct fixture *m, uint64_t txid)
 {
 	uint64_t seed = seed_of(m);
 	struct tfs_log_commit *c;
@@ -433,7 +433,7 @@ Test(recover, records_that_make_no_sense)
 {
 	enum { TYPE, LEN, BLOCK, JOURNAL, BYTES, OFF, NR };
 	struct tfs_log_record *r;
-	struct metafix m;
+	struct fixture m;
 	int what;
 
 	for (what = 0; what < NR; what++) {
@@ -455,12 +455,12 @@ Test(recover, records_that_make_no_sense)
 			r->off = le32_of(0xffffffff);
 		reseal(&m, 4);
 		refused(&m, 4, 3);
-		metafix_free(&m);
+		fx_bare_destroy(&m);
 	}
 }
 
 /* Is there an image for @block in what recovery makes of the log? */
-static bool replayed(struct metafix *m, uint64_t block)
+static bool replayed(struct fixture *m, uint64_t block)
 {
 	struct tfs_recovery r;
 	struct tfs_super s;
@@ -483,14 +483,14 @@ Test(recover, revoked)
 	struct tfs_log_commit *c;
 	uint64_t block, tx, bytes;
 	unsigned int i;
-	struct metafix m;
+	struct fixture m;
 
 	for (tx = 5; tx <= 6; tx++) {
 		crashed(&m);
-		cr_assert_eq(metafix_open(&m), 0);
+		cr_assert_eq(fx_bare_open(&m), 0);
 		block = m.fs->roots[TFS_TREE_FS].addr;
-		metafix_crash(&m);
-		metafix_free(&m);
+		fx_bare_crash(&m);
+		fx_bare_destroy(&m);
 
 		crashed(&m);
 		cr_assert(replayed(&m, block));
@@ -511,7 +511,7 @@ Test(recover, revoked)
 			cr_assert(!replayed(&m, block));
 		else
 			refused(&m, 6, -1); /* a range that comes later has no image any more */
-		metafix_free(&m);
+		fx_bare_destroy(&m);
 	}
 }
 
@@ -519,12 +519,12 @@ Test(recover, revoked)
 Test(recover, random_damage)
 {
 	uint64_t rng = test_seed(11), n, i, pos;
-	struct metafix m;
+	struct fixture m;
 	struct bdev *good;
 	int err;
 
 	crashed(&m);
-	good = metafix_copy(&m);
+	good = fx_copy_dev(m.dev);
 	for (n = 0; n < 300; n++) {
 		memcpy(bdev_mem_data(m.dev), bdev_mem_data(good), good->size);
 		for (i = 0; i <= n % 3; i++) {
@@ -535,20 +535,20 @@ Test(recover, random_damage)
 		if (n % 4 >= 2)
 			reseal(&m, 2 + n % 5);
 		m.opts.ro = n % 5 == 0;
-		err = metafix_open(&m);
+		err = fx_bare_open(&m);
 		if (!err && n % 4 < 2 && !m.opts.ro) {
-			err = metafix_get(&m, 1);
+			err = fx_item_get(&m, 1);
 			cr_assert(err >= 2 && err <= 6, "%d", err);
 		} else if (!err) {
-			metafix_get(&m, 1);
+			fx_item_get(&m, 1);
 		}
-		metafix_crash(&m);
+		fx_bare_crash(&m);
 	}
 	bdev_close(good);
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 }
 
-static void check_image(struct metafix *m, const void *image, int value)
+static void check_image(struct fixture *m, const void *image, int value)
 {
 	memcpy(bdev_mem_data(m->dev), image, m->dev->size);
 	opens_with(m, value);
@@ -560,14 +560,14 @@ Test(recover, interrupted)
 	uint64_t rng = test_seed(5), i, events;
 	struct crashdev *cd;
 	struct bdev *dev;
-	struct metafix m;
+	struct fixture m;
 	void *image;
 	int mode;
 
 	crashed(&m);
 	image = tl_alloc_aligned(4096, m.dev->size);
 	for (mode = 0; mode < CRASH_MODES; mode++) {
-		struct bdev *good = metafix_copy(&m);
+		struct bdev *good = fx_copy_dev(m.dev);
 
 		cd = crashdev_create(bdev_mem_data(good), good->size);
 		dev = m.dev;
@@ -585,7 +585,7 @@ Test(recover, interrupted)
 		bdev_close(good);
 	}
 	tl_free(image);
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 }
 
 /* Power cuts at every event of commits and checkpoints: never less than was durable, never half a
@@ -595,31 +595,31 @@ Test(recover, power_cuts)
 	uint64_t rng = test_seed(9), i, events, at[64];
 	struct crashdev *cd;
 	struct bdev *mem;
-	struct metafix m;
+	struct fixture m;
 	void *image;
 	int mode, fua, v, k, durable;
 
-	metafix_make(&m);
-	metafix_close(&m);
+	fx_bare_create(&m);
+	fx_bare_close(&m);
 	image = tl_alloc_aligned(4096, m.dev->size);
 	mem = m.dev;
 	for (fua = 0, mode = 0; mode < CRASH_MODES; mode += fua, fua = !fua) {
-		struct bdev *good = metafix_copy(&m);
+		struct bdev *good = fx_copy_dev(m.dev);
 
 		cd = crashdev_create(bdev_mem_data(good), good->size);
 		crashdev_allow_fua(cd, fua);
 		m.dev = crashdev_bdev(cd);
-		cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+		cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
 		for (v = 0; v < 12; v++) {
 			for (k = 1; k <= 30; k++)
 				cr_assert_eq(
-					metafix_set(&m, (uint64_t)k * 7, (uint8_t)(v + 1), 400), 0);
+					fx_item_set(&m, (uint64_t)k * 7, (uint8_t)(v + 1), 400), 0);
 			cr_assert_eq(v % 4 == 3 ? journal_checkpoint(m.fs)
 						: journal_commit_all(m.fs),
 				     0);
 			at[v] = crashdev_events(cd);
 		}
-		metafix_crash(&m);
+		fx_bare_crash(&m);
 		m.dev = mem;
 		events = crashdev_events(cd);
 		for (i = 0, durable = 0; i <= events; i++) {
@@ -627,42 +627,42 @@ Test(recover, power_cuts)
 				durable++;
 			crashdev_image(cd, i, (enum crash_mode)mode, &rng, image);
 			memcpy(bdev_mem_data(m.dev), image, m.dev->size);
-			cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+			cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
 			for (k = 1; k <= 30; k++) {
-				v = metafix_get(&m, (uint64_t)k * 7);
+				v = fx_item_get(&m, (uint64_t)k * 7);
 				cr_assert(v >= durable || (v == -ENOENT && !durable),
 					  "item %d is %d, %d was durable", k, v, durable);
 				cr_assert_leq(v, durable + 1);
 			}
-			metafix_crash(&m);
+			fx_bare_crash(&m);
 		}
 		crashdev_destroy(cd);
 		memcpy(bdev_mem_data(m.dev), bdev_mem_data(good), good->size);
 		bdev_close(good);
 	}
 	tl_free(image);
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 }
 
 Test(recover, no_memory)
 {
-	struct metafix m;
+	struct fixture m;
 	struct bdev *good;
 	uint64_t n;
 	int err = -ENOMEM;
 
 	crashed(&m);
-	good = metafix_copy(&m);
+	good = fx_copy_dev(m.dev);
 	for (n = 1; err == -ENOMEM; n++) {
 		memcpy(bdev_mem_data(m.dev), bdev_mem_data(good), good->size);
 		tl_alloc_fail_nth(n);
-		err = metafix_open(&m);
+		err = fx_bare_open(&m);
 		tl_alloc_fail_nth(0);
 	}
 	cr_assert_eq(err, 0, "%d %s", err, m.why);
-	cr_assert_eq(metafix_get(&m, 1), 6);
+	cr_assert_eq(fx_item_get(&m, 1), 6);
 	bdev_close(good);
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 }
 
 /* ---- the overlay by itself ---- */

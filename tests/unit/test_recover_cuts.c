@@ -4,9 +4,9 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "../lib/crashdev.h"
-#include "../lib/faultdev.h"
-#include "../lib/metafix.h"
+#include "tests/lib/crashdev.h"
+#include "tests/lib/faultdev.h"
+#include "tests/lib/fixture_bare.h"
 #include "core/block/bdev.h"
 #include "core/lib/util.h"
 #include "fs/disk/geom.h"
@@ -31,18 +31,18 @@ struct places {
 	uint8_t old_super[TFS_SUPER_BYTES], old_header[TFS_LOG_BLOCK];
 };
 
-static uint8_t *at(struct metafix *m, uint64_t off)
+static uint8_t *at(struct fixture *m, uint64_t off)
 {
 	return (uint8_t *)bdev_mem_data(m->dev) + off;
 }
 
 /* Item 1 is 7 in the log (@pending) or at home. */
-static void make(struct metafix *m, struct places *p, bool pending)
+static void make(struct fixture *m, struct places *p, bool pending)
 {
 	const struct tfs_geom *g;
 	int i;
 
-	metafix_make(m);
+	fx_bare_create(m);
 	g = &m->fs->geom;
 	p->super = g->super_block << g->blkbits;
 	for (i = 0; i < 2; i++) {
@@ -50,19 +50,19 @@ static void make(struct metafix *m, struct places *p, bool pending)
 		p->copy[i] = g->super_copies[i] << g->blkbits;
 		p->header[i] = (g->journal_start << g->blkbits) + (uint64_t)i * TFS_LOG_BLOCK;
 	}
-	cr_assert_eq(metafix_set(m, 1, 3, 100), 0);
-	metafix_close(m);
+	cr_assert_eq(fx_item_set(m, 1, 3, 100), 0);
+	fx_bare_close(m);
 	memcpy(p->old_super, at(m, p->super), sizeof(p->old_super));
 	memcpy(p->old_header, at(m, p->header[1]), sizeof(p->old_header));
-	cr_assert_eq(metafix_open(m), 0, "%s", m->why);
-	cr_assert_eq(metafix_set(m, 1, 5, 100), 0);
+	cr_assert_eq(fx_bare_open(m), 0, "%s", m->why);
+	cr_assert_eq(fx_item_set(m, 1, 5, 100), 0);
 	cr_assert_eq(journal_checkpoint(m->fs), 0);
-	cr_assert_eq(metafix_set(m, 1, 7, 100), 0);
+	cr_assert_eq(fx_item_set(m, 1, 7, 100), 0);
 	cr_assert_eq(pending ? journal_commit_all(m->fs) : journal_checkpoint(m->fs), 0);
-	metafix_crash(m);
+	fx_bare_crash(m);
 }
 
-static void damage(struct metafix *m, const struct places *p, enum damage what)
+static void damage(struct fixture *m, const struct places *p, enum damage what)
 {
 	switch (what) {
 	case PRIMARY_FLIPPED:
@@ -88,18 +88,18 @@ static void damage(struct metafix *m, const struct places *p, enum damage what)
 	}
 }
 
-static void holds(struct metafix *m, enum damage what, bool pending, enum crash_mode mode,
+static void holds(struct fixture *m, enum damage what, bool pending, enum crash_mode mode,
 		  uint64_t cut)
 {
-	cr_assert_eq(metafix_open(m), 0, "damage %d, pending %d, mode %d, cut %llu: %s", (int)what,
+	cr_assert_eq(fx_bare_open(m), 0, "damage %d, pending %d, mode %d, cut %llu: %s", (int)what,
 		     pending, (int)mode, (unsigned long long)cut, m->why);
-	cr_assert_eq(metafix_get(m, 1), 7, "damage %d, pending %d, mode %d, cut %llu: the data",
+	cr_assert_eq(fx_item_get(m, 1), 7, "damage %d, pending %d, mode %d, cut %llu: the data",
 		     (int)what, pending, (int)mode, (unsigned long long)cut);
-	metafix_crash(m);
+	fx_bare_crash(m);
 }
 
 /* A cut at every event of a mount that mends @what. */
-static void cut_everywhere(struct metafix *m, enum damage what, bool pending, uint64_t *rng)
+static void cut_everywhere(struct fixture *m, enum damage what, bool pending, uint64_t *rng)
 {
 	struct crashdev *cd;
 	struct bdev *mem = m->dev;
@@ -128,7 +128,7 @@ Test(recover_cuts, one_of_two_is_damaged)
 {
 	uint64_t rng = test_seed(17);
 	struct places p;
-	struct metafix m;
+	struct fixture m;
 	int what, pending;
 
 	for (pending = 0; pending < 2; pending++) {
@@ -136,7 +136,7 @@ Test(recover_cuts, one_of_two_is_damaged)
 			make(&m, &p, pending);
 			damage(&m, &p, (enum damage)what);
 			cut_everywhere(&m, (enum damage)what, pending, &rng);
-			metafix_free(&m);
+			fx_bare_destroy(&m);
 		}
 	}
 }
@@ -148,7 +148,7 @@ Test(recover_cuts, header_damaged_while_mounted)
 	struct crashdev *cd;
 	struct places p;
 	struct bdev *mem;
-	struct metafix m;
+	struct fixture m;
 	uint8_t *copy;
 	int which;
 
@@ -157,23 +157,23 @@ Test(recover_cuts, header_damaged_while_mounted)
 		mem = m.dev;
 		cd = crashdev_create(bdev_mem_data(mem), mem->size);
 		m.dev = crashdev_bdev(cd);
-		cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+		cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
 		copy = tl_alloc_aligned(4096, TFS_LOG_BLOCK);
 		memset(copy, 0x5a, TFS_LOG_BLOCK);
 		cr_assert_eq(bdev_write(m.dev, copy, TFS_LOG_BLOCK, p.header[which]), 0);
 		cr_assert_eq(bdev_flush(m.dev), 0);
 		tl_free(copy);
-		cr_assert_eq(metafix_set(&m, 2, 9, 100), 0);
+		cr_assert_eq(fx_item_set(&m, 2, 9, 100), 0);
 		i = crashdev_events(cd);
 		cr_assert_eq(journal_checkpoint(m.fs), 0);
-		metafix_crash(&m);
+		fx_bare_crash(&m);
 		m.dev = mem;
 		for (events = crashdev_events(cd); i <= events; i++) {
 			crashdev_image(cd, i, CRASH_RUINED, &rng, bdev_mem_data(mem));
 			holds(&m, (enum damage)(HEADER_0 + which), true, CRASH_RUINED, i);
 		}
 		crashdev_destroy(cd);
-		metafix_free(&m);
+		fx_bare_destroy(&m);
 	}
 }
 
@@ -181,7 +181,7 @@ Test(recover_cuts, header_damaged_while_mounted)
 Test(recover_cuts, copy_that_cannot_be_written)
 {
 	struct places p;
-	struct metafix m;
+	struct fixture m;
 	struct bdev *mem, *dev;
 	int which, damaged;
 
@@ -194,16 +194,16 @@ Test(recover_cuts, copy_that_cannot_be_written)
 			dev = faultdev_create(mem);
 			faultdev_add(dev, FAULT_WRITE_EIO, p.copy[which], 512, -1, 0);
 			m.dev = dev;
-			cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
-			cr_assert_eq(metafix_set(&m, 1, 8, 100), 0);
+			cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
+			cr_assert_eq(fx_item_set(&m, 1, 8, 100), 0);
 			cr_assert_eq(journal_checkpoint(m.fs), 0);
 			cr_assert(atomic_load(&m.fs->inconsistent), "told to fsck");
-			cr_assert_eq(metafix_set(&m, 1, 7, 100), 0);
-			metafix_close(&m);
+			cr_assert_eq(fx_item_set(&m, 1, 7, 100), 0);
+			fx_bare_close(&m);
 			m.dev = mem;
 			holds(&m, COPY_1, false, CRASH_MODES, 0);
 			m.dev = dev; /* which goes with the one below it */
-			metafix_free(&m);
+			fx_bare_destroy(&m);
 		}
 	}
 }
@@ -221,7 +221,7 @@ static void count_copies(void *arg, const struct check_problem *p)
 		(*n)++;
 }
 
-static bool found_clean(struct metafix *m)
+static bool found_clean(struct fixture *m)
 {
 	unsigned int n = 0;
 	struct check_opts co = { .report = count_copies, .arg = &n };
@@ -241,7 +241,7 @@ static bool honest(const int *is, int header, bool pending)
 	return header < 0 || is[0] == LAST;
 }
 
-static void put_super(struct metafix *m, uint64_t place, int is, const uint8_t *old,
+static void put_super(struct fixture *m, uint64_t place, int is, const uint8_t *old,
 		      const uint8_t *last)
 {
 	memcpy(at(m, place), is == OLD ? old : last, TFS_SUPER_BYTES);
@@ -254,18 +254,18 @@ Test(recover_cuts, what_a_cut_leaves_is_clean)
 	static uint8_t old[TFS_SUPER_BYTES], last[TFS_SUPER_BYTES];
 	int is[3], i, all, header, pending;
 	struct places p;
-	struct metafix m;
+	struct fixture m;
 	struct bdev *good;
 
 	for (pending = 0; pending < 2; pending++) {
 		make(&m, &p, true);
 		memcpy(old, at(&m, p.super), sizeof(old));
-		metafix_free(&m);
+		fx_bare_destroy(&m);
 		make(&m, &p, false);
 		memcpy(last, at(&m, p.super), sizeof(last));
-		metafix_free(&m);
+		fx_bare_destroy(&m);
 		make(&m, &p, pending);
-		good = metafix_copy(&m);
+		good = fx_copy_dev(m.dev);
 		for (all = 0; all < 3 * 3 * 3 * 3; all++) {
 			memcpy(bdev_mem_data(m.dev), bdev_mem_data(good), good->size);
 			for (i = 0; i < 3; i++)
@@ -289,6 +289,6 @@ Test(recover_cuts, what_a_cut_leaves_is_clean)
 			holds(&m, (enum damage)all, pending, CRASH_MODES, 0);
 		}
 		bdev_close(good);
-		metafix_free(&m);
+		fx_bare_destroy(&m);
 	}
 }

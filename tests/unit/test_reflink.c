@@ -17,11 +17,11 @@
 #include "fs/vfs/vfs.h"
 #include "fsck/check.h"
 #include "tallyfs/format.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 #define KB 1024ull
 
-static struct fsfix fx;
+static struct fixture fx;
 static struct vfs_file *a, *b;
 static uint64_t bs;
 
@@ -519,7 +519,7 @@ Test(reflink, shares_on_a_full_file_system)
 static void expect_report(uint64_t block, const struct tfs_refs_item *item)
 {
 	struct tkey key = TKEY(TFS_INO_META, TFS_KEY_REFS, block);
-	struct fsfix broken = { .dev = bdev_mem_create(fx.dev->size) };
+	struct fixture broken = { .dev = bdev_mem_create(fx.dev->size) };
 	struct tfs_mount_opts mo = { .no_threads = true };
 	struct check_opts o = { 0 };
 	struct check_result r;

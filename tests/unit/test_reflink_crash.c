@@ -19,14 +19,14 @@
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 #define NB 60u	  /* blocks of the source */
 #define SOURCE 1u /* patterns */
 #define OLD 2u
 #define NEW 3u
 
-static struct fsfix fx;
+static struct fixture fx;
 static uint64_t bs;
 
 static void quiet(enum log_level lvl, const char *line)

@@ -15,12 +15,12 @@
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 #define NR_FILES 5
 #define MAX_SIZE 300000u
 
-static struct fsfix fx;
+static struct fixture fx;
 
 struct mfile {
 	struct vfs_file *f;

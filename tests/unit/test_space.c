@@ -11,7 +11,7 @@
 #include "fs/state/fs.h"
 #include "fs/vfs/mkfs.h"
 #include "tests/lib/crashdev.h"
-#include "tests/lib/tinyfs.h"
+#include "tests/lib/fixture_bare.h"
 
 #define MAX_RUNS 20000
 
@@ -26,7 +26,7 @@ struct filler {
 
 static int write_some(struct filler *f, uint64_t n)
 {
-	struct tinyfs_change c = { 0 };
+	struct fx_data_change c = { 0 };
 	uint64_t left = n;
 	int err = space_reserve(f->fs, n, SPACE_NEW);
 
@@ -34,7 +34,7 @@ static int write_some(struct filler *f, uint64_t n)
 		return err;
 	while (left) {
 		cr_assert_eq(alloc_data(f->fs, 0, left, &c.add, &c.add_n), 0, "promised");
-		cr_assert_eq(tinyfs_write(f->fs, tinyfs_do_change, &c), 0);
+		cr_assert_eq(fx_in_write(f->fs, fx_change_data, &c), 0);
 		cr_assert_lt(f->nr, MAX_RUNS);
 		f->run[f->nr].start = c.add;
 		f->run[f->nr++].n = c.add_n;
@@ -46,7 +46,7 @@ static int write_some(struct filler *f, uint64_t n)
 
 static int rewrite(struct filler *f, unsigned int i)
 {
-	struct tinyfs_change c = { .del = f->run[i].start, .del_n = f->run[i].n };
+	struct fx_data_change c = { .del = f->run[i].start, .del_n = f->run[i].n };
 	uint64_t n = f->run[i].n;
 	int err = space_reserve(f->fs, n, SPACE_OVERWRITE);
 
@@ -57,7 +57,7 @@ static int rewrite(struct filler *f, unsigned int i)
 		space_unreserve(f->fs, n - c.add_n);
 		c.del_n = c.add_n;
 	}
-	cr_assert_eq(tinyfs_write(f->fs, tinyfs_do_change, &c), 0);
+	cr_assert_eq(fx_in_write(f->fs, fx_change_data, &c), 0);
 	f->run[i].start = c.add;
 	f->run[i].n = c.add_n;
 	if (c.add_n < n) {
@@ -73,7 +73,7 @@ static struct filler *fill(const struct tfs_format_opts *o, uint64_t bytes)
 	struct filler *f = calloc(1, sizeof(*f));
 	uint64_t n;
 
-	f->fs = tinyfs_make(bytes, o);
+	f->fs = fx_fs_create(bytes, o);
 	for (n = 32; n; n /= 2)
 		while (!write_some(f, n))
 			;
@@ -82,7 +82,7 @@ static struct filler *fill(const struct tfs_format_opts *o, uint64_t bytes)
 
 static void drop(struct filler *f)
 {
-	tinyfs_drop(f->fs);
+	fx_fs_destroy(f->fs);
 	free(f);
 }
 
@@ -107,7 +107,7 @@ static void check_full(const struct tfs_format_opts *o, uint64_t bytes)
 
 Test(space, full_small_image)
 {
-	struct tfs_format_opts o = tinyfs_opts();
+	struct tfs_format_opts o = fx_bare_opts();
 
 	check_full(&o, 8ull << 20);
 }
@@ -136,12 +136,12 @@ static int do_node(struct tfs_trans *t, void *arg)
 
 Test(space, trees_find_nodes_when_data_has_taken_all)
 {
-	struct tfs_format_opts o = tinyfs_opts();
+	struct tfs_format_opts o = fx_bare_opts();
 	struct filler *f = fill(&o, 8ull << 20);
 	struct tfs_space_stats st;
 	unsigned int n = 0;
 
-	while (!tinyfs_write(f->fs, do_node, NULL))
+	while (!fx_in_write(f->fs, do_node, NULL))
 		n++;
 	/* const pool of total / 32 blocks, in nodes */
 	cr_assert_geq(n, 2048 / 32 / f->fs->geom.node_blocks);
@@ -152,16 +152,16 @@ Test(space, trees_find_nodes_when_data_has_taken_all)
 
 Test(space, namespace_operations_stop_early)
 {
-	struct tfs_format_opts o = tinyfs_opts();
+	struct tfs_format_opts o = fx_bare_opts();
 	struct filler *f = fill(&o, 8ull << 20);
-	struct tinyfs_change c = { 0 };
+	struct fx_data_change c = { 0 };
 	unsigned int i;
 
 	cr_assert_eq(space_check_meta(f->fs, SPACE_NEW), -ENOSPC);
 	for (i = 0; i < 5; i++) {
 		c.del = f->run[i].start;
 		c.del_n = f->run[i].n;
-		cr_assert_eq(tinyfs_write(f->fs, tinyfs_do_change, &c), 0);
+		cr_assert_eq(fx_in_write(f->fs, fx_change_data, &c), 0);
 	}
 	/* the blocks are not free before the commit that the check forces */
 	cr_assert_eq(space_check_meta(f->fs, SPACE_NEW), 0);
@@ -173,7 +173,7 @@ Test(space, namespace_operations_stop_early)
 /* What brings no content takes of the pool what truncation may, and leaves the rest. */
 Test(space, sharing_goes_on_longer)
 {
-	struct tfs_format_opts o = tinyfs_opts();
+	struct tfs_format_opts o = fx_bare_opts();
 	struct filler *f = fill(&o, 8ull << 20);
 	uint64_t n = 0, left = 0;
 
@@ -191,13 +191,13 @@ Test(space, sharing_goes_on_longer)
 
 Test(space, a_commit_is_tried_before_enospc)
 {
-	struct tfs_format_opts o = tinyfs_opts();
+	struct tfs_format_opts o = fx_bare_opts();
 	struct filler *f = fill(&o, 8ull << 20);
 	struct tfs_space_stats a, b;
-	struct tinyfs_change c = { .del = f->run[0].start, .del_n = f->run[0].n };
+	struct fx_data_change c = { .del = f->run[0].start, .del_n = f->run[0].n };
 
 	cr_assert_eq(journal_commit_all(f->fs), 0);
-	cr_assert_eq(tinyfs_write(f->fs, tinyfs_do_change, &c), 0);
+	cr_assert_eq(fx_in_write(f->fs, fx_change_data, &c), 0);
 	space_get_stats(f->fs, &a);
 	cr_assert_eq(write_some(f, c.del_n / 2), 0);
 	space_get_stats(f->fs, &b);
@@ -207,8 +207,8 @@ Test(space, a_commit_is_tried_before_enospc)
 
 Test(space, cancel_gives_back)
 {
-	struct tfs_format_opts o = tinyfs_opts();
-	struct tfs_fs *fs = tinyfs_make(8ull << 20, &o);
+	struct tfs_format_opts o = fx_bare_opts();
+	struct tfs_fs *fs = fx_fs_create(8ull << 20, &o);
 	struct tfs_space_stats a, b;
 	uint64_t start, got;
 
@@ -222,5 +222,5 @@ Test(space, cancel_gives_back)
 	space_get_stats(fs, &b);
 	cr_assert_eq(b.reserved, 0);
 	cr_assert_eq(b.free_blocks, a.free_blocks);
-	tinyfs_drop(fs);
+	fx_fs_destroy(fs);
 }

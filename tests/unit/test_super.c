@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "../lib/faultdev.h"
-#include "../lib/metafix.h"
+#include "tests/lib/faultdev.h"
+#include "tests/lib/fixture_bare.h"
 #include "core/block/bdev.h"
 #include "core/lib/util.h"
 #include "fs/disk/geom.h"
@@ -13,20 +13,20 @@
 #include "fs/vfs/mkfs.h"
 #include "tallyfs/format.h"
 
-static struct tfs_super *super_at(struct metafix *m, int which)
+static struct tfs_super *super_at(struct fixture *m, int which)
 {
 	static const uint64_t at[] = { TFS_SUPER_OFFSET, (1u << 20) - 4096, (8u << 20) - 4096 };
 
 	return (struct tfs_super *)((char *)bdev_mem_data(m->dev) + at[which]);
 }
 
-static void made(struct metafix *m)
+static void made(struct fixture *m)
 {
-	metafix_make(m);
-	metafix_close(m);
+	fx_bare_create(m);
+	fx_bare_close(m);
 }
 
-static int read_super(struct metafix *m, int which)
+static int read_super(struct fixture *m, int which)
 {
 	struct tfs_super s;
 	struct tfs_geom g;
@@ -39,7 +39,7 @@ static int read_super(struct metafix *m, int which)
 
 Test(super, copies)
 {
-	struct metafix m;
+	struct fixture m;
 	int i;
 
 	made(&m);
@@ -50,16 +50,16 @@ Test(super, copies)
 	cr_assert_eq(read_super(&m, -1), 0);
 	cr_assert_eq(read_super(&m, 2), 0);
 	/* a mount that changes something heals the first */
-	cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
-	cr_assert_eq(metafix_set(&m, 1, 1, 1), 0);
-	metafix_close(&m);
+	cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
+	cr_assert_eq(fx_item_set(&m, 1, 1, 1), 0);
+	fx_bare_close(&m);
 	cr_assert_eq(read_super(&m, 0), 0, "%s", m.why);
 	for (i = 0; i < 3; i++)
 		memset(super_at(&m, i), 0, 4096);
 	cr_assert_eq(read_super(&m, -1), -EINVAL);
-	cr_assert_eq(metafix_open(&m), -EINVAL);
+	cr_assert_eq(fx_bare_open(&m), -EINVAL);
 	cr_assert(strstr(m.why, "not a tallyfs"));
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 }
 
 /* The log is empty and the primary gone: a mount for writing brings it back, on a device that minds
@@ -67,7 +67,7 @@ Test(super, copies)
 Test(super, destroyed_primary)
 {
 	static const char zeros[4096];
-	struct metafix m;
+	struct fixture m;
 	int copy;
 
 	for (copy = 0; copy < 3; copy++) {
@@ -76,14 +76,14 @@ Test(super, destroyed_primary)
 		memset(super_at(&m, copy), 0, 4096);
 		cr_assert_eq(read_super(&m, -1), 0, "%s", m.why);
 		m.opts.ro = true;
-		cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
-		metafix_crash(&m);
+		cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
+		fx_bare_crash(&m);
 		cr_assert_arr_eq(super_at(&m, copy), zeros, 4096);
 		m.opts.ro = false;
-		cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
-		metafix_crash(&m);
+		cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
+		fx_bare_crash(&m);
 		cr_assert_arr_eq(super_at(&m, copy), super_at(&m, !copy), 4096, "copy %d", copy);
-		metafix_free(&m);
+		fx_bare_destroy(&m);
 	}
 }
 
@@ -91,36 +91,36 @@ Test(super, destroyed_primary)
 Test(super, stale)
 {
 	struct tfs_super old;
-	struct metafix m;
+	struct fixture m;
 	int lost;
 
 	for (lost = 1; lost < 8; lost++) {
 		made(&m);
 		old = *super_at(&m, 0);
-		cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
-		cr_assert_eq(metafix_set(&m, 1, 7, 300), 0);
-		metafix_close(&m);
+		cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
+		cr_assert_eq(fx_item_set(&m, 1, 7, 300), 0);
+		fx_bare_close(&m);
 		for (int i = 0; i < 3; i++)
 			if (lost >> i & 1)
 				*super_at(&m, i) = old;
 		m.opts.ro = true;
-		cr_assert_eq(metafix_open(&m), lost == 7 ? -EUCLEAN : 0, "%d: %s", lost, m.why);
+		cr_assert_eq(fx_bare_open(&m), lost == 7 ? -EUCLEAN : 0, "%d: %s", lost, m.why);
 		if (lost == 7) {
 			cr_assert(strstr(m.why, "no superblock is of that one"), "%s", m.why);
 			m.opts.ro = false;
-			cr_assert_eq(metafix_open(&m), -EUCLEAN);
+			cr_assert_eq(fx_bare_open(&m), -EUCLEAN);
 		} else {
-			cr_assert_eq(metafix_get(&m, 1), 7);
-			metafix_crash(&m);
+			cr_assert_eq(fx_item_get(&m, 1), 7);
+			fx_bare_crash(&m);
 			m.opts.ro = false;
-			cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
-			cr_assert_eq(metafix_get(&m, 1), 7);
-			metafix_crash(&m);
+			cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
+			cr_assert_eq(fx_item_get(&m, 1), 7);
+			fx_bare_crash(&m);
 			for (int i = 1; i < 3; i++)
 				cr_assert_arr_eq(super_at(&m, i), super_at(&m, 0), 4096);
 			cr_assert_eq(le64_get(super_at(&m, 0)->txid), le64_get(old.txid) + 1);
 		}
-		metafix_free(&m);
+		fx_bare_destroy(&m);
 	}
 }
 
@@ -259,7 +259,7 @@ Test(super, mkfs_wipes_what_a_search_would_find)
 	bdev_close(b);
 }
 
-static int open_with(struct metafix *m, void (*change)(struct tfs_super *s))
+static int open_with(struct fixture *m, void (*change)(struct tfs_super *s))
 {
 	int i;
 
@@ -267,7 +267,7 @@ static int open_with(struct metafix *m, void (*change)(struct tfs_super *s))
 		change(super_at(m, i));
 		tfs_super_seal(super_at(m, i));
 	}
-	return metafix_open(m);
+	return fx_bare_open(m);
 }
 
 static void newer_version(struct tfs_super *s)
@@ -311,7 +311,7 @@ Test(super, refusals)
 		  { larger, -EUCLEAN },
 		  { odd_blocks, -EUCLEAN },
 		  { deep_tree, -EUCLEAN } };
-	struct metafix m;
+	struct fixture m;
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(t); i++) {
@@ -320,23 +320,23 @@ Test(super, refusals)
 		cr_assert(m.why[0]);
 		m.opts.ro = true;
 		if (t[i].change == ro_compat)
-			cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
-		metafix_free(&m);
+			cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
+		fx_bare_destroy(&m);
 	}
 }
 
 Test(super, read_only_device)
 {
-	struct metafix m;
+	struct fixture m;
 
 	made(&m);
 	m.dev->read_only = true;
-	cr_assert_eq(metafix_open(&m), -EROFS);
+	cr_assert_eq(fx_bare_open(&m), -EROFS);
 	m.opts.ro = true;
-	cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
-	cr_assert_eq(metafix_set(&m, 1, 1, 1), -EROFS);
-	metafix_close(&m);
-	metafix_free(&m);
+	cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
+	cr_assert_eq(fx_item_set(&m, 1, 1, 1), -EROFS);
+	fx_bare_close(&m);
+	fx_bare_destroy(&m);
 }
 
 Test(super, tiny_device)
@@ -352,19 +352,19 @@ Test(super, tiny_device)
 
 Test(super, no_memory)
 {
-	struct metafix m;
+	struct fixture m;
 	uint64_t n;
 	int err = -ENOMEM;
 
 	made(&m);
 	for (n = 1; err == -ENOMEM; n++) {
 		tl_alloc_fail_nth(n);
-		err = metafix_open(&m);
+		err = fx_bare_open(&m);
 		tl_alloc_fail_nth(0);
 	}
 	cr_assert_eq(err, 0, "allocation %llu: %d %s", (unsigned long long)n, err, m.why);
 	cr_assert_gt(n, 8);
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 }
 
 /* Bytes of the device are counted in 63 bits: 2^48 blocks of 64 KiB would be none at all. */

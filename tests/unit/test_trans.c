@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "../lib/metafix.h"
+#include "tests/lib/fixture_bare.h"
 #include "core/lib/util.h"
 #include "fs/disk/geom.h"
 #include "fs/journal/buffer.h"
@@ -15,57 +15,57 @@
 
 Test(trans, changes_survive_commit_and_close)
 {
-	struct metafix m;
+	struct fixture m;
 	uint64_t i;
 
-	metafix_make(&m);
+	fx_bare_create(&m);
 	for (i = 0; i < 500; i++)
-		cr_assert_eq(metafix_set(&m, i, (uint8_t)i, 200), 0);
-	metafix_close(&m);
-	cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+		cr_assert_eq(fx_item_set(&m, i, (uint8_t)i, 200), 0);
+	fx_bare_close(&m);
+	cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
 	for (i = 0; i < 500; i++)
-		cr_assert_eq(metafix_get(&m, i), (uint8_t)i);
-	cr_assert_eq(metafix_get(&m, 500), -ENOENT);
-	metafix_free(&m);
+		cr_assert_eq(fx_item_get(&m, i), (uint8_t)i);
+	cr_assert_eq(fx_item_get(&m, 500), -ENOENT);
+	fx_bare_destroy(&m);
 }
 
 Test(trans, committed_survives_a_crash_and_the_rest_does_not)
 {
-	struct metafix m;
+	struct fixture m;
 	uint64_t i;
 
-	metafix_make(&m);
+	fx_bare_create(&m);
 	for (i = 0; i < 100; i++)
-		cr_assert_eq(metafix_set(&m, i, 1, 300), 0);
+		cr_assert_eq(fx_item_set(&m, i, 1, 300), 0);
 	cr_assert_eq(journal_commit_all(m.fs), 0);
-	cr_assert_eq(metafix_set(&m, 5, 2, 300), 0);
-	metafix_crash(&m);
-	cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
+	cr_assert_eq(fx_item_set(&m, 5, 2, 300), 0);
+	fx_bare_crash(&m);
+	cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
 	for (i = 0; i < 100; i++)
-		cr_assert_eq(metafix_get(&m, i), 1);
-	metafix_free(&m);
+		cr_assert_eq(fx_item_get(&m, i), 1);
+	fx_bare_destroy(&m);
 }
 
 Test(trans, read_only_mount)
 {
-	struct metafix m;
+	struct fixture m;
 	struct tfs_trans t = { 0 };
 	int err = 0;
 
-	metafix_make(&m);
-	cr_assert_eq(metafix_set(&m, 1, 1, 10), 0);
-	metafix_close(&m);
+	fx_bare_create(&m);
+	cr_assert_eq(fx_item_set(&m, 1, 1, 10), 0);
+	fx_bare_close(&m);
 	m.opts.ro = true;
-	cr_assert_eq(metafix_open(&m), 0, "%s", m.why);
-	cr_assert_eq(metafix_get(&m, 1), 1);
+	cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
+	cr_assert_eq(fx_item_get(&m, 1), 1);
 	err = trans_begin(&t, m.fs, 1);
 	cr_assert_eq(err, -EROFS);
 	cr_assert(!trans_again(&t, &err));
 	cr_assert_eq(journal_commit_all(m.fs), 0);
 	cr_assert_eq(journal_checkpoint(m.fs), 0);
 	cr_assert_eq(trans_max_credits(m.fs), 0);
-	metafix_close(&m);
-	metafix_free(&m);
+	fx_bare_close(&m);
+	fx_bare_destroy(&m);
 }
 
 /* Each missing block costs one more try, read without the lock; the handle counts, until its loop
@@ -73,14 +73,14 @@ Test(trans, read_only_mount)
 Test(trans, tries)
 {
 	struct tfs_bufcache_stats st;
-	struct metafix m;
+	struct fixture m;
 	struct tfs_trans t = { 0 };
 	struct tfs_buf *b;
 	unsigned int i, tries = 0;
 	uint64_t group;
 	int err;
 
-	metafix_make(&m);
+	fx_bare_create(&m);
 	do {
 		trans_read_begin(&t, m.fs);
 		cr_assert_eq(t.tries, tries++);
@@ -101,19 +101,19 @@ Test(trans, tries)
 		cr_assert_eq(t.tries, 0);
 		cr_assert(!trans_again(&t, &err));
 	}
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 }
 
 /* In a section that has changed something, what is missing is read on the spot. */
 Test(trans, missing_after_a_change)
 {
 	struct tfs_bufcache_stats st;
-	struct metafix m;
+	struct fixture m;
 	struct tfs_trans t = { 0 };
 	struct tfs_buf *b;
 	int err;
 
-	metafix_make(&m);
+	fx_bare_create(&m);
 	do {
 		err = trans_begin(&t, m.fs, TRANS_CREDITS(m.fs));
 		if (!err)
@@ -131,9 +131,9 @@ Test(trans, missing_after_a_change)
 	cr_assert_eq(err, 0);
 	bufcache_get_stats(m.fs, &st);
 	cr_assert_gt(st.sync_reads, 0);
-	metafix_close(&m);
-	cr_assert_eq(metafix_open(&m), 0);
-	metafix_free(&m);
+	fx_bare_close(&m);
+	cr_assert_eq(fx_bare_open(&m), 0);
+	fx_bare_destroy(&m);
 }
 
 /*
@@ -147,13 +147,13 @@ Test(trans, half_made)
 	} t[] = { { -ENOENT, -EUCLEAN }, { -EEXIST, -EUCLEAN }, { -ESTALE, -EUCLEAN },
 		  { -EIO, -EIO },	 { -ENOMEM, -ENOMEM },	{ -ENOSPC, -ENOSPC },
 		  { -EMLINK, -EUCLEAN }, { -EUCLEAN, -EUCLEAN } };
-	struct metafix m;
+	struct fixture m;
 	struct tfs_trans s;
 	struct tfs_buf *b;
 	int err;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(t); i++) {
-		metafix_make(&m);
+		fx_bare_create(&m);
 		do {
 			err = trans_begin(&s, m.fs, TRANS_CREDITS(m.fs));
 			if (!err)
@@ -165,28 +165,28 @@ Test(trans, half_made)
 			err = t[i].err;
 		} while (trans_again(&s, &err));
 		cr_assert_eq(err, t[i].says, "row %u: %d", i, err);
-		cr_assert_eq(metafix_set(&m, 1, 1, 10), t[i].says, "row %u", i);
-		metafix_crash(&m);
-		metafix_free(&m);
+		cr_assert_eq(fx_item_set(&m, 1, 1, 10), t[i].says, "row %u", i);
+		fx_bare_crash(&m);
+		fx_bare_destroy(&m);
 	}
 }
 
 Test(trans, no_memory_for_a_read)
 {
-	struct metafix m;
+	struct fixture m;
 	uint64_t n;
 	int err = -ENOMEM;
 
-	metafix_make(&m);
+	fx_bare_create(&m);
 	for (n = 1; err != -ENOENT; n++) {
-		metafix_close(&m);
-		cr_assert_eq(metafix_open(&m), 0);
+		fx_bare_close(&m);
+		cr_assert_eq(fx_bare_open(&m), 0);
 		tl_alloc_fail_nth(n);
-		err = metafix_get(&m, 1);
+		err = fx_item_get(&m, 1);
 		tl_alloc_fail_nth(0);
 		cr_assert(err == -ENOMEM || err == -ENOENT, "%d", err);
-		cr_assert_eq(metafix_set(&m, 5, 1, 1), 0, "no harm done");
+		cr_assert_eq(fx_item_set(&m, 5, 1, 1), 0, "no harm done");
 	}
 	cr_assert_gt(n, 3);
-	metafix_free(&m);
+	fx_bare_destroy(&m);
 }

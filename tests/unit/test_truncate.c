@@ -10,9 +10,9 @@
 #include "fs/state/error.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
-static struct fsfix fx;
+static struct fixture fx;
 
 static void setup(void)
 {

@@ -20,12 +20,12 @@
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/faultdev.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 #define BS 4096u
 #define SLOW_US 400000u
 
-static struct fsfix fx;
+static struct fixture fx;
 static struct bdev *mem;
 
 static void setup(void)
@@ -168,7 +168,7 @@ Test(writeback, truncation_while_the_block_is_written)
 {
 	struct bdev *copy = bdev_mem_create(mem->size);
 	struct vfs_file *f, *g;
-	struct fsfix then;
+	struct fixture then;
 	pthread_t t, u;
 
 	FX_CHECK(copy);

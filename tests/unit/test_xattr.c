@@ -22,7 +22,7 @@
 #include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/section.h"
-#include "tests/lib/tinyfs.h"
+#include "tests/lib/fixture_bare.h"
 
 #define INO 30u
 
@@ -30,13 +30,13 @@ static struct tfs_inode_item item;
 
 static struct tfs_fs *make(uint32_t node_size)
 {
-	struct tfs_format_opts o = tinyfs_opts();
+	struct tfs_format_opts o = fx_bare_opts();
 
 	memset(&item, 0, sizeof(item));
 	o.node_size = node_size;
 	o.journal_bytes = 4 << 20;
 	o.blocks_per_group = 4096;
-	return tinyfs_make(32 << 20, &o);
+	return fx_fs_create(32 << 20, &o);
 }
 
 /* Byte i of a value with number @fill: no two positions near each other alike. */
@@ -113,7 +113,7 @@ Test(xattr, every_length_replaces_every_other)
 				has(fs, "user.a", j + 50, len[j]);
 			}
 		}
-		fs = tinyfs_reopen(fs);
+		fs = fx_fs_reopen(fs);
 		has(fs, "user.a", 59, TFS_XATTR_MAX);
 		has(fs, "user.other", 99, 30000);
 		cr_assert_eq(take(fs, "user.a"), 0);
@@ -121,7 +121,7 @@ Test(xattr, every_length_replaces_every_other)
 		cr_assert_eq(IN_READ(fs, count_items(t, TFS_KEY_XATTR)), 0);
 		cr_assert_eq(IN_READ(fs, count_items(t, TFS_KEY_XATTR_VALUE)), 0,
 			     "no chunk is left behind");
-		tinyfs_drop(fs);
+		fx_fs_destroy(fs);
 	}
 }
 
@@ -144,7 +144,7 @@ Test(xattr, flags_and_limits)
 	cr_assert_eq(set(fs, name, 7, 1000, 0), 0);
 	cr_assert_eq(set(fs, name, 8, 225, 0), 0);
 	has(fs, name, 8, 225);
-	tinyfs_drop(fs);
+	fx_fs_destroy(fs);
 }
 
 Test(xattr, list)
@@ -176,7 +176,7 @@ Test(xattr, list)
 	}
 	cr_assert_eq(IN_READ(fs, xattr_list(t, INO, NULL, 0)), 0);
 	cr_assert_eq(IN_READ(fs, count_items(t, TFS_KEY_XATTR_VALUE)), 0);
-	tinyfs_drop(fs);
+	fx_fs_destroy(fs);
 }
 
 /* An attribute of another name where @probe of the hash of "user.x" is. */
@@ -203,7 +203,7 @@ Test(xattr, colliding_hashes)
 	for (i = 0; i < 256; i++)
 		plant(fs, i);
 	cr_assert_eq(set(fs, "user.x", 1, 9, 0), -ENOSPC);
-	tinyfs_drop(fs);
+	fx_fs_destroy(fs);
 }
 
 /* The counter of value ids may wrap, or lie: an id in use is passed over. */
@@ -224,7 +224,7 @@ Test(xattr, value_ids)
 	has(fs, "user.a", 1, 3000);
 	has(fs, "user.b", 3, 4000);
 	has(fs, "user.c", 4, 3000);
-	tinyfs_drop(fs);
+	fx_fs_destroy(fs);
 }
 
 /* Whole or not at all: what was committed before a power cut is there, what came after is not. */
@@ -237,15 +237,15 @@ Test(xattr, power_cut)
 	cr_assert_eq(journal_commit_all(fs), 0);
 	cr_assert_eq(set(fs, "user.a", 2, 60000, 0), 0);
 	tfs_close_nosave(fs);
-	fs = tinyfs_open(b);
+	fs = fx_fs_open(b);
 	has(fs, "user.a", 1, 50000);
 	cr_assert_eq(set(fs, "user.a", 3, 10, 0), 0);
 	cr_assert_eq(journal_commit_all(fs), 0);
 	tfs_close_nosave(fs);
-	fs = tinyfs_open(b);
+	fs = fx_fs_open(b);
 	has(fs, "user.a", 3, 10);
 	cr_assert_eq(IN_READ(fs, count_items(t, TFS_KEY_XATTR_VALUE)), 0);
-	tinyfs_drop(fs);
+	fx_fs_destroy(fs);
 }
 
 Test(xattr, hostile_items)

@@ -7,9 +7,9 @@
 #include <sys/xattr.h>
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
-static struct fsfix fx;
+static struct fixture fx;
 static uint64_t ino;
 
 static void setup(void)

@@ -47,7 +47,7 @@ static void compare(uint32_t from, uint32_t to, uint32_t slot)
 	cr_assert_eq(block_bitmap_next_slot(map, from, to, slot), first);
 }
 
-Test(bitmap, random_against_model)
+Test(block_bitmap, random_against_model)
 {
 	uint64_t seed = 42;
 	uint32_t a, b, i, slot;

@@ -19,13 +19,13 @@
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/faultdev.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 #define BS 4096u
 #define FILES 300u
 #define SIZE (12 * BS)
 
-static struct fsfix fx;
+static struct fixture fx;
 static uint64_t victim, leaf; /* inode number; device byte of the leaf with its item */
 static uint64_t txid;	      /* of all that was done before the damage was found */
 
@@ -98,7 +98,7 @@ static void teardown(void)
 	fx_exit();
 }
 
-TestSuite(open, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(fs_open, .init = setup, .fini = teardown, .timeout = 120);
 
 /* Somebody works, and somebody else comes upon the leaf. */
 static struct vfs_file *work_and_damage(bool threads)
@@ -167,7 +167,7 @@ static void expect_read_only(struct vfs_file *f)
 	fx_expect(&fx, f, 0, 10 * BS, 1);
 }
 
-Test(open, damage_loses_nothing_of_others_at_unmount)
+Test(fs_open, damage_loses_nothing_of_others_at_unmount)
 {
 	struct vfs_file *f = work_and_damage(false);
 
@@ -177,7 +177,7 @@ Test(open, damage_loses_nothing_of_others_at_unmount)
 	expect_it_all();
 }
 
-Test(open, fsync_after_damage)
+Test(fs_open, fsync_after_damage)
 {
 	struct vfs_file *f = work_and_damage(false);
 
@@ -192,7 +192,7 @@ Test(open, fsync_after_damage)
 }
 
 /* Nobody need ask: what there is goes to the device at once, not with the next interval. */
-Test(open, damage_has_all_written)
+Test(fs_open, damage_has_all_written)
 {
 	struct vfs_file *f = work_and_damage(true);
 
@@ -206,7 +206,7 @@ Test(open, damage_has_all_written)
 }
 
 /* What the kernel took from a program before is taken from it, with the times it kept. */
-Test(open, what_the_kernel_has_cached)
+Test(fs_open, what_the_kernel_has_cached)
 {
 	struct iomap_src src = { .buf = "kept", .len = 4 };
 	struct vfs_attr a = { .mtime = { .tv_sec = 1000 }, .ctime = { .tv_sec = 1000 } };

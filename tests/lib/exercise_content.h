@@ -4,8 +4,8 @@
  * library in process, or on a mount, through a table of operations.  What it does follows from the
  * seed.
  */
-#ifndef TESTS_FSXER_H
-#define TESTS_FSXER_H
+#ifndef TESTS_EXERCISE_CONTENT_H
+#define TESTS_EXERCISE_CONTENT_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,7 +13,7 @@
 
 /* @k: which file.  Negative errno; pread, pwrite, mread, mwrite, copy: bytes; seek, size: a
  * position.  NULL: not to be had. */
-struct fsxer_ops {
+struct content_ops {
 	int64_t (*pwrite)(void *be, unsigned int k, const void *buf, size_t len, uint64_t pos);
 	int64_t (*pread)(void *be, unsigned int k, void *buf, size_t len, uint64_t pos);
 	int64_t (*append)(void *be, unsigned int k, const void *buf, size_t len);
@@ -45,7 +45,7 @@ struct fsxer_ops {
 	int (*cut)(void *be, int (*check)(void *arg, void *image), void *arg);
 };
 
-struct fsxer_opts {
+struct content_opts {
 	uint64_t seed, ops;
 	unsigned int nr_files;
 	uint64_t max_size;	    /* bytes of one file */
@@ -55,6 +55,6 @@ struct fsxer_opts {
 };
 
 /* 0, or -1 after a line on stderr that says what differed, with the last operations. */
-int fsxer_run(const struct fsxer_opts *o, const struct fsxer_ops *ops, void *be);
+int exercise_content(const struct content_opts *o, const struct content_ops *ops, void *be);
 
 #endif

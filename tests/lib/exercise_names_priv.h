@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the parts of the tree exerciser share: treexer.c (the operations), treepast.c (what a power
- * cut may leave). */
-#ifndef TESTS_TREEXER_PRIV_H
-#define TESTS_TREEXER_PRIV_H
+/* What the parts of the tree exerciser share: exercise_names.c (the operations),
+ * exercise_names_past.c (what a power cut may leave). */
+#ifndef TESTS_EXERCISE_NAMES_PRIV_H
+#define TESTS_EXERCISE_NAMES_PRIV_H
 
-#include "tests/lib/treexer.h"
+#include "tests/lib/exercise_names.h"
 
 #define NODES 400
 #define NAMES 96 /* in one directory */
@@ -16,7 +16,7 @@
 
 struct node {
 	unsigned int touched; /* how many states there were when its entries changed last; see
-				 treepast */
+				 exercise_names_past.c */
 	uint8_t type;	      /* DT_*; 0: unused */
 	unsigned int nlink;
 	uint64_t ino; /* 0: not seen yet */
@@ -37,34 +37,34 @@ struct listing {
  * durable, which is the first.  A journal keeps everything in order, so after a cut there is one of
  * them, whole.
  */
-struct treepast {
+struct names_past {
 	uint64_t *states;
 	unsigned int nr, room, before; /* @before: how many came earlier and are forgotten */
 };
 
-struct treexer {
-	const struct treexer_opts *o;
-	const struct treexer_ops *ops;
+struct names_run {
+	const struct names_opts *o;
+	const struct names_ops *ops;
 	void *be;
 	uint64_t rng, op;
 	struct node nodes[NODES]; /* 0: the root */
 	struct listing lists[LISTS];
-	char names[NAMES][256], path[2][TREEXER_PATH_MAX];
+	char names[NAMES][256], path[2][NAMES_PATH_MAX];
 	char log[LOG_LINES][LOG_LEN];
 	bool failed;
-	struct treepast past;
+	struct names_past past;
 };
 
 /* A line on stderr, with the last operations; the first time only. */
-void treexer_fail(struct treexer *x, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void names_fail(struct names_run *x, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* ---- treepast.c; all of it nothing without ops->cut ---- */
-void treepast_free(struct treexer *x);
+/* ---- exercise_names_past.c; all of it nothing without ops->cut ---- */
+void names_past_free(struct names_run *x);
 /* The model has changed, or may have; entries of @dir and (NONE: none) @dir2. */
-void treepast_changed(struct treexer *x, int dir, int dir2);
+void names_past_changed(struct names_run *x, int dir, int dir2);
 /* All there is (@dir NONE), or the entries of @dir, is durable. */
-void treepast_synced(struct treexer *x, int dir);
+void names_past_synced(struct names_run *x, int dir);
 /* Now and then: cut the power, and see what is left. */
-void treepast_maybe_cut(struct treexer *x);
+void names_past_maybe_cut(struct names_run *x);
 
 #endif

@@ -13,11 +13,11 @@
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/faultdev.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 #define ROOT TFS_INO_ROOT
 
-static struct fsfix fx;
+static struct fixture fx;
 static struct vfs_file *file; /* what is open during the operation, if anything is */
 static unsigned int failed;   /* how often */
 
@@ -35,7 +35,7 @@ static void teardown(void)
 	fx_exit();
 }
 
-TestSuite(whole, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(all_or_nothing, .init = setup, .fini = teardown, .timeout = 120);
 
 static bool exists(const char *name)
 {
@@ -140,7 +140,7 @@ static void check_created(int err)
 
 /* Who is told that a file was not made must not find it later: the kernel remembers that the name
  * is not there. */
-Test(whole, create)
+Test(all_or_nothing, create)
 {
 	sweep(NULL, create, check_created);
 }
@@ -232,32 +232,32 @@ static void check_cut_full(int err)
 	check_cut(err);
 }
 
-Test(whole, truncate_dirty)
+Test(all_or_nothing, truncate_dirty)
 {
 	sweep(make_dirty, cut, check_cut);
 }
 
-Test(whole, truncate_clean)
+Test(all_or_nothing, truncate_clean)
 {
 	sweep(make_clean, cut, check_cut);
 }
 
-Test(whole, truncate_uncached)
+Test(all_or_nothing, truncate_uncached)
 {
 	sweep(make_uncached, cut, check_cut);
 }
 
-Test(whole, truncate_shared)
+Test(all_or_nothing, truncate_shared)
 {
 	sweep(make_shared, cut, check_cut);
 }
 
-Test(whole, truncate_with_a_dirty_eof)
+Test(all_or_nothing, truncate_with_a_dirty_eof)
 {
 	sweep(make_dirty_at_eof, cut, check_cut);
 }
 
-Test(whole, truncate_shared_without_space)
+Test(all_or_nothing, truncate_shared_without_space)
 {
 	sweep(make_shared_and_full, cut, check_cut_full);
 }
@@ -292,7 +292,7 @@ static void check_privileges(int err)
 }
 
 /* Who cuts another's program takes its privileges first. */
-Test(whole, truncate_setuid)
+Test(all_or_nothing, truncate_setuid)
 {
 	sweep(make_setuid, cut_by_other, check_privileges);
 }
@@ -376,32 +376,32 @@ static int write_direct(void)
 	return n < 0 ? (int)n : n == sizeof(block) ? 0 : -ENOMEM;
 }
 
-Test(whole, punch)
+Test(all_or_nothing, punch)
 {
 	sweep(make_dirty_at_eof, punch, check_content);
 }
 
-Test(whole, zero_range)
+Test(all_or_nothing, zero_range)
 {
 	sweep(make_shared, zero, check_content);
 }
 
-Test(whole, preallocate)
+Test(all_or_nothing, preallocate)
 {
 	sweep(make_dirty_at_eof, preallocate, check_content);
 }
 
-Test(whole, copy_file_range)
+Test(all_or_nothing, copy_file_range)
 {
 	sweep(make_two, copy_range, check_content);
 }
 
-Test(whole, unshare)
+Test(all_or_nothing, unshare)
 {
 	sweep(make_shared, unshare_all, check_content);
 }
 
-Test(whole, direct_write)
+Test(all_or_nothing, direct_write)
 {
 	sweep(make_dirty_at_eof, write_direct, check_content);
 }
@@ -454,17 +454,17 @@ static void check_long(int err)
 	fx_close(&fx, file);
 }
 
-Test(whole, rename_over)
+Test(all_or_nothing, rename_over)
 {
 	sweep(make_two, replace, check_replaced);
 }
 
-Test(whole, link)
+Test(all_or_nothing, link)
 {
 	sweep(make_clean, give_name, check_named);
 }
 
-Test(whole, long_attribute)
+Test(all_or_nothing, long_attribute)
 {
 	sweep(make_clean, set_long, check_long);
 }

@@ -3,11 +3,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include "tests/lib/hostdev.h"
+#include "tests/lib/thindev.h"
 
 #define UNIT 4096u
 
-struct hostdev {
+struct thindev {
 	struct bdev b;
 	struct bdev *lower;
 	pthread_mutex_t lock;
@@ -17,12 +17,12 @@ struct hostdev {
 	bool no_provision;
 };
 
-static struct hostdev *of(struct bdev *b)
+static struct thindev *of(struct bdev *b)
 {
-	return container_of(b, struct hostdev, b);
+	return container_of(b, struct thindev, b);
 }
 
-static int take(struct hostdev *d, uint64_t off, uint64_t len, uint64_t *refused)
+static int take(struct thindev *d, uint64_t off, uint64_t len, uint64_t *refused)
 {
 	uint64_t from = off / UNIT, to = div_up(off + len, UNIT), need = 0, i;
 	int err = 0;
@@ -49,7 +49,7 @@ static int host_readv(struct bdev *b, const struct iovec *iov, int n, uint64_t o
 
 static int host_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
 {
-	struct hostdev *d = of(b);
+	struct thindev *d = of(b);
 	uint64_t len = 0;
 	int i, err;
 
@@ -64,7 +64,7 @@ static int host_flush(struct bdev *b)
 	return of(b)->lower->ops->flush(of(b)->lower);
 }
 
-static void drop(struct hostdev *d, uint64_t unit)
+static void drop(struct thindev *d, uint64_t unit)
 {
 	if (!d->has[unit])
 		return;
@@ -76,7 +76,7 @@ static void drop(struct hostdev *d, uint64_t unit)
 
 static int host_discard(struct bdev *b, uint64_t off, uint64_t len)
 {
-	struct hostdev *d = of(b);
+	struct thindev *d = of(b);
 	uint64_t i;
 
 	pthread_mutex_lock(&d->lock);
@@ -88,14 +88,14 @@ static int host_discard(struct bdev *b, uint64_t off, uint64_t len)
 
 static int host_provision(struct bdev *b, uint64_t off, uint64_t len)
 {
-	struct hostdev *d = of(b);
+	struct thindev *d = of(b);
 
 	return d->no_provision ? -EOPNOTSUPP : take(d, off, len, &d->refused_provisions);
 }
 
 static int host_backed(struct bdev *b, uint64_t off, uint64_t end, uint64_t *start, uint64_t *stop)
 {
-	struct hostdev *d = of(b);
+	struct thindev *d = of(b);
 	uint64_t i = off / UNIT;
 
 	pthread_mutex_lock(&d->lock);
@@ -111,7 +111,7 @@ static int host_backed(struct bdev *b, uint64_t off, uint64_t end, uint64_t *sta
 
 static int host_usage(struct bdev *b, struct bdev_usage *u)
 {
-	struct hostdev *d = of(b);
+	struct thindev *d = of(b);
 
 	pthread_mutex_lock(&d->lock);
 	*u = (struct bdev_usage){ .taken = d->taken * UNIT, .free = d->room, .avail = d->room };
@@ -121,7 +121,7 @@ static int host_usage(struct bdev *b, struct bdev_usage *u)
 
 static void host_close(struct bdev *b)
 {
-	struct hostdev *d = of(b);
+	struct thindev *d = of(b);
 
 	bdev_close(d->lower);
 	pthread_mutex_destroy(&d->lock);
@@ -140,9 +140,9 @@ static const struct bdev_ops host_ops = {
 	.close = host_close,
 };
 
-struct bdev *hostdev_create(struct bdev *lower, uint64_t room)
+struct bdev *thindev_create(struct bdev *lower, uint64_t room)
 {
-	struct hostdev *d = calloc(1, sizeof(*d));
+	struct thindev *d = calloc(1, sizeof(*d));
 
 	if (!d)
 		return NULL;
@@ -154,7 +154,7 @@ struct bdev *hostdev_create(struct bdev *lower, uint64_t room)
 	}
 	d->b = (struct bdev){
 		.ops = &host_ops,
-		.name = "hostdev",
+		.name = "thindev",
 		.size = lower->size,
 		.align = lower->align,
 		.max_io = lower->max_io,
@@ -167,21 +167,21 @@ struct bdev *hostdev_create(struct bdev *lower, uint64_t room)
 	return &d->b;
 }
 
-void hostdev_set_room(struct bdev *b, uint64_t room)
+void thindev_set_room(struct bdev *b, uint64_t room)
 {
 	pthread_mutex_lock(&of(b)->lock);
 	of(b)->room = room;
 	pthread_mutex_unlock(&of(b)->lock);
 }
 
-void hostdev_no_provision(struct bdev *b)
+void thindev_no_provision(struct bdev *b)
 {
 	of(b)->no_provision = true;
 }
 
-void hostdev_sparsify(struct bdev *b)
+void thindev_sparsify(struct bdev *b)
 {
-	struct hostdev *d = of(b);
+	struct thindev *d = of(b);
 	static const char zeros[UNIT];
 	uint64_t i;
 
@@ -192,17 +192,17 @@ void hostdev_sparsify(struct bdev *b)
 	pthread_mutex_unlock(&d->lock);
 }
 
-uint64_t hostdev_refused_writes(struct bdev *b)
+uint64_t thindev_refused_writes(struct bdev *b)
 {
 	return of(b)->refused_writes;
 }
 
-uint64_t hostdev_refused_provisions(struct bdev *b)
+uint64_t thindev_refused_provisions(struct bdev *b)
 {
 	return of(b)->refused_provisions;
 }
 
-uint64_t hostdev_taken(struct bdev *b)
+uint64_t thindev_taken(struct bdev *b)
 {
 	return of(b)->taken * UNIT;
 }

@@ -16,12 +16,12 @@
 #include "fs/inode/inode.h"
 #include "fs/vfs/vfs.h"
 #include "tests/lib/crashdev.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 #define BS 4096u
 #define MAX_SIZE 700000u
 
-static struct fsfix fx;
+static struct fixture fx;
 static uint8_t *mem; /* page aligned, MAX_SIZE and a page */
 
 static void quiet(enum log_level lvl, const char *line)
@@ -41,7 +41,7 @@ static void teardown(void)
 	fx_exit();
 }
 
-TestSuite(direct, .init = setup, .fini = teardown, .timeout = 600);
+TestSuite(direct_model, .init = setup, .fini = teardown, .timeout = 600);
 
 static struct vfs_file *open_direct(const char *name)
 {
@@ -63,7 +63,7 @@ static uint64_t cached_folios(const struct vfs_file *f)
 }
 
 /* Whole blocks never see the cache, and are on the device at once, fsync or not. */
-Test(direct, goes_past_the_cache)
+Test(direct_model, goes_past_the_cache)
 {
 	struct vfs_file *f;
 	uint64_t written;
@@ -96,7 +96,7 @@ Test(direct, goes_past_the_cache)
 }
 
 /* From an inline file to blocks and on, by direct and cached writes in turns. */
-Test(direct, small_files_and_growing_ones)
+Test(direct_model, small_files_and_growing_ones)
 {
 	struct vfs_file *c, *d;
 
@@ -132,7 +132,7 @@ Test(direct, small_files_and_growing_ones)
 }
 
 /* O_APPEND and unaligned memory. */
-Test(direct, appends)
+Test(direct_model, appends)
 {
 	struct vfs_file *d;
 	uint64_t size = 0;
@@ -159,7 +159,7 @@ Test(direct, appends)
 }
 
 /* Preallocated blocks are written in place, and the promise goes back. */
-Test(direct, into_preallocated_space)
+Test(direct_model, into_preallocated_space)
 {
 	struct vfs_file *d;
 
@@ -183,7 +183,7 @@ Test(direct, into_preallocated_space)
 }
 
 /* A flipped bit is an error for direct readers too, is recorded, and hits nobody else. */
-Test(direct, a_flipped_bit_is_never_data)
+Test(direct_model, a_flipped_bit_is_never_data)
 {
 	struct vfs_file *d;
 	uint8_t *dev;
@@ -245,7 +245,7 @@ static void write_direct(struct vfs_file *f, uint64_t pos, uint64_t len, uint64_
 
 /* A copy's blocks, written past the cache: these, and no others, become its own; the source keeps
  * what it had. */
-Test(direct, writes_to_shared_blocks)
+Test(direct_model, writes_to_shared_blocks)
 {
 	const uint64_t all = (1u << 30) - 1;
 	struct vfs_file *a, *b, *d, *s;
@@ -294,7 +294,7 @@ Test(direct, writes_to_shared_blocks)
 }
 
 /* Writing over what is there goes on on a full file system; new blocks do not. */
-Test(direct, on_a_full_file_system)
+Test(direct_model, on_a_full_file_system)
 {
 	struct vfs_file *d;
 	uint64_t pos = 0;
@@ -491,17 +491,17 @@ static void run(enum fx_size size, uint64_t seed)
 	fx_destroy(&fx);
 }
 
-Test(direct, model_4k)
+Test(direct_model, model_4k)
 {
 	run(FX_SMALL, 3001);
 }
 
-Test(direct, model_1k)
+Test(direct_model, model_1k)
 {
 	run(FX_SMALL1K, 3002);
 }
 
-Test(direct, model_medium)
+Test(direct_model, model_medium)
 {
 	run(FX_MEDIUM, 3003);
 }

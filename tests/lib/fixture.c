@@ -13,7 +13,7 @@
 #include "fs/vfs/vfs.h"
 #include "fsck/check.h"
 #include "tallyfs/format.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 const struct vfs_cred fx_root = { .umask = 022 };
 
@@ -41,12 +41,20 @@ uint64_t fx_bytes(enum fx_size size)
 	return size == FX_MEDIUM ? 64ull << 20 : 8ull << 20;
 }
 
-void fx_format(struct bdev *dev, enum fx_size size, uint64_t seed)
+void fx_format_as(struct bdev *dev, const struct tfs_format_opts *o)
 {
-	struct tfs_format_opts o = { .test_seed = seed };
 	struct tfs_super super;
 	struct tfs_geom geom;
 	char why[200] = "";
+
+	if (tfs_format_plan(dev, o, &super, &geom, why, sizeof(why)))
+		fx_die(__FILE__, __LINE__, why, 0);
+	FX_OK(tfs_format_write(dev, o, &super, &geom));
+}
+
+void fx_format(struct bdev *dev, enum fx_size size, uint64_t seed)
+{
+	struct tfs_format_opts o = { .test_seed = seed };
 
 	if (size != FX_MEDIUM) {
 		o.block_size = size == FX_SMALL1K ? 1024 : 4096;
@@ -54,28 +62,33 @@ void fx_format(struct bdev *dev, enum fx_size size, uint64_t seed)
 		o.blocks_per_group = (1u << 20) / o.block_size;
 		o.journal_bytes = 900u << 10;
 	}
-	if (tfs_format_plan(dev, &o, &super, &geom, why, sizeof(why)))
-		fx_die(__FILE__, __LINE__, why, 0);
-	FX_OK(tfs_format_write(dev, &o, &super, &geom));
+	fx_format_as(dev, &o);
 }
 
-static void mount_now(struct fsfix *f)
+struct bdev *fx_copy_dev(struct bdev *mem)
 {
-	char why[300] = "";
+	struct bdev *copy = bdev_mem_create(mem->size);
 
-	if (vfs_mount(f->dev, &f->opts, &f->fs, why, sizeof(why)))
-		fx_die(__FILE__, __LINE__, why, 0);
+	FX_CHECK(copy);
+	memcpy(bdev_mem_data(copy), bdev_mem_data(mem), mem->size);
+	return copy;
 }
 
-void fx_mount(struct fsfix *f, struct bdev *dev, const struct tfs_mount_opts *opts)
+static void mount_now(struct fixture *f)
+{
+	if (vfs_mount(f->dev, &f->opts, &f->fs, f->why, sizeof(f->why)))
+		fx_die(__FILE__, __LINE__, f->why, 0);
+}
+
+void fx_mount(struct fixture *f, struct bdev *dev, const struct tfs_mount_opts *opts)
 {
 	struct tfs_mount_opts o = { .no_threads = true, .cache_size = 16u << 20 };
 
-	*f = (struct fsfix){ .dev = dev, .opts = opts ? *opts : o };
+	*f = (struct fixture){ .dev = dev, .opts = opts ? *opts : o };
 	mount_now(f);
 }
 
-void fx_create(struct fsfix *f, enum fx_size size)
+void fx_create(struct fixture *f, enum fx_size size)
 {
 	struct bdev *dev = bdev_mem_create(fx_bytes(size));
 
@@ -92,7 +105,7 @@ static void report(void *arg, const struct check_problem *p)
 		fprintf(stderr, "check: %s: %s\n", p->code, p->text);
 }
 
-void fx_check_clean(struct fsfix *f)
+void fx_check_clean(struct fixture *f)
 {
 	struct check_opts o = { .verify_data = true,
 				.report = report,
@@ -106,31 +119,29 @@ void fx_check_clean(struct fsfix *f)
 	FX_IS(r.leaks, 0);
 }
 
-void fx_check_live(struct fsfix *f)
+void fx_check_live(struct fixture *f)
 {
-	struct fsfix copy = { .dev = bdev_mem_create(f->dev->size) };
+	struct fixture copy = { .dev = fx_copy_dev(f->dev) };
 
-	FX_CHECK(copy.dev);
-	memcpy(bdev_mem_data(copy.dev), bdev_mem_data(f->dev), f->dev->size);
 	fx_check_clean(&copy);
 	bdev_close(copy.dev);
 }
 
-void fx_remount(struct fsfix *f)
+void fx_remount(struct fixture *f)
 {
 	FX_OK(vfs_unmount(f->fs));
 	fx_check_clean(f);
 	mount_now(f);
 }
 
-void fx_crash_remount(struct fsfix *f)
+void fx_crash_remount(struct fixture *f)
 {
 	vfs_crash(f->fs);
 	fx_check_clean(f);
 	mount_now(f);
 }
 
-void fx_destroy(struct fsfix *f)
+void fx_destroy(struct fixture *f)
 {
 	FX_OK(vfs_unmount(f->fs));
 	fx_check_clean(f);
@@ -138,7 +149,7 @@ void fx_destroy(struct fsfix *f)
 		bdev_close(f->dev);
 }
 
-uint64_t fx_ino(struct fsfix *f, const char *path)
+uint64_t fx_ino(struct fixture *f, const char *path)
 {
 	uint64_t ino = TFS_INO_ROOT;
 	struct vfs_attr a;
@@ -162,7 +173,7 @@ uint64_t fx_ino(struct fsfix *f, const char *path)
 	return ino;
 }
 
-uint64_t fx_file(struct fsfix *f, const char *name, struct vfs_file **file)
+uint64_t fx_file(struct fixture *f, const char *name, struct vfs_file **file)
 {
 	struct vfs_attr a;
 
@@ -171,7 +182,7 @@ uint64_t fx_file(struct fsfix *f, const char *name, struct vfs_file **file)
 	return a.ino;
 }
 
-struct vfs_file *fx_open(struct fsfix *f, const char *name)
+struct vfs_file *fx_open(struct fixture *f, const char *name)
 {
 	struct vfs_file *file;
 
@@ -179,7 +190,7 @@ struct vfs_file *fx_open(struct fsfix *f, const char *name)
 	return file;
 }
 
-void fx_close(struct fsfix *f, struct vfs_file *file)
+void fx_close(struct fixture *f, struct vfs_file *file)
 {
 	vfs_release(f->fs, file);
 }
@@ -196,7 +207,7 @@ uint8_t fx_byte(uint64_t tag, uint64_t pos)
 
 #define CHUNK 65536u
 
-void fx_write(struct fsfix *f, struct vfs_file *file, uint64_t pos, uint64_t len, uint64_t tag)
+void fx_write(struct fixture *f, struct vfs_file *file, uint64_t pos, uint64_t len, uint64_t tag)
 {
 	uint8_t *buf = malloc(CHUNK);
 
@@ -213,8 +224,8 @@ void fx_write(struct fsfix *f, struct vfs_file *file, uint64_t pos, uint64_t len
 	free(buf);
 }
 
-static void expect(struct fsfix *f, struct vfs_file *file, uint64_t pos, uint64_t len, uint64_t tag,
-		   bool zero)
+static void expect(struct fixture *f, struct vfs_file *file, uint64_t pos, uint64_t len,
+		   uint64_t tag, bool zero)
 {
 	uint8_t *buf = malloc(CHUNK);
 
@@ -234,17 +245,17 @@ static void expect(struct fsfix *f, struct vfs_file *file, uint64_t pos, uint64_
 	free(buf);
 }
 
-void fx_expect(struct fsfix *f, struct vfs_file *file, uint64_t pos, uint64_t len, uint64_t tag)
+void fx_expect(struct fixture *f, struct vfs_file *file, uint64_t pos, uint64_t len, uint64_t tag)
 {
 	expect(f, file, pos, len, tag, false);
 }
 
-void fx_expect_zero(struct fsfix *f, struct vfs_file *file, uint64_t pos, uint64_t len)
+void fx_expect_zero(struct fixture *f, struct vfs_file *file, uint64_t pos, uint64_t len)
 {
 	expect(f, file, pos, len, 0, true);
 }
 
-uint64_t fx_size_of(struct fsfix *f, struct vfs_file *file)
+uint64_t fx_size_of(struct fixture *f, struct vfs_file *file)
 {
 	struct vfs_attr a;
 
@@ -252,7 +263,7 @@ uint64_t fx_size_of(struct fsfix *f, struct vfs_file *file)
 	return a.size;
 }
 
-void fx_set_size(struct fsfix *f, struct vfs_file *file, uint64_t size)
+void fx_set_size(struct fixture *f, struct vfs_file *file, uint64_t size)
 {
 	struct vfs_attr a = { .size = size };
 
@@ -286,7 +297,7 @@ static void match(void *arg, const char *group, const char *name, uint64_t value
 	w->found = true;
 }
 
-uint64_t fx_stat(struct fsfix *f, const char *group, const char *name)
+uint64_t fx_stat(struct fixture *f, const char *group, const char *name)
 {
 	struct wanted w = { .group = group, .name = name };
 

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include "core/block/guard.h"
 #include "core/lib/util.h"
-#include "tests/lib/history.h"
+#include "tests/lib/exercise_content_past.h"
 
 /* Values in the order in which they came; the last is today's. */
 struct values {
@@ -10,7 +10,7 @@ struct values {
 	unsigned int nr, room;
 };
 
-struct history {
+struct content_past {
 	uint32_t block_size;
 	uint64_t nr_blocks;
 	struct values sizes, *blocks; /* bytes; hashes */
@@ -43,14 +43,14 @@ static void keep_last(struct values *l)
 	l->nr = 1;
 }
 
-static uint64_t hash(const struct history *h, const uint8_t *block)
+static uint64_t hash(const struct content_past *h, const uint8_t *block)
 {
 	return guard_xxh3(block, h->block_size, 3);
 }
 
-struct history *history_create(uint32_t block_size, uint64_t max_size)
+struct content_past *content_past_create(uint32_t block_size, uint64_t max_size)
 {
-	struct history *h = calloc(1, sizeof(*h));
+	struct content_past *h = calloc(1, sizeof(*h));
 	uint8_t *zeros = calloc(1, block_size);
 
 	if (!h || !zeros)
@@ -67,7 +67,7 @@ struct history *history_create(uint32_t block_size, uint64_t max_size)
 	return h;
 }
 
-void history_destroy(struct history *h)
+void content_past_destroy(struct content_past *h)
 {
 	for (uint64_t b = 0; b < h->nr_blocks; b++)
 		free(h->blocks[b].v);
@@ -76,8 +76,8 @@ void history_destroy(struct history *h)
 	free(h);
 }
 
-void history_changed(struct history *h, const uint8_t *data, uint64_t size, uint64_t from,
-		     uint64_t to)
+void content_past_changed(struct content_past *h, const uint8_t *data, uint64_t size, uint64_t from,
+			  uint64_t to)
 {
 	uint64_t bs = h->block_size;
 
@@ -86,14 +86,14 @@ void history_changed(struct history *h, const uint8_t *data, uint64_t size, uint
 	add(&h->sizes, size);
 }
 
-void history_synced(struct history *h)
+void content_past_synced(struct content_past *h)
 {
 	for (uint64_t b = 0; b < h->nr_blocks; b++)
 		keep_last(&h->blocks[b]);
 	keep_last(&h->sizes);
 }
 
-bool history_size_ok(const struct history *h, uint64_t size)
+bool content_past_size_ok(const struct content_past *h, uint64_t size)
 {
 	uint64_t lo = UINT64_MAX, hi = 0;
 
@@ -106,7 +106,7 @@ bool history_size_ok(const struct history *h, uint64_t size)
 	return size % h->block_size == 0 && size >= lo && size <= hi;
 }
 
-bool history_block_ok(const struct history *h, uint64_t index, const uint8_t *block)
+bool content_past_block_ok(const struct content_past *h, uint64_t index, const uint8_t *block)
 {
 	return index < h->nr_blocks && has(&h->blocks[index], hash(h, block));
 }

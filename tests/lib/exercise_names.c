@@ -7,7 +7,7 @@
 #include <string.h>
 #include "core/lib/util.h"
 #include "tests/lib/crashdev.h"
-#include "tests/lib/treexer_priv.h"
+#include "tests/lib/exercise_names_priv.h"
 
 /* A name in a directory, by its numbers. */
 struct at {
@@ -15,7 +15,7 @@ struct at {
 	const char *path;
 };
 
-static void __attribute__((format(printf, 2, 3))) note(struct treexer *x, const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3))) note(struct names_run *x, const char *fmt, ...)
 {
 	char *line = x->log[x->op % LOG_LINES];
 	int n = snprintf(line, LOG_LEN, "%llu: ", (unsigned long long)x->op);
@@ -26,7 +26,7 @@ static void __attribute__((format(printf, 2, 3))) note(struct treexer *x, const 
 	va_end(ap);
 }
 
-void treexer_fail(struct treexer *x, const char *fmt, ...)
+void names_fail(struct names_run *x, const char *fmt, ...)
 {
 	uint64_t k = x->op < LOG_LINES ? 1 : x->op - LOG_LINES + 1;
 	va_list ap;
@@ -44,21 +44,21 @@ void treexer_fail(struct treexer *x, const char *fmt, ...)
 		fprintf(stderr, "  %s\n", x->log[k % LOG_LINES]);
 }
 
-static uint64_t rnd(struct treexer *x, uint64_t below)
+static uint64_t rnd(struct names_run *x, uint64_t below)
 {
 	return test_rand(&x->rng) % below;
 }
 
-static bool want(struct treexer *x, const char *what, int got, int wanted)
+static bool want(struct names_run *x, const char *what, int got, int wanted)
 {
 	if (got != wanted)
-		treexer_fail(x, "%s gave %d, not %d", what, got, wanted);
+		names_fail(x, "%s gave %d, not %d", what, got, wanted);
 	return !got;
 }
 
 /* Short ones, some of odd bytes, and (the last quarter) some as long as can be, which directories
  * do not get. */
-static void make_names(struct treexer *x)
+static void make_names(struct names_run *x)
 {
 	static const char odd[] = "\n \\\"'*?-\xff\xc3\x28";
 	unsigned int i;
@@ -77,7 +77,7 @@ static void make_names(struct treexer *x)
 	}
 }
 
-static bool path_of(const struct treexer *x, int dir, int name, char *buf)
+static bool path_of(const struct names_run *x, int dir, int name, char *buf)
 {
 	int stack[NODES][2], n = 0, i;
 	size_t len = 0;
@@ -92,9 +92,9 @@ static bool path_of(const struct treexer *x, int dir, int name, char *buf)
 	for (i = n - 1; i >= 0; i--) {
 		if (stack[i][1] < 0)
 			continue;
-		len += (size_t)snprintf(buf + len, TREEXER_PATH_MAX - len, "/%s",
+		len += (size_t)snprintf(buf + len, NAMES_PATH_MAX - len, "/%s",
 					x->names[stack[i][1]]);
-		if (len >= TREEXER_PATH_MAX)
+		if (len >= NAMES_PATH_MAX)
 			return false;
 	}
 	if (!len)
@@ -102,7 +102,7 @@ static bool path_of(const struct treexer *x, int dir, int name, char *buf)
 	return true;
 }
 
-static int depth(const struct treexer *x, int dir)
+static int depth(const struct names_run *x, int dir)
 {
 	int n = 0;
 
@@ -112,7 +112,7 @@ static int depth(const struct treexer *x, int dir)
 }
 
 /* Is @a the directory @dir or above it? */
-static bool above(const struct treexer *x, int a, int dir)
+static bool above(const struct names_run *x, int a, int dir)
 {
 	for (;; dir = x->nodes[dir].parent) {
 		if (dir == a)
@@ -132,7 +132,7 @@ static bool is_empty(const struct node *n)
 	return true;
 }
 
-static int any_dir(struct treexer *x)
+static int any_dir(struct names_run *x)
 {
 	int tries, d;
 
@@ -146,7 +146,7 @@ static int any_dir(struct treexer *x)
 }
 
 /* A name somewhere, in x->path[@which]; there or not. */
-static bool pick(struct treexer *x, struct at *at, int which, bool there)
+static bool pick(struct names_run *x, struct at *at, int which, bool there)
 {
 	int tries;
 
@@ -160,12 +160,12 @@ static bool pick(struct treexer *x, struct at *at, int which, bool there)
 	return path_of(x, at->dir, at->name, x->path[which]);
 }
 
-static int node_at(const struct treexer *x, const struct at *at)
+static int node_at(const struct names_run *x, const struct at *at)
 {
 	return x->nodes[at->dir].ent[at->name];
 }
 
-static int new_node(struct treexer *x, uint8_t type, int parent)
+static int new_node(struct names_run *x, uint8_t type, int parent)
 {
 	int i, k;
 
@@ -184,7 +184,7 @@ static int new_node(struct treexer *x, uint8_t type, int parent)
 	return NONE;
 }
 
-static void name_gone(struct treexer *x, const struct at *at)
+static void name_gone(struct names_run *x, const struct at *at)
 {
 	int i;
 
@@ -194,14 +194,14 @@ static void name_gone(struct treexer *x, const struct at *at)
 			x->lists[i].stayed[at->name] = false;
 }
 
-static void close_list(struct treexer *x, struct listing *l)
+static void close_list(struct names_run *x, struct listing *l)
 {
 	x->ops->list_close(x->be, l->handle);
 	l->dir = NONE;
 }
 
 /* A name of the node is gone: if it was the last, the node too. */
-static void drop(struct treexer *x, int i)
+static void drop(struct names_run *x, int i)
 {
 	struct node *n = &x->nodes[i];
 	int k;
@@ -221,12 +221,12 @@ static void drop(struct treexer *x, int i)
 
 /* ---- the operations ---- */
 
-static void do_make(struct treexer *x)
+static void do_make(struct names_run *x)
 {
 	static const char *const what[] = { "create", "mkdir", "symlink" };
 	static const uint8_t types[] = { DT_REG, DT_DIR, DT_LNK };
 	unsigned int kind = (unsigned int)(rnd(x, 8) < 5 ? 0 : 1 + rnd(x, 2));
-	struct treexer_stat st;
+	struct names_stat st;
 	struct at at;
 	int err, i;
 
@@ -250,10 +250,10 @@ static void do_make(struct treexer *x)
 		x->nodes[at.dir].nlink++;
 	if (x->ops->cut && want(x, "stat", x->ops->stat(x->be, at.path, &st), 0))
 		x->nodes[i].ino = st.ino;
-	treepast_changed(x, at.dir, NONE);
+	names_past_changed(x, at.dir, NONE);
 }
 
-static void do_remove(struct treexer *x)
+static void do_remove(struct names_run *x)
 {
 	bool rmdir = !rnd(x, 4);
 	struct at at;
@@ -276,10 +276,10 @@ static void do_remove(struct treexer *x)
 		return;
 	name_gone(x, &at);
 	drop(x, i);
-	treepast_changed(x, at.dir, NONE);
+	names_past_changed(x, at.dir, NONE);
 }
 
-static void do_link(struct treexer *x)
+static void do_link(struct names_run *x)
 {
 	struct at from, to;
 	int i, wanted;
@@ -298,12 +298,12 @@ static void do_link(struct treexer *x)
 		return;
 	x->nodes[to.dir].ent[to.name] = i;
 	x->nodes[i].nlink++;
-	treepast_changed(x, to.dir, NONE);
+	names_past_changed(x, to.dir, NONE);
 }
 
 enum { NOREPLACE = 1, EXCHANGE = 2, WHITEOUT = 4 };
 
-static int rename_error(const struct treexer *x, const struct at *from, const struct at *to,
+static int rename_error(const struct names_run *x, const struct at *from, const struct at *to,
 			unsigned int flags)
 {
 	int a = node_at(x, from), b = node_at(x, to);
@@ -327,7 +327,7 @@ static int rename_error(const struct treexer *x, const struct at *from, const st
 	return x->nodes[b].type == DT_DIR && !is_empty(&x->nodes[b]) ? -ENOTEMPTY : 0;
 }
 
-static void moved(struct treexer *x, int i, const struct at *from, const struct at *to)
+static void moved(struct names_run *x, int i, const struct at *from, const struct at *to)
 {
 	x->nodes[to->dir].ent[to->name] = i;
 	if (x->nodes[i].type != DT_DIR)
@@ -338,16 +338,16 @@ static void moved(struct treexer *x, int i, const struct at *from, const struct 
 }
 
 /* Directories keep short names and do not go too deep, so that paths stay short enough. */
-static bool fits(const struct treexer *x, int i, const struct at *to)
+static bool fits(const struct names_run *x, int i, const struct at *to)
 {
 	return i == NONE || x->nodes[i].type != DT_DIR ||
 	       (to->name < NAMES * 3 / 4 && depth(x, to->dir) < DEPTH);
 }
 
 /* The old name goes, or comes to mean something new in the same moment. */
-static void moved_away(struct treexer *x, const struct at *from, int white)
+static void moved_away(struct names_run *x, const struct at *from, int white)
 {
-	struct treexer_stat st;
+	struct names_stat st;
 
 	name_gone(x, from);
 	if (white == NONE)
@@ -357,7 +357,7 @@ static void moved_away(struct treexer *x, const struct at *from, int white)
 		x->nodes[white].ino = st.ino;
 }
 
-static void do_rename(struct treexer *x)
+static void do_rename(struct names_run *x)
 {
 	static const unsigned int all[] = {
 		0, 0, 0, NOREPLACE, EXCHANGE, WHITEOUT, WHITEOUT | NOREPLACE
@@ -395,12 +395,12 @@ static void do_rename(struct treexer *x)
 			drop(x, b);
 		moved(x, a, &from, &to);
 	}
-	treepast_changed(x, from.dir, to.dir);
+	names_past_changed(x, from.dir, to.dir);
 }
 
-static void do_stat(struct treexer *x)
+static void do_stat(struct names_run *x)
 {
-	struct treexer_stat st = { 0 };
+	struct names_stat st = { 0 };
 	struct node *n;
 	struct at at;
 	int i;
@@ -415,15 +415,15 @@ static void do_stat(struct treexer *x)
 	if (!n->ino)
 		n->ino = st.ino;
 	if (st.type != n->type || st.nlink != n->nlink || st.ino != n->ino)
-		treexer_fail(x, "stat of node %d: type %u links %u inode %llu, not %u %u %llu", i,
-			     st.type, st.nlink, (unsigned long long)st.ino, n->type, n->nlink,
-			     (unsigned long long)n->ino);
+		names_fail(x, "stat of node %d: type %u links %u inode %llu, not %u %u %llu", i,
+			   st.type, st.nlink, (unsigned long long)st.ino, n->type, n->nlink,
+			   (unsigned long long)n->ino);
 }
 
 /* ---- listings ---- */
 
 struct filling {
-	struct treexer *x;
+	struct names_run *x;
 	struct listing *l;
 	bool now; /* nothing happens meanwhile: every entry is as the model has it */
 };
@@ -431,7 +431,7 @@ struct filling {
 static void fill_one(void *arg, const char *name, uint64_t ino, uint8_t type)
 {
 	struct filling *f = arg;
-	struct treexer *x = f->x;
+	struct names_run *x = f->x;
 	struct node *n;
 	int k, i;
 
@@ -442,7 +442,7 @@ static void fill_one(void *arg, const char *name, uint64_t ino, uint8_t type)
 	for (k = 0; k < NAMES && strcmp(name, x->names[k]); k++)
 		;
 	if (k == NAMES) {
-		treexer_fail(x, "the listing of %d has the name '%s'", f->l->dir, name);
+		names_fail(x, "the listing of %d has the name '%s'", f->l->dir, name);
 		return;
 	}
 	f->l->seen[k]++;
@@ -451,14 +451,13 @@ static void fill_one(void *arg, const char *name, uint64_t ino, uint8_t type)
 	i = x->nodes[f->l->dir].ent[k];
 	n = &x->nodes[i == NONE ? 0 : i];
 	if (i == NONE)
-		treexer_fail(x, "the listing of %d has %d, which is not there", f->l->dir, k);
+		names_fail(x, "the listing of %d has %d, which is not there", f->l->dir, k);
 	else if (type != n->type || (n->ino && ino != n->ino))
-		treexer_fail(x, "the listing of %d: %d is type %u inode %llu, not %u %llu",
-			     f->l->dir, k, type, (unsigned long long)ino, n->type,
-			     (unsigned long long)n->ino);
+		names_fail(x, "the listing of %d: %d is type %u inode %llu, not %u %llu", f->l->dir,
+			   k, type, (unsigned long long)ino, n->type, (unsigned long long)n->ino);
 }
 
-static bool start_list(struct treexer *x, struct listing *l)
+static bool start_list(struct names_run *x, struct listing *l)
 {
 	int k;
 
@@ -473,22 +472,22 @@ static bool start_list(struct treexer *x, struct listing *l)
 	return true;
 }
 
-static void end_list(struct treexer *x, struct listing *l)
+static void end_list(struct names_run *x, struct listing *l)
 {
 	int k;
 
 	for (k = 0; k < NAMES; k++)
 		if (l->stayed[k] && l->seen[k] != 1)
-			treexer_fail(
+			names_fail(
 				x,
 				"the listing of %d has %d, which was there all the time, %u times",
 				l->dir, k, l->seen[k]);
 	if (l->dots != 2)
-		treexer_fail(x, "the listing of %d has %u dots", l->dir, l->dots);
+		names_fail(x, "the listing of %d has %u dots", l->dir, l->dots);
 	close_list(x, l);
 }
 
-static void list_now(struct treexer *x)
+static void list_now(struct names_run *x)
 {
 	struct listing l;
 	struct filling f = { .x = x, .l = &l, .now = true };
@@ -505,7 +504,7 @@ static void list_now(struct treexer *x)
 }
 
 /* One more piece of a listing, or the start of one. */
-static void list_slowly(struct treexer *x)
+static void list_slowly(struct names_run *x)
 {
 	struct listing *l = &x->lists[rnd(x, LISTS)];
 	struct filling f = { .x = x, .l = l };
@@ -524,7 +523,7 @@ static void list_slowly(struct treexer *x)
 		end_list(x, l);
 }
 
-static void close_all(struct treexer *x)
+static void close_all(struct names_run *x)
 {
 	int i;
 
@@ -533,27 +532,27 @@ static void close_all(struct treexer *x)
 			close_list(x, &x->lists[i]);
 }
 
-static void make_durable(struct treexer *x, uint64_t how)
+static void make_durable(struct names_run *x, uint64_t how)
 {
 	int dir;
 
 	if (how < 1) {
 		note(x, "sync");
 		want(x, "sync", x->ops->sync(x->be), 0);
-		treepast_synced(x, NONE);
+		names_past_synced(x, NONE);
 	} else if (how < 3) {
 		dir = any_dir(x);
 		note(x, "fsync directory %d", dir);
 		if (path_of(x, dir, NONE, x->path[0]) &&
 		    want(x, "fsync_dir", x->ops->fsync_dir(x->be, x->path[0]), 0))
-			treepast_synced(x, dir);
+			names_past_synced(x, dir);
 	} else if (x->ops->background) {
 		note(x, "background %u", (unsigned int)how % 3);
 		want(x, "background", x->ops->background(x->be, (unsigned int)rnd(x, 3)), 0);
 	}
 }
 
-static void step(struct treexer *x)
+static void step(struct names_run *x)
 {
 	uint64_t what = rnd(x, 105);
 
@@ -564,7 +563,7 @@ static void step(struct treexer *x)
 		note(x, "remount");
 		close_all(x);
 		want(x, "remount", x->ops->remount(x->be), 0);
-		treepast_synced(x, NONE);
+		names_past_synced(x, NONE);
 	} else if (what < 27) {
 		do_make(x);
 	} else if (what < 44) {
@@ -582,12 +581,12 @@ static void step(struct treexer *x)
 	} else {
 		make_durable(x, what - 100);
 	}
-	treepast_maybe_cut(x);
+	names_past_maybe_cut(x);
 }
 
-int treexer_run(const struct treexer_opts *o, const struct treexer_ops *ops, void *be)
+int exercise_names(const struct names_opts *o, const struct names_ops *ops, void *be)
 {
-	struct treexer *x = calloc(1, sizeof(*x));
+	struct names_run *x = calloc(1, sizeof(*x));
 	int i, ret;
 
 	if (!x)
@@ -602,13 +601,13 @@ int treexer_run(const struct treexer_opts *o, const struct treexer_ops *ops, voi
 		x->nodes[0].ent[i] = NONE;
 	for (i = 0; i < LISTS; i++)
 		x->lists[i].dir = NONE;
-	treepast_changed(x, 0, NONE);
-	treepast_synced(x, NONE);
+	names_past_changed(x, 0, NONE);
+	names_past_synced(x, NONE);
 	for (x->op = 1; x->op <= o->ops && !x->failed; x->op++)
 		step(x);
 	close_all(x);
 	ret = x->failed ? -1 : 0;
-	treepast_free(x);
+	names_past_free(x);
 	free(x);
 	return ret;
 }

@@ -3,25 +3,25 @@
  * Random operations on a tree of names, each compared with a model: on the library in process, or
  * on a mount, through a table of operations.  What it does follows from the seed.
  */
-#ifndef TESTS_TREEXER_H
-#define TESTS_TREEXER_H
+#ifndef TESTS_EXERCISE_NAMES_H
+#define TESTS_EXERCISE_NAMES_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define TREEXER_PATH_MAX 3500
+#define NAMES_PATH_MAX 3500
 
-struct treexer_stat {
+struct names_stat {
 	uint64_t ino;
 	unsigned int nlink;
 	uint8_t type; /* DT_DIR, DT_REG, DT_LNK */
 };
 
-typedef void treexer_fill_fn(void *arg, const char *name, uint64_t ino, uint8_t type);
+typedef void names_fill_fn(void *arg, const char *name, uint64_t ino, uint8_t type);
 
 /* Paths start with "/", the root of the tree; 0 or negative errno. */
-struct treexer_ops {
+struct names_ops {
 	int (*create)(void *be, const char *path); /* O_EXCL */
 	int (*mkdir)(void *be, const char *path);
 	int (*symlink)(void *be, const char *target, const char *path);
@@ -29,21 +29,23 @@ struct treexer_ops {
 	int (*unlink)(void *be, const char *path);
 	int (*rmdir)(void *be, const char *path);
 	int (*rename)(void *be, const char *path, const char *new_path, unsigned int flags);
-	int (*stat)(void *be, const char *path, struct treexer_stat *st); /* of the link itself */
+	int (*stat)(void *be, const char *path, struct names_stat *st); /* of the link itself */
 	/* A listing that goes on where it was, whatever happens meanwhile; with "." and "..".
 	 * list(): at most @max; 1: more. */
 	int (*list_open)(void *be, const char *path, void **list);
-	int (*list)(void *be, void *list, unsigned int max, treexer_fill_fn *fill, void *arg);
+	int (*list)(void *be, void *list, unsigned int max, names_fill_fn *fill, void *arg);
 	void (*list_close)(void *be, void *list);
 	int (*fsync_dir)(void *be, const char *path);
 	int (*sync)(void *be);
-	int (*background)(void *be, unsigned int which); /* as in fsxer.h, like begin() and cut() */
+	int (*background)(
+		void *be,
+		unsigned int which); /* as in exercise_content.h, like begin() and cut() */
 	int (*remount)(void *be);
 	void (*begin)(void *be);
 	int (*cut)(void *be, int (*check)(void *arg, void *image), void *arg);
 };
 
-struct treexer_opts {
+struct names_opts {
 	uint64_t seed, ops;
 	unsigned int remount_every; /* operations, on average; 0: never */
 	unsigned int cut_every;	    /* likewise, with cut() */
@@ -51,6 +53,6 @@ struct treexer_opts {
 
 /* The tree must be empty.  0, or -1 after a line on stderr that says what differed, with the last
  * operations. */
-int treexer_run(const struct treexer_opts *o, const struct treexer_ops *ops, void *be);
+int exercise_names(const struct names_opts *o, const struct names_ops *ops, void *be);
 
 #endif

@@ -8,8 +8,8 @@
 #include <unistd.h>
 #include "core/lib/util.h"
 #include "tests/lib/crashdev.h"
-#include "tests/lib/fsxer.h"
-#include "tests/lib/history.h"
+#include "tests/lib/exercise_content.h"
+#include "tests/lib/exercise_content_past.h"
 
 #define LOG_LINES 24
 
@@ -17,12 +17,12 @@ struct file {
 	uint8_t *
 		data; /* aligned like pages, so that direct I/O may use it; zeros behind the size */
 	uint64_t size;
-	struct history *past; /* NULL: no power cuts */
+	struct content_past *past; /* NULL: no power cuts */
 };
 
-struct fsxer {
-	const struct fsxer_opts *o;
-	const struct fsxer_ops *ops;
+struct content_run {
+	const struct content_opts *o;
+	const struct content_ops *ops;
 	void *be;
 	uint64_t rng, op;
 	struct file *files;
@@ -31,7 +31,7 @@ struct fsxer {
 	bool failed;
 };
 
-static void __attribute__((format(printf, 2, 3))) note(struct fsxer *x, const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3))) note(struct content_run *x, const char *fmt, ...)
 {
 	char *line = x->log[x->op % LOG_LINES];
 	int n = snprintf(line, sizeof(x->log[0]), "%llu: ", (unsigned long long)x->op);
@@ -42,7 +42,7 @@ static void __attribute__((format(printf, 2, 3))) note(struct fsxer *x, const ch
 	va_end(ap);
 }
 
-static void __attribute__((format(printf, 2, 3))) fail(struct fsxer *x, const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3))) fail(struct content_run *x, const char *fmt, ...)
 {
 	uint64_t k = x->op < LOG_LINES ? 1 : x->op - LOG_LINES + 1;
 	va_list ap;
@@ -61,19 +61,19 @@ static void __attribute__((format(printf, 2, 3))) fail(struct fsxer *x, const ch
 }
 
 /* The answer must be this one. */
-static void want(struct fsxer *x, const char *what, int64_t got, int64_t wanted)
+static void want(struct content_run *x, const char *what, int64_t got, int64_t wanted)
 {
 	if (got != wanted)
 		fail(x, "%s gave %lld, not %lld", what, (long long)got, (long long)wanted);
 }
 
-static uint64_t rnd(struct fsxer *x, uint64_t below)
+static uint64_t rnd(struct content_run *x, uint64_t below)
 {
 	return test_rand(&x->rng) % below;
 }
 
 /* A position or length below @below: often at or beside a block's edge, or small. */
-static uint64_t pick(struct fsxer *x, uint64_t below)
+static uint64_t pick(struct content_run *x, uint64_t below)
 {
 	uint64_t v = rnd(x, below), edge = 1024ull << (2 * rnd(x, 4));
 
@@ -90,7 +90,7 @@ static uint64_t pick(struct fsxer *x, uint64_t below)
 	}
 }
 
-static void pick_range(struct fsxer *x, uint64_t *pos, uint64_t *len)
+static void pick_range(struct content_run *x, uint64_t *pos, uint64_t *len)
 {
 	uint64_t max = x->o->max_size;
 
@@ -100,7 +100,7 @@ static void pick_range(struct fsxer *x, uint64_t *pos, uint64_t *len)
 }
 
 /* Inside the file; false: there is no room for one. */
-static bool pick_inside(struct fsxer *x, const struct file *f, uint64_t *pos, uint64_t *len)
+static bool pick_inside(struct content_run *x, const struct file *f, uint64_t *pos, uint64_t *len)
 {
 	if (!f->size)
 		return false;
@@ -110,7 +110,7 @@ static bool pick_inside(struct fsxer *x, const struct file *f, uint64_t *pos, ui
 	return true;
 }
 
-static void fill(struct fsxer *x, uint8_t *p, uint64_t len)
+static void fill(struct content_run *x, uint8_t *p, uint64_t len)
 {
 	uint64_t v = test_rand(&x->rng), i;
 
@@ -123,7 +123,7 @@ static void changed(struct file *f, uint64_t pos, uint64_t end, uint64_t size)
 {
 	f->size = size;
 	if (f->past)
-		history_changed(f->past, f->data, size, pos, end);
+		content_past_changed(f->past, f->data, size, pos, end);
 }
 
 static void grew(struct file *f, uint64_t pos, uint64_t end)
@@ -131,7 +131,8 @@ static void grew(struct file *f, uint64_t pos, uint64_t end)
 	changed(f, pos, end, max_t(uint64_t, f->size, end));
 }
 
-static void compare(struct fsxer *x, unsigned int k, uint64_t pos, uint64_t len, const char *how)
+static void compare(struct content_run *x, unsigned int k, uint64_t pos, uint64_t len,
+		    const char *how)
 {
 	const uint8_t *data = x->files[k].data + pos;
 	uint64_t i;
@@ -145,7 +146,7 @@ static void compare(struct fsxer *x, unsigned int k, uint64_t pos, uint64_t len,
 	     x->buf[i], data[i]);
 }
 
-static void do_write(struct fsxer *x, unsigned int k)
+static void do_write(struct content_run *x, unsigned int k)
 {
 	struct file *f = &x->files[k];
 	uint64_t pos, len;
@@ -167,7 +168,7 @@ static void do_write(struct fsxer *x, unsigned int k)
 	grew(f, pos, pos + len);
 }
 
-static void do_read(struct fsxer *x, unsigned int k)
+static void do_read(struct content_run *x, unsigned int k)
 {
 	const struct file *f = &x->files[k];
 	uint64_t pos, len, n;
@@ -179,7 +180,7 @@ static void do_read(struct fsxer *x, unsigned int k)
 	compare(x, k, pos, n, "a read");
 }
 
-static void do_mmap(struct fsxer *x, unsigned int k)
+static void do_mmap(struct content_run *x, unsigned int k)
 {
 	struct file *f = &x->files[k];
 	uint64_t pos, len;
@@ -201,7 +202,7 @@ static void do_mmap(struct fsxer *x, unsigned int k)
 	}
 }
 
-static void do_truncate(struct fsxer *x, unsigned int k)
+static void do_truncate(struct content_run *x, unsigned int k)
 {
 	struct file *f = &x->files[k];
 	uint64_t size = pick(x, x->o->max_size);
@@ -214,7 +215,7 @@ static void do_truncate(struct fsxer *x, unsigned int k)
 	changed(f, min_t(uint64_t, size, f->size), max_t(uint64_t, size, f->size), size);
 }
 
-static void do_fallocate(struct fsxer *x, unsigned int k)
+static void do_fallocate(struct content_run *x, unsigned int k)
 {
 	static const int modes[] = { 0, FALLOC_FL_KEEP_SIZE,
 				     FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
@@ -234,7 +235,7 @@ static void do_fallocate(struct fsxer *x, unsigned int k)
 	changed(f, pos, end, mode & FALLOC_FL_KEEP_SIZE ? f->size : max_t(uint64_t, f->size, end));
 }
 
-static void do_copy(struct fsxer *x, unsigned int k)
+static void do_copy(struct content_run *x, unsigned int k)
 {
 	unsigned int to = (unsigned int)rnd(x, x->o->nr_files);
 	uint64_t pos, len, to_pos = pick(x, x->o->max_size);
@@ -259,7 +260,7 @@ static void do_copy(struct fsxer *x, unsigned int k)
 
 /* What is called a hole is zeros; a hole and data follow each other; behind the end there is
  * neither. */
-static void do_seek(struct fsxer *x, unsigned int k)
+static void do_seek(struct content_run *x, unsigned int k)
 {
 	const struct file *f = &x->files[k];
 	uint64_t pos = pick(x, x->o->max_size), i;
@@ -287,7 +288,7 @@ static void do_seek(struct fsxer *x, unsigned int k)
 		     (long long)data);
 }
 
-static void check_all(struct fsxer *x)
+static void check_all(struct content_run *x)
 {
 	const uint64_t piece = 64 << 10;
 	unsigned int k;
@@ -304,7 +305,7 @@ static void check_all(struct fsxer *x)
 	}
 }
 
-static void do_unshare(struct fsxer *x, unsigned int k)
+static void do_unshare(struct content_run *x, unsigned int k)
 {
 	uint64_t pos, len;
 
@@ -315,7 +316,7 @@ static void do_unshare(struct fsxer *x, unsigned int k)
 	want(x, "unshare", x->ops->unshare(x->be, k, pos, len), 0);
 }
 
-static void do_background(struct fsxer *x)
+static void do_background(struct content_run *x)
 {
 	unsigned int which = (unsigned int)rnd(x, 3);
 
@@ -327,13 +328,13 @@ static void do_background(struct fsxer *x)
 
 /* ---- power cuts ---- */
 
-static int check_file_after_cut(struct fsxer *x, void *image, unsigned int k)
+static int check_file_after_cut(struct content_run *x, void *image, unsigned int k)
 {
-	const struct history *past = x->files[k].past;
+	const struct content_past *past = x->files[k].past;
 	int64_t size = x->ops->size(image, k), n;
 	uint32_t bs = x->o->block_size;
 
-	if (size < 0 || !history_size_ok(past, (uint64_t)size)) {
+	if (size < 0 || !content_past_size_ok(past, (uint64_t)size)) {
 		fail(x,
 		     "after a power cut file %u has size %lld, which it did not have since its "
 		     "last fsync",
@@ -348,7 +349,7 @@ static int check_file_after_cut(struct fsxer *x, void *image, unsigned int k)
 			     (unsigned long long)pos, (long long)n);
 			return -1;
 		}
-		if (!history_block_ok(past, pos / bs, x->buf)) {
+		if (!content_past_block_ok(past, pos / bs, x->buf)) {
 			fail(x,
 			     "after a power cut file %u (size %lld) has at %llu what was not there "
 			     "since its last "
@@ -362,7 +363,7 @@ static int check_file_after_cut(struct fsxer *x, void *image, unsigned int k)
 
 static int check_after_cut(void *arg, void *image)
 {
-	struct fsxer *x = arg;
+	struct content_run *x = arg;
 	int err = 0;
 
 	for (unsigned int k = 0; k < x->o->nr_files && !err; k++)
@@ -370,7 +371,7 @@ static int check_after_cut(void *arg, void *image)
 	return err;
 }
 
-static void maybe_cut(struct fsxer *x)
+static void maybe_cut(struct content_run *x)
 {
 	if (!x->ops->cut || x->failed || rnd(x, x->o->cut_every))
 		return;
@@ -380,19 +381,19 @@ static void maybe_cut(struct fsxer *x)
 
 /* What this operation promised; known to the model only after the cut, which may have come before
  * its end. */
-static void synced(struct fsxer *x, unsigned int from, unsigned int to)
+static void synced(struct content_run *x, unsigned int from, unsigned int to)
 {
 	maybe_cut(x);
 	for (; from < to; from++)
 		if (x->files[from].past)
-			history_synced(x->files[from].past);
+			content_past_synced(x->files[from].past);
 	if (x->ops->begin)
 		x->ops->begin(x->be);
 }
 
 /* ---- the run ---- */
 
-static void other_step(struct fsxer *x, unsigned int k, uint64_t what)
+static void other_step(struct content_run *x, unsigned int k, uint64_t what)
 {
 	if (what < 5) {
 		note(x, "fsync %u", k);
@@ -415,7 +416,7 @@ static void other_step(struct fsxer *x, unsigned int k, uint64_t what)
 	}
 }
 
-static void step(struct fsxer *x)
+static void step(struct content_run *x)
 {
 	unsigned int k = (unsigned int)rnd(x, x->o->nr_files);
 	uint64_t what = rnd(x, 107);
@@ -449,7 +450,7 @@ static void step(struct fsxer *x)
 	maybe_cut(x);
 }
 
-static int make_files(struct fsxer *x)
+static int make_files(struct content_run *x)
 {
 	const uint64_t room = round_up_to(x->o->max_size, 64 << 10) + (64 << 10);
 	void *mem;
@@ -463,25 +464,25 @@ static int make_files(struct fsxer *x)
 			return -1;
 		x->files[k].data = memset(mem, 0, room);
 		if (x->ops->cut)
-			x->files[k].past = history_create(x->o->block_size, x->o->max_size);
+			x->files[k].past = content_past_create(x->o->block_size, x->o->max_size);
 	}
 	return 0;
 }
 
-static void free_files(struct fsxer *x)
+static void free_files(struct content_run *x)
 {
 	for (unsigned int k = 0; x->files && k < x->o->nr_files; k++) {
 		free(x->files[k].data);
 		if (x->files[k].past)
-			history_destroy(x->files[k].past);
+			content_past_destroy(x->files[k].past);
 	}
 	free(x->files);
 	free(x->buf);
 }
 
-int fsxer_run(const struct fsxer_opts *o, const struct fsxer_ops *ops, void *be)
+int exercise_content(const struct content_opts *o, const struct content_ops *ops, void *be)
 {
-	struct fsxer x = {
+	struct content_run x = {
 		.o = o, .ops = ops, .be = be, .rng = o->seed * 0x9e3779b97f4a7c15ull | 1
 	};
 

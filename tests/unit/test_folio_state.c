@@ -26,9 +26,9 @@ static void teardown(void)
 	toymap_exit(&t);
 }
 
-TestSuite(folio, .init = setup, .fini = teardown);
+TestSuite(folio_state, .init = setup, .fini = teardown);
 
-Test(folio, state_is_made_lazily_and_uptodate_is_all_bits)
+Test(folio_state, state_is_made_lazily_and_uptodate_is_all_bits)
 {
 	struct folio *f = filemap_grab_folio(&t.mapping, 0);
 
@@ -55,7 +55,7 @@ Test(folio, state_is_made_lazily_and_uptodate_is_all_bits)
 	folio_put(f);
 }
 
-Test(folio, release_refuses_dirty)
+Test(folio_state, release_refuses_dirty)
 {
 	struct folio *f;
 
@@ -72,7 +72,7 @@ Test(folio, release_refuses_dirty)
 	folio_put(f);
 }
 
-Test(folio, partial_invalidate_keeps_the_rest)
+Test(folio_state, partial_invalidate_keeps_the_rest)
 {
 	struct folio *f;
 
@@ -87,7 +87,7 @@ Test(folio, partial_invalidate_keeps_the_rest)
 	folio_put(f);
 }
 
-Test(folio, migrate_moves_everything)
+Test(folio_state, migrate_moves_everything)
 {
 	struct folio *from, *to;
 	char back[BS];
@@ -108,7 +108,7 @@ Test(folio, migrate_moves_everything)
 	cr_assert_eq(toymap_sync(&t), 0);
 }
 
-Test(folio, error_is_seen_once_by_each_file)
+Test(folio_state, error_is_seen_once_by_each_file)
 {
 	uint64_t a = mapping_sample_error(&t.mapping), b = a, c, d;
 

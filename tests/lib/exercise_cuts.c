@@ -7,12 +7,12 @@
 #include "fsck/check.h"
 #include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
-#include "tests/lib/crashexer.h"
-#include "tests/lib/libexer.h"
+#include "tests/lib/exercise_cuts.h"
+#include "tests/lib/exercise_lib.h"
 
-struct crashexer {
-	struct libexer e; /* first: what the exercisers' operations get */
-	struct fsfix fx;
+struct cuts_backend {
+	struct lib_backend e; /* first: what the exercisers' operations get */
+	struct fixture fx;
 	struct crashdev *cd;
 	struct bdev *image;
 	uint64_t rng, began; /* events when the operation began */
@@ -40,17 +40,17 @@ static int check_clean(struct bdev *b, const char *when)
 
 static void begin(void *be)
 {
-	struct crashexer *c = be;
+	struct cuts_backend *c = be;
 
 	c->began = crashdev_events(c->cd);
 	crashdev_settle(c->cd, c->began);
 }
 
-static int compare(struct crashexer *c, struct fsfix *fx, int (*check)(void *arg, void *image),
+static int compare(struct cuts_backend *c, struct fixture *fx, int (*check)(void *arg, void *image),
 		   void *arg)
 {
-	struct libexer e = { .fx = fx, .top = TFS_INO_ROOT };
-	int err = c->content ? libexer_reopen(&e) : 0;
+	struct lib_backend e = { .fx = fx, .top = TFS_INO_ROOT };
+	int err = c->content ? lib_backend_reopen(&e) : 0;
 
 	if (err) {
 		fprintf(stderr, "the files of an image of a power cut cannot be opened: %s\n",
@@ -59,15 +59,15 @@ static int compare(struct crashexer *c, struct fsfix *fx, int (*check)(void *arg
 	}
 	err = check(arg, &e);
 	if (c->content)
-		libexer_close(&e);
+		lib_backend_close(&e);
 	return err;
 }
 
 static int cut(void *be, int (*check)(void *arg, void *image), void *arg)
 {
 	struct tfs_mount_opts mo = { .no_threads = true, .cache_size = 4u << 20 };
-	struct crashexer *c = be;
-	struct fsfix fx = { .dev = c->image };
+	struct cuts_backend *c = be;
+	struct fixture fx = { .dev = c->image };
 	uint64_t at = c->began + test_rand(&c->rng) % (crashdev_events(c->cd) - c->began + 1);
 	enum crash_mode mode = c->images++ % CRASH_MODES;
 	char why[300] = "";
@@ -93,14 +93,14 @@ static int cut(void *be, int (*check)(void *arg, void *image), void *arg)
 	return err ? err : check_clean(c->image, "after mount and unmount");
 }
 
-static void make(struct crashexer *c, const struct crashexer_opts *o, bool content)
+static void make(struct cuts_backend *c, const struct exercise_cuts_opts *o, bool content)
 {
 	struct tfs_mount_opts mo = { .no_threads = true,
 				     .cache_size = 4u << 20,
 				     .break_rules = o->break_rules };
 	uint64_t bytes = fx_bytes(o->size);
 
-	*c = (struct crashexer){ .rng = o->seed | 1, .content = content };
+	*c = (struct cuts_backend){ .rng = o->seed | 1, .content = content };
 	c->image = bdev_mem_create(bytes);
 	FX_CHECK(c->image);
 	fx_format(c->image, o->size, o->seed | 1);
@@ -110,7 +110,7 @@ static void make(struct crashexer *c, const struct crashexer_opts *o, bool conte
 	fx_mount(&c->fx, crashdev_bdev(c->cd), &mo);
 }
 
-static void finish(struct crashexer *c, unsigned int *images)
+static void finish(struct cuts_backend *c, unsigned int *images)
 {
 	fx_destroy(&c->fx);
 	crashdev_destroy(c->cd);
@@ -118,45 +118,45 @@ static void finish(struct crashexer *c, unsigned int *images)
 	*images += c->images;
 }
 
-int crashexer_content(const struct crashexer_opts *o, unsigned int *images)
+int exercise_content_cuts(const struct exercise_cuts_opts *o, unsigned int *images)
 {
-	struct fsxer_opts fo = { .seed = o->seed,
-				 .ops = o->ops,
-				 .nr_files = LIBEXER_FILES,
-				 .max_size = 400000,
-				 .remount_every = o->remount_every,
-				 .cut_every = o->cut_every,
-				 .block_size = o->size == FX_SMALL1K ? 1024 : 4096 };
-	struct fsxer_ops ops = libexer_file_ops;
-	struct crashexer c;
+	struct content_opts fo = { .seed = o->seed,
+				   .ops = o->ops,
+				   .nr_files = LIB_BACKEND_FILES,
+				   .max_size = 400000,
+				   .remount_every = o->remount_every,
+				   .cut_every = o->cut_every,
+				   .block_size = o->size == FX_SMALL1K ? 1024 : 4096 };
+	struct content_ops ops = lib_content_ops;
+	struct cuts_backend c;
 	int err;
 
 	ops.begin = begin;
 	ops.cut = cut;
 	make(&c, o, true);
-	libexer_start(&c.e, &c.fx, TFS_INO_ROOT);
+	lib_backend_start(&c.e, &c.fx, TFS_INO_ROOT);
 	FX_OK(vfs_sync(c.fx.fs));
-	err = fsxer_run(&fo, &ops, &c);
-	libexer_close(&c.e);
+	err = exercise_content(&fo, &ops, &c);
+	lib_backend_close(&c.e);
 	finish(&c, images);
 	return err;
 }
 
-int crashexer_names(const struct crashexer_opts *o, unsigned int *images)
+int exercise_names_cuts(const struct exercise_cuts_opts *o, unsigned int *images)
 {
-	struct treexer_opts to = { .seed = o->seed,
-				   .ops = o->ops,
-				   .remount_every = o->remount_every,
-				   .cut_every = o->cut_every };
-	struct treexer_ops ops = libexer_tree_ops;
-	struct crashexer c;
+	struct names_opts to = { .seed = o->seed,
+				 .ops = o->ops,
+				 .remount_every = o->remount_every,
+				 .cut_every = o->cut_every };
+	struct names_ops ops = lib_names_ops;
+	struct cuts_backend c;
 	int err;
 
 	ops.begin = begin;
 	ops.cut = cut;
 	make(&c, o, false);
-	c.e = (struct libexer){ .fx = &c.fx, .top = TFS_INO_ROOT };
-	err = treexer_run(&to, &ops, &c);
+	c.e = (struct lib_backend){ .fx = &c.fx, .top = TFS_INO_ROOT };
+	err = exercise_names(&to, &ops, &c);
 	finish(&c, images);
 	return err;
 }

@@ -14,7 +14,7 @@
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/crashsim_priv.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 #define NR_NAMES 14
 #define NR_LONG 60 /* names that fill tree nodes quickly */

@@ -6,12 +6,12 @@
  * it holds is compared with the model: all that was synced is there, and what was not is whole
  * (docs/DESIGN.md, rule 4).
  */
-#ifndef TESTS_CRASHEXER_H
-#define TESTS_CRASHEXER_H
+#ifndef TESTS_EXERCISE_CUTS_H
+#define TESTS_EXERCISE_CUTS_H
 
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
-struct crashexer_opts {
+struct exercise_cuts_opts {
 	enum fx_size size;
 	uint64_t seed, ops;
 	unsigned int cut_every;	     /* operations, on average */
@@ -21,7 +21,7 @@ struct crashexer_opts {
 };
 
 /* 0, or -1 after a line on stderr.  @images: how many were checked. */
-int crashexer_content(const struct crashexer_opts *o, unsigned int *images);
-int crashexer_names(const struct crashexer_opts *o, unsigned int *images);
+int exercise_content_cuts(const struct exercise_cuts_opts *o, unsigned int *images);
+int exercise_names_cuts(const struct exercise_cuts_opts *o, unsigned int *images);
 
 #endif

@@ -8,9 +8,9 @@
 #include "fs/journal/journal.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
-#include "tests/lib/libexer.h"
+#include "tests/lib/exercise_lib.h"
 
-static struct libexer *exer(void *be)
+static struct lib_backend *exer(void *be)
 {
 	return be;
 }
@@ -86,7 +86,7 @@ static int be_fsync(void *be, unsigned int k, bool datasync)
 	return vfs_fsync(fs_of(be), file_of(be, k), datasync);
 }
 
-static int open_file(struct libexer *e, unsigned int k, int flags)
+static int open_file(struct lib_backend *e, unsigned int k, int flags)
 {
 	char name[] = "file0";
 	struct vfs_attr a;
@@ -127,23 +127,23 @@ static int be_background(void *be, unsigned int which)
 	return which == 1 ? journal_commit_all(fs_of(be)) : journal_checkpoint(fs_of(be));
 }
 
-int libexer_reopen(struct libexer *e)
+int lib_backend_reopen(struct lib_backend *e)
 {
 	int err = 0;
 
-	for (unsigned int k = 0; !err && k < LIBEXER_FILES; k++)
+	for (unsigned int k = 0; !err && k < LIB_BACKEND_FILES; k++)
 		err = open_file(e, k, O_RDWR);
 	return err;
 }
 
 static int be_remount(void *be)
 {
-	libexer_close(be);
+	lib_backend_close(be);
 	fx_remount(exer(be)->fx);
-	return libexer_reopen(be);
+	return lib_backend_reopen(be);
 }
 
-const struct fsxer_ops libexer_file_ops = {
+const struct content_ops lib_content_ops = {
 	.pwrite = be_pwrite,
 	.pread = be_pread,
 	.append = be_append,
@@ -286,22 +286,22 @@ static int tree_rename(void *be, const char *path, const char *new_path, unsigne
 	return vfs_rename(fs_of(be), dir, name, new_dir, new_name, flags);
 }
 
-static int tree_stat(void *be, const char *path, struct treexer_stat *st)
+static int tree_stat(void *be, const char *path, struct names_stat *st)
 {
 	struct vfs_attr a;
 	int err = find(be, path, &a);
 
 	if (!err)
-		*st = (struct treexer_stat){ .ino = a.ino,
-					     .nlink = a.nlink,
-					     .type = (uint8_t)(a.mode >> 12) };
+		*st = (struct names_stat){ .ino = a.ino,
+					   .nlink = a.nlink,
+					   .type = (uint8_t)(a.mode >> 12) };
 	return err;
 }
 
 struct open_list {
 	uint64_t dir, after;
 	unsigned int room;
-	treexer_fill_fn *fill;
+	names_fill_fn *fill;
 	void *arg;
 };
 
@@ -331,7 +331,7 @@ static bool fill_one(void *arg, const struct vfs_dirent *de)
 	return true;
 }
 
-static int tree_list(void *be, void *list, unsigned int max, treexer_fill_fn *fill, void *arg)
+static int tree_list(void *be, void *list, unsigned int max, names_fill_fn *fill, void *arg)
 {
 	struct open_list *l = list;
 	int err;
@@ -362,7 +362,7 @@ static int tree_remount(void *be)
 	return 0;
 }
 
-const struct treexer_ops libexer_tree_ops = {
+const struct names_ops lib_names_ops = {
 	.create = tree_create,
 	.mkdir = tree_mkdir,
 	.symlink = tree_symlink,
@@ -380,21 +380,21 @@ const struct treexer_ops libexer_tree_ops = {
 	.remount = tree_remount,
 };
 
-void libexer_start(struct libexer *e, struct fsfix *fx, uint64_t top)
+void lib_backend_start(struct lib_backend *e, struct fixture *fx, uint64_t top)
 {
 	char name[] = "file0";
 	struct vfs_attr a;
 
-	*e = (struct libexer){ .fx = fx, .top = top };
-	for (unsigned int k = 0; k < LIBEXER_FILES; k++) {
+	*e = (struct lib_backend){ .fx = fx, .top = top };
+	for (unsigned int k = 0; k < LIB_BACKEND_FILES; k++) {
 		name[4] = (char)('0' + k);
 		FX_OK(vfs_create(fx->fs, top, name, 0644, &fx_root, O_RDWR, &a, &e->files[k]));
 		vfs_forget(fx->fs, a.ino, 1);
 	}
 }
 
-void libexer_close(struct libexer *e)
+void lib_backend_close(struct lib_backend *e)
 {
-	for (unsigned int k = 0; k < LIBEXER_FILES; k++)
+	for (unsigned int k = 0; k < LIB_BACKEND_FILES; k++)
 		vfs_release(e->fx->fs, e->files[k]);
 }

@@ -9,12 +9,12 @@
 #include "fs/vfs/namei.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
-#include "tests/lib/fsfix.h"
+#include "tests/lib/fixture.h"
 
 #define ROOT TFS_INO_ROOT
 #define MANY 70000u
 
-static struct fsfix fx;
+static struct fixture fx;
 static uint64_t d, e, f; /* two directories, and a file in the first */
 
 static uint64_t mkdir_in(uint64_t dir, const char *name)
@@ -83,9 +83,9 @@ static void teardown(void)
 	fx_exit();
 }
 
-TestSuite(links, .init = setup, .fini = teardown, .timeout = 300);
+TestSuite(link_counts, .init = setup, .fini = teardown, .timeout = 300);
 
-Test(links, of_a_file)
+Test(link_counts, of_a_file)
 {
 	const uint32_t more = TFS_LINK_MAX - 2;
 
@@ -114,7 +114,7 @@ Test(links, of_a_file)
 	cr_assert_eq(nlink_of(f), 2);
 }
 
-Test(links, of_a_directory)
+Test(link_counts, of_a_directory)
 {
 	const uint32_t more = TFS_LINK_MAX - 3;
 
@@ -145,7 +145,7 @@ Test(links, of_a_directory)
 }
 
 /* More than 16 bits count. */
-Test(links, tens_of_thousands)
+Test(link_counts, tens_of_thousands)
 {
 	char name[16];
 

@@ -6,7 +6,7 @@
 #include <string.h>
 #include "core/block/guard.h"
 #include "tests/lib/crashdev.h"
-#include "tests/lib/treexer_priv.h"
+#include "tests/lib/exercise_names_priv.h"
 
 /* ---- a tree as a number: the sum over all its names, in whatever order they come ---- */
 
@@ -22,7 +22,7 @@ static uint64_t hash_entry(uint64_t path, uint64_t ino, unsigned int nlink, uint
 	return guard_xxh3(facts, sizeof(facts), path);
 }
 
-static uint64_t hash_model(const struct treexer *x, int dir, uint64_t above)
+static uint64_t hash_model(const struct names_run *x, int dir, uint64_t above)
 {
 	uint64_t sum = 0;
 
@@ -41,12 +41,12 @@ static uint64_t hash_model(const struct treexer *x, int dir, uint64_t above)
 }
 
 struct walk {
-	struct treexer *x;
+	struct names_run *x;
 	void *image;
 	uint64_t sum;
 	int err;
 	unsigned int nr;
-	char path[TREEXER_PATH_MAX];
+	char path[NAMES_PATH_MAX];
 	char (*names)[256]; /* of the directory being listed */
 };
 
@@ -64,7 +64,7 @@ static void take_name(void *arg, const char *name, uint64_t ino, uint8_t type)
 
 static int list_names(struct walk *w)
 {
-	const struct treexer_ops *ops = w->x->ops;
+	const struct names_ops *ops = w->x->ops;
 	void *list;
 	int more;
 
@@ -89,7 +89,7 @@ static void walk_dir(struct walk *w, uint64_t above)
 	nr = w->nr;
 	for (unsigned int k = 0; k < nr && !w->err; k++) {
 		uint64_t path = hash_path(above, names[k]);
-		struct treexer_stat st;
+		struct names_stat st;
 
 		if ((size_t)snprintf(w->path + len, sizeof(w->path) - len, "/%s", names[k]) >=
 		    sizeof(w->path) - len) {
@@ -108,14 +108,14 @@ static void walk_dir(struct walk *w, uint64_t above)
 
 /* ---- the states ---- */
 
-void treepast_free(struct treexer *x)
+void names_past_free(struct names_run *x)
 {
 	free(x->past.states);
 }
 
-void treepast_changed(struct treexer *x, int dir, int dir2)
+void names_past_changed(struct names_run *x, int dir, int dir2)
 {
-	struct treepast *p = &x->past;
+	struct names_past *p = &x->past;
 
 	if (!x->ops->cut)
 		return;
@@ -132,15 +132,15 @@ void treepast_changed(struct treexer *x, int dir, int dir2)
 	p->nr++;
 }
 
-void treepast_synced(struct treexer *x, int dir)
+void names_past_synced(struct names_run *x, int dir)
 {
-	struct treepast *p = &x->past;
+	struct names_past *p = &x->past;
 	unsigned int first;
 
 	if (!x->ops->cut)
 		return;
 	/* the cut may have come before the end of this operation, which promised nothing yet */
-	treepast_maybe_cut(x);
+	names_past_maybe_cut(x);
 	x->ops->begin(x->be);
 	first = dir == NONE ? p->before + p->nr - 1 : x->nodes[dir].touched;
 	if (first <= p->before)
@@ -152,7 +152,7 @@ void treepast_synced(struct treexer *x, int dir)
 
 static int check_after_cut(void *arg, void *image)
 {
-	struct treexer *x = arg;
+	struct names_run *x = arg;
 	struct walk *w = calloc(1, sizeof(*w));
 	bool found = false;
 
@@ -164,21 +164,20 @@ static int check_after_cut(void *arg, void *image)
 	for (unsigned int i = 0; i < x->past.nr && !found; i++)
 		found = x->past.states[i] == w->sum;
 	if (w->err)
-		treexer_fail(x, "after a power cut the tree cannot be read below '%.200s'",
-			     w->path);
+		names_fail(x, "after a power cut the tree cannot be read below '%.200s'", w->path);
 	else if (!found)
-		treexer_fail(x,
-			     "after a power cut the tree is none of the %u there have been since "
-			     "the last sync",
-			     x->past.nr);
+		names_fail(x,
+			   "after a power cut the tree is none of the %u there have been since "
+			   "the last sync",
+			   x->past.nr);
 	free(w);
 	return x->failed ? -1 : 0;
 }
 
-void treepast_maybe_cut(struct treexer *x)
+void names_past_maybe_cut(struct names_run *x)
 {
 	if (!x->ops->cut || x->failed || test_rand(&x->rng) % x->o->cut_every)
 		return;
 	if (x->ops->cut(x->be, check_after_cut, x))
-		treexer_fail(x, "a power cut");
+		names_fail(x, "a power cut");
 }

@@ -17,7 +17,7 @@
 #include "fs/vfs/mkfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
-#include "tests/lib/tinyfs.h"
+#include "tests/lib/fixture_bare.h"
 
 #define M (1ull << 20)
 
@@ -31,7 +31,7 @@ static int plan(uint64_t bytes, const struct tfs_format_opts *o, struct tfs_supe
 	return tfs_format_plan(&b, o, s, g, why, 200);
 }
 
-Test(format, refusals)
+Test(mkfs, refusals)
 {
 	static const struct {
 		uint64_t bytes;
@@ -71,7 +71,7 @@ Test(format, refusals)
 
 /* What mkfs would not make is not mounted: one too small for an operation, one that takes minutes
  * to read. */
-Test(format, journals_out_of_bounds_make_no_sense)
+Test(mkfs, journals_out_of_bounds_make_no_sense)
 {
 	static const uint32_t bs[] = { 1024, 4096, 65536 };
 	struct tfs_format_opts o = { .test_seed = 1 };
@@ -101,7 +101,7 @@ Test(format, journals_out_of_bounds_make_no_sense)
 	}
 }
 
-Test(format, every_size_that_is_accepted_makes_sense)
+Test(mkfs, every_size_that_is_accepted_makes_sense)
 {
 	static const uint32_t bs[] = { 1024, 2048, 4096, 16384, 65536 };
 	struct tfs_format_opts o = { .test_seed = 1 };
@@ -133,7 +133,7 @@ Test(format, every_size_that_is_accepted_makes_sense)
 	cr_assert_gt(made, 100);
 }
 
-Test(format, counts_agree_with_the_groups)
+Test(mkfs, counts_agree_with_the_groups)
 {
 	struct tfs_format_opts o = { .test_seed = 1, .blocks_per_group = 256 };
 	uint64_t group, blocks, slots;
@@ -162,7 +162,7 @@ static int get_root(struct tfs_trans *t, void *arg)
 	return btree_lookup(t, TFS_TREE_FS, &k, arg, sizeof(struct tfs_inode_item));
 }
 
-Test(format, opens_with_a_root_directory)
+Test(mkfs, opens_with_a_root_directory)
 {
 	static const uint32_t bs[] = { 1024, 4096, 65536 };
 	struct tfs_format_opts o = { .test_seed = 3, .root_uid = 1000, .root_gid = 50 };
@@ -179,9 +179,9 @@ Test(format, opens_with_a_root_directory)
 		o.block_size = bs[i / 2];
 		o.guard = i % 2 ? TFS_GUARD_CRC32 : TFS_GUARD_XXH3;
 		strcpy(o.label, "a label");
-		fs = tinyfs_make(32 * M, &o);
+		fs = fx_fs_create(32 * M, &o);
 		b = fs->bdev;
-		cr_assert_eq(tinyfs_read(fs, get_root, &it), 0);
+		cr_assert_eq(fx_in_read(fs, get_root, &it), 0);
 		cr_assert_eq(le32_get(it.mode), 040755);
 		cr_assert_eq(le32_get(it.uid), 1000);
 		cr_assert_eq(le32_get(it.gid), 50);
@@ -191,17 +191,17 @@ Test(format, opens_with_a_root_directory)
 				     why);
 			cr_assert_str_eq((char *)s.label, "a label");
 		}
-		tinyfs_drop(fs);
+		fx_fs_destroy(fs);
 	}
 }
 
-Test(format, writes_little)
+Test(mkfs, writes_little)
 {
 	struct bdev *b = bdev_mem_create(256 * M);
 	struct tfs_format_opts o = { .test_seed = 1 };
 
 	cr_assert(b);
-	tinyfs_format(b, &o);
+	fx_format_as(b, &o);
 	cr_assert_lt(atomic_load(&b->stats.write_bytes), 200 * 1024);
 	bdev_close(b);
 }
@@ -210,9 +210,9 @@ Test(format, writes_little)
  * mkfs over an older one, cut off at any moment: what can be opened is either of the two,
  * and whole.
  */
-Test(format, power_cuts)
+Test(mkfs, power_cuts)
 {
-	struct tfs_format_opts o = tinyfs_opts();
+	struct tfs_format_opts o = fx_bare_opts();
 	struct tfs_mount_opts ro = { .ro = true, .no_threads = true };
 	struct bdev *old = bdev_mem_create(8 * M), *img = bdev_mem_create(8 * M);
 	uint64_t rng = test_seed(9), cut, seed, old_seed, new_seed = 0, opened = 0, refused = 0;
@@ -223,8 +223,8 @@ Test(format, power_cuts)
 	int mode, err;
 
 	cr_assert(old && img);
-	tinyfs_format(old, &o);
-	fs = tinyfs_open(old);
+	fx_format_as(old, &o);
+	fs = fx_fs_open(old);
 	old_seed = fs->seed;
 	cr_assert_eq(tfs_close(fs), 0);
 	o.test_seed = 99;
@@ -232,7 +232,7 @@ Test(format, power_cuts)
 	for (mode = 0; mode < CRASH_MODES; mode++) {
 		cd = crashdev_create(bdev_mem_data(old), 8 * M);
 		cr_assert(cd);
-		tinyfs_format(crashdev_bdev(cd), &o);
+		fx_format_as(crashdev_bdev(cd), &o);
 		for (cut = 0; cut <= crashdev_events(cd); cut++) {
 			crashdev_image(cd, cut, (enum crash_mode)mode, &rng, bdev_mem_data(img));
 			err = tfs_open(img, &ro, &fs, why, sizeof(why));
@@ -241,7 +241,7 @@ Test(format, power_cuts)
 				continue;
 			opened++;
 			seed = fs->seed;
-			cr_assert_eq(tinyfs_read(fs, get_root, &it), 0, "mode %d, cut %lu", mode,
+			cr_assert_eq(fx_in_read(fs, get_root, &it), 0, "mode %d, cut %lu", mode,
 				     (unsigned long)cut);
 			tfs_close_nosave(fs);
 			if (seed != old_seed)
