@@ -139,11 +139,11 @@ def dead_in_doc(tree, path, text):
     for m in re.finditer(r'\(see "([^"]+)"\)|\bsee "([^"]+)"', text):
         if (m[1] or m[2]) not in sections(text):
             yield m.start(), f'no section "{m[1] or m[2]}"'
-    for m in re.finditer(r'`([\w/.*-]+\.[ch])` \((`[^)]*?`)\)', text):  # `file.c` (`function`, `another`)
+    for m in re.finditer(r'`([\w/.*-]+\.[ch])`\s+\((`[^)]*?`)\)', text):  # `file.c` (`function`, `another`)
         for name in re.findall(r'`([\w*]+)(?:\(\))?`', m[2]):
             if not tree.defines(tree.named(m[1]), name):
                 yield m.start(), f'{m[1]} has no {name}'
-    for m in re.finditer(r'`(?:struct )?(\w+)(?:\(\))?` (?:\(|in )`([\w/.*-]+\.[ch])`', text):  # `function` in `file.c`
+    for m in re.finditer(r'`(?:struct )?(\w+)(?:\(\))?`\s+(?:\(|in\s+)`([\w/.*-]+\.[ch])`', text):  # `function` in `file.c`
         if not tree.defines(tree.named(m[2]), m[1]):
             yield m.start(), f'{m[2]} has no {m[1]}'
     for m in re.finditer(r'^\|[^|]*\|[^|]*\|([^|]*\.c`[^|]*)\|([^|]*)\|([^|]*)\|', text, re.M):  # a row of docs/IO.md

@@ -9,17 +9,14 @@
 #include "core/iomap/iomap.h"
 #include "core/lib/util.h"
 #include "core/pagecache/pagecache.h"
-#include "fs/alloc/space.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_lock.h"
 #include "fs/inode/iomap_ops.h"
-#include "fs/journal/trans.h"
 #include "fs/state/error.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/file.h"
 #include "fs/vfs/flags.h"
 #include "fs/vfs/vfs.h"
-#include "tallyfs/format.h"
 
 void file_init(struct vfs_file *f, struct tfs_inode *i, int flags)
 {
@@ -86,30 +83,4 @@ int64_t vfs_lseek(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, int whenc
 		ret = iomap_seek_hole(&i->mapping, pos, &tfs_iomap_ops);
 	inode_unlock_shared(i, true);
 	return ret;
-}
-
-int vfs_statfs(struct tfs_fs *fs, struct statvfs *st)
-{
-	uint64_t avail, free_blocks, total, inodes;
-	struct tfs_trans t = { 0 };
-	int err = 0;
-
-	space_statfs(fs, &avail, &free_blocks, &total);
-	do {
-		trans_read_begin(&t, fs);
-		inodes = fs->cnt.nr_inodes;
-	} while (trans_again(&t, &err));
-	*st = (struct statvfs){
-		.f_bsize = fs->geom.block_size,
-		.f_frsize = fs->geom.block_size,
-		.f_blocks = total,
-		.f_bfree = free_blocks,
-		.f_bavail = avail,
-		/* inodes are made as needed: as many as there is room for */
-		.f_files = inodes + avail,
-		.f_ffree = avail,
-		.f_favail = avail,
-		.f_namemax = TFS_NAME_MAX,
-	};
-	return 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Every number there is, for `tallyctl status`. */
+/* What df shows, and every number there is, for `tallyctl status`. */
+#include <sys/statvfs.h>
 #include "core/block/bdev.h"
 #include "core/block/integrity.h"
 #include "core/pagecache/pagecache.h"
@@ -11,6 +12,7 @@
 #include "fs/journal/trans.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
+#include "tallyfs/format.h"
 
 struct out {
 	vfs_stat_fn *fn;
@@ -181,4 +183,30 @@ void vfs_stats(struct tfs_fs *fs, vfs_stat_fn *fn, void *arg)
 	say(&o, "read_only", atomic_load(&fs->read_only));
 	say(&o, "error", (uint64_t)-atomic_load(&fs->shutdown));
 	say(&o, "verify_off", fs->opts.no_verify);
+}
+
+int vfs_statfs(struct tfs_fs *fs, struct statvfs *st)
+{
+	uint64_t avail, free_blocks, total, inodes;
+	struct tfs_trans t = { 0 };
+	int err = 0;
+
+	space_statfs(fs, &avail, &free_blocks, &total);
+	do {
+		trans_read_begin(&t, fs);
+		inodes = fs->cnt.nr_inodes;
+	} while (trans_again(&t, &err));
+	*st = (struct statvfs){
+		.f_bsize = fs->geom.block_size,
+		.f_frsize = fs->geom.block_size,
+		.f_blocks = total,
+		.f_bfree = free_blocks,
+		.f_bavail = avail,
+		/* inodes are made as needed: as many as there is room for */
+		.f_files = inodes + avail,
+		.f_ffree = avail,
+		.f_favail = avail,
+		.f_namemax = TFS_NAME_MAX,
+	};
+	return 0;
 }
