@@ -230,14 +230,107 @@ static void item_meta(struct check *c, const struct tkey *k, const void *data, u
 	}
 }
 
+static void end_dir(struct check *c)
+{
+	const struct check_inode *in = &c->cur;
+	unsigned long long ino = in->ino, size = le64_get(in->item.size);
+	uint32_t nlink = le32_get(in->item.nlink);
+
+	if (ino != TFS_INO_ROOT && nlink && in->links != 1)
+		check_report(c, CHECK_ERROR, "dir-links", ino, UINT64_MAX,
+			     "directory %llu has %llu names", ino, (unsigned long long)in->links);
+	if (nlink && nlink != 2 + in->subdirs)
+		check_report(c, CHECK_ERROR, "nlink", ino, UINT64_MAX,
+			     "directory %llu: link count %u, counted %llu", ino, nlink,
+			     (unsigned long long)(2 + in->subdirs));
+	if (size != in->entries)
+		check_report(c, CHECK_ERROR, "dir-size", ino, UINT64_MAX,
+			     "directory %llu: size says %llu entries, counted %llu", ino, size,
+			     (unsigned long long)in->entries);
+}
+
+static void end_nondir(struct check *c)
+{
+	const struct check_inode *in = &c->cur;
+	unsigned long long ino = in->ino;
+	uint32_t nlink = le32_get(in->item.nlink);
+
+	if (nlink != in->links)
+		check_report(c, CHECK_ERROR, "nlink", ino, UINT64_MAX,
+			     "inode %llu: link count %u, counted %llu", ino, nlink,
+			     (unsigned long long)in->links);
+	if (in->entries)
+		check_report(c, CHECK_ERROR, "entries-in-file", ino, UINT64_MAX,
+			     "inode %llu is no directory but has entries", ino);
+}
+
+static void end_content(struct check *c)
+{
+	const struct check_inode *in = &c->cur;
+	unsigned long long ino = in->ino, size = le64_get(in->item.size),
+			   blocks = le64_get(in->item.blocks);
+	uint32_t mode = le32_get(in->item.mode);
+
+	if (in->blocks != blocks)
+		check_report(c, CHECK_LEAK, "inode-blocks", ino, UINT64_MAX,
+			     "inode %llu: says %llu blocks, counted %llu", ino, blocks,
+			     (unsigned long long)in->blocks);
+	if (!S_ISREG(mode) && (in->blocks || in->have_inline))
+		check_report(c, CHECK_ERROR, "data-in-nonfile", ino, UINT64_MAX,
+			     "inode %llu is no regular file but has content", ino);
+	if (S_ISLNK(mode) && le32_get(in->item.nlink) &&
+	    (in->symlink_bytes != size || !in->symlink_bytes ||
+	     in->symlink_bytes > TFS_SYMLINK_MAX))
+		check_report(c, CHECK_ERROR, "symlink", ino, UINT64_MAX,
+			     "symbolic link %llu: target of %llu bytes, size says %llu", ino,
+			     (unsigned long long)in->symlink_bytes, size);
+}
+
+/* Of an inode being removed they may be gone in part. */
+static void end_xattrs(struct check *c)
+{
+	const struct check_inode *in = &c->cur;
+
+	if (in->xattr_promised != in->xattr_found)
+		check_report(c, CHECK_ERROR, "xattr-value", in->ino, UINT64_MAX,
+			     "inode %llu: extended attributes lie out of line with %llu bytes, "
+			     "found %llu",
+			     (unsigned long long)in->ino, (unsigned long long)in->xattr_promised,
+			     (unsigned long long)in->xattr_found);
+	for (unsigned int a = 0; a < ARRAY_SIZE(acl_names); a++)
+		if (in->acls & 1u << a)
+			check_acl(c, a);
+}
+
+/* For check_links.c: does it hang on the root? */
+static void list_dir(struct check *c)
+{
+	const struct check_inode *in = &c->cur;
+	bool root = in->ino == TFS_INO_ROOT;
+	struct check_dir *d = check_vec_add(c, &c->dirs, sizeof(*d));
+
+	if (d)
+		*d = (struct check_dir){ .ino = in->ino,
+					 .parent = root ? TFS_INO_ROOT : in->parent,
+					 .hangs = root || !le32_get(in->item.nlink)
+							  ? HANGS_ON_ROOT
+							  : HANGS_UNKNOWN };
+}
+
+/* ... is it listed as an orphan? */
+static void list_unlinked(struct check *c)
+{
+	uint64_t *v = check_vec_add(c, &c->unlinked, sizeof(*v));
+
+	if (v)
+		*v = c->cur.ino;
+}
+
 /* Does what was collected of the inode fit together? */
 void check_inode_end(struct check *c)
 {
-	struct check_inode *in = &c->cur;
-	uint32_t mode = le32_get(in->item.mode), nlink = le32_get(in->item.nlink);
-	bool dir = S_ISDIR(mode);
-	struct check_dir *d;
-	uint64_t *v;
+	const struct check_inode *in = &c->cur;
+	bool dir = S_ISDIR(le32_get(in->item.mode));
 
 	if (!in->ino || c->tree_incomplete)
 		return;
@@ -246,70 +339,17 @@ void check_inode_end(struct check *c)
 			     "inode %llu has items but no inode item", (unsigned long long)in->ino);
 		return;
 	}
-	if (dir && in->ino != TFS_INO_ROOT && nlink && in->links != 1)
-		check_report(c, CHECK_ERROR, "dir-links", in->ino, UINT64_MAX,
-			     "directory %llu has %llu names", (unsigned long long)in->ino,
-			     (unsigned long long)in->links);
-	if (dir && nlink && nlink != 2 + in->subdirs)
-		check_report(c, CHECK_ERROR, "nlink", in->ino, UINT64_MAX,
-			     "directory %llu: link count %u, counted %llu",
-			     (unsigned long long)in->ino, nlink,
-			     (unsigned long long)(2 + in->subdirs));
-	if (!dir && nlink != in->links)
-		check_report(c, CHECK_ERROR, "nlink", in->ino, UINT64_MAX,
-			     "inode %llu: link count %u, counted %llu", (unsigned long long)in->ino,
-			     nlink, (unsigned long long)in->links);
-	if (dir && le64_get(in->item.size) != in->entries)
-		check_report(c, CHECK_ERROR, "dir-size", in->ino, UINT64_MAX,
-			     "directory %llu: size says %llu entries, counted %llu",
-			     (unsigned long long)in->ino,
-			     (unsigned long long)le64_get(in->item.size),
-			     (unsigned long long)in->entries);
-	if (!dir && in->entries)
-		check_report(c, CHECK_ERROR, "entries-in-file", in->ino, UINT64_MAX,
-			     "inode %llu is no directory but has entries",
-			     (unsigned long long)in->ino);
-	if (in->blocks != le64_get(in->item.blocks))
-		check_report(c, CHECK_LEAK, "inode-blocks", in->ino, UINT64_MAX,
-			     "inode %llu: says %llu blocks, counted %llu",
-			     (unsigned long long)in->ino,
-			     (unsigned long long)le64_get(in->item.blocks),
-			     (unsigned long long)in->blocks);
-	if (!S_ISREG(mode) && (in->blocks || in->have_inline))
-		check_report(c, CHECK_ERROR, "data-in-nonfile", in->ino, UINT64_MAX,
-			     "inode %llu is no regular file but has content",
-			     (unsigned long long)in->ino);
-	if (S_ISLNK(mode) && nlink &&
-	    (in->symlink_bytes != le64_get(in->item.size) || !in->symlink_bytes ||
-	     in->symlink_bytes > TFS_SYMLINK_MAX))
-		check_report(c, CHECK_ERROR, "symlink", in->ino, UINT64_MAX,
-			     "symbolic link %llu: target of %llu bytes, size says %llu",
-			     (unsigned long long)in->ino, (unsigned long long)in->symlink_bytes,
-			     (unsigned long long)le64_get(in->item.size));
-	if (in->xattr_promised != in->xattr_found && nlink)
-		check_report(c, CHECK_ERROR, "xattr-value", in->ino, UINT64_MAX,
-			     "inode %llu: extended attributes lie out of line with %llu bytes, "
-			     "found %llu",
-			     (unsigned long long)in->ino, (unsigned long long)in->xattr_promised,
-			     (unsigned long long)in->xattr_found);
-	for (unsigned int a = 0; a < ARRAY_SIZE(acl_names) && nlink; a++)
-		if (in->acls & 1u << a)
-			check_acl(c, a);
-	if (dir) {
-		d = check_vec_add(c, &c->dirs, sizeof(*d));
-		if (d)
-			*d = (struct check_dir){ .ino = in->ino,
-						 .parent = in->ino == TFS_INO_ROOT ? TFS_INO_ROOT
-										   : in->parent,
-						 .hangs = in->ino == TFS_INO_ROOT || !nlink
-								  ? HANGS_ON_ROOT
-								  : HANGS_UNKNOWN };
-	}
-	if (!nlink) {
-		v = check_vec_add(c, &c->unlinked, sizeof(*v));
-		if (v)
-			*v = in->ino;
-	}
+	if (dir)
+		end_dir(c);
+	else
+		end_nondir(c);
+	end_content(c);
+	if (le32_get(in->item.nlink))
+		end_xattrs(c);
+	else
+		list_unlinked(c);
+	if (dir)
+		list_dir(c);
 }
 
 static void item_of_inode(struct check *c, const struct tkey *k, const void *data, uint32_t len)
