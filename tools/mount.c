@@ -54,46 +54,65 @@ static int bad(const char *why)
 	return EXIT_USAGE;
 }
 
+/* A word that is no option. */
+static bool take_word(struct request *r, const char *word)
+{
+	if (!r->source)
+		r->source = word;
+	else if (!r->mountpoint)
+		r->mountpoint = word;
+	else
+		return false;
+	return true;
+}
+
+/* @value may be NULL. */
+static bool take_value(struct request *r, char letter, const char *value)
+{
+	if (!value || r->nr_lists == MAX_OPTION_LISTS)
+		return false;
+	/* the type and the namespace are known */
+	if (letter == 'o')
+		r->lists[r->nr_lists++] = value;
+	return true;
+}
+
+/* The option letters of argv[*at]; one that takes a value has the rest, or the next argument. */
+static bool take_letters(struct request *r, char **argv, int *at)
+{
+	for (const char *c = argv[*at] + 1; *c; c++) {
+		switch (*c) {
+		case 'f':
+			r->fake = true;
+			break;
+		case 's':
+			r->opts.sloppy = true;
+			break;
+		case 'v':
+			r->verbose = true;
+			break;
+		case 'n':
+			break;
+		case 'o':
+		case 't':
+		case 'N':
+			return take_value(r, *c, c[1] ? c + 1 : argv[++*at]);
+		default:
+			return false;
+		}
+	}
+	return true;
+}
+
 /* False, with r->why: not understood. */
 static bool parse(struct request *r, int argc, char **argv)
 {
-	const char *c;
-	int i;
-
-	for (i = 1; i < argc; i++) {
+	for (int i = 1; i < argc; i++) {
 		char *a = argv[i];
+		bool option = a[0] == '-' && a[1];
 
-		if (a[0] != '-' || !a[1]) {
-			if (!r->source)
-				r->source = a;
-			else if (!r->mountpoint)
-				r->mountpoint = a;
-			else
-				goto unexpected;
+		if (option ? take_letters(r, argv, &i) : take_word(r, a))
 			continue;
-		}
-		for (c = a + 1; *c; c++) {
-			if (*c == 'f') {
-				r->fake = true;
-			} else if (*c == 's') {
-				r->opts.sloppy = true;
-			} else if (*c == 'v') {
-				r->verbose = true;
-			} else if (*c == 'o' || *c == 't' || *c == 'N') {
-				const char *value = c[1] ? c + 1 : argv[++i];
-
-				if (!value || r->nr_lists == MAX_OPTION_LISTS)
-					goto unexpected;
-				/* The type and the namespace are known. */
-				if (*c == 'o')
-					r->lists[r->nr_lists++] = value;
-				break;
-			} else if (*c != 'n') {
-				goto unexpected;
-			}
-		}
-		continue;
-	unexpected:
 		snprintf(r->why, sizeof(r->why),
 			 "unexpected '%s'; usage: " WHO
 			 " DEVICE|FILE MOUNTPOINT [-fnsv] [-o OPTIONS]",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Extents: finding, removing, inserting. */
 #include <errno.h>
+#include "core/lib/util.h"
 #include "fs/alloc/alloc.h"
 #include "fs/btree/btree.h"
 #include "fs/btree/btree_delete.h"
@@ -156,44 +157,68 @@ static unsigned int max_refs(unsigned int n)
 	return n < 4 ? 1 : n / 4;
 }
 
+/*
+ * Everything that removing the mapping of extent @e between @pos and @to needs is in memory.
+ * *reach: how far, which is less than that for a shared one whose blocks' counts are more than
+ * *refs allows.
+ */
+static int look_extent(struct tfs_trans *t, uint64_t ino, const struct extent *e, uint64_t pos,
+		       uint64_t to, unsigned int *refs, uint64_t *reach)
+{
+	uint64_t from = max_t(uint64_t, pos, e->off), n;
+	struct tkey key = TKEY(ino, TFS_KEY_EXTENT, e->off);
+	int err = btree_prefault(t, TFS_TREE_FS, &key);
+
+	*reach = min_t(uint64_t, to, extent_end(e));
+	if (!err)
+		err = extent_look_blocks(t, e->start, e->len, false);
+	if (err || !(e->flags & TFS_EXTENT_SHARED))
+		return err;
+	err = refs_look(t, e->start + (from - e->off), *reach - from, false, refs, &n);
+	*reach = from + n;
+	return err;
+}
+
+/* Looks at the extents of [from, *stop) one after another, and moves *stop to where it is enough.
+ */
+static int look_extents(struct tfs_trans *t, uint64_t ino, uint64_t from, unsigned int max,
+			uint64_t *stop)
+{
+	unsigned int refs = max_refs(max);
+	uint64_t pos = from, to = *stop, reach;
+	struct extent e;
+
+	for (unsigned int n = 0; pos < to; n++, pos = reach) {
+		int err = extent_seek(t, ino, pos, &e);
+
+		if (err == -ENOENT || (!err && e.off >= to))
+			return 0;
+		if (err)
+			return err;
+		if (n == max || (e.flags & TFS_EXTENT_SHARED && !refs)) {
+			*stop = max_t(uint64_t, e.off, pos);
+			return 0;
+		}
+		err = look_extent(t, ino, &e, pos, to, &refs, &reach);
+		if (err)
+			return err;
+		if (reach < to && reach < extent_end(&e)) {
+			*stop = reach;
+			return 0;
+		}
+	}
+	return 0;
+}
+
 int extent_look(struct tfs_trans *t, uint64_t ino, uint64_t from, uint64_t to, unsigned int max,
 		uint64_t *stop)
 {
-	unsigned int n = 0, refs = max_refs(max);
-	uint64_t pos = from, got;
 	int err;
 
 	*stop = to;
-	while (pos < to) {
-		struct extent e;
-		struct tkey key;
-
-		err = extent_seek(t, ino, pos, &e);
-		if (err == -ENOENT || (!err && e.off >= to))
-			break;
-		if (err)
-			return err;
-		if (n++ == max || (e.flags & TFS_EXTENT_SHARED && !refs)) {
-			*stop = e.off > from ? e.off : pos;
-			break;
-		}
-		key = TKEY(ino, TFS_KEY_EXTENT, e.off);
-		err = btree_prefault(t, TFS_TREE_FS, &key);
-		if (!err)
-			err = extent_look_blocks(t, e.start, e.len, false);
-		if (!err && e.flags & TFS_EXTENT_SHARED) {
-			pos = e.off > pos ? e.off : pos;
-			got = (extent_end(&e) < to ? extent_end(&e) : to) - pos;
-			err = refs_look(t, e.start + (pos - e.off), got, false, &refs, &got);
-			if (!err && pos + got < to && pos + got < extent_end(&e)) {
-				*stop = pos + got;
-				break;
-			}
-		}
-		if (err)
-			return err;
-		pos = extent_end(&e);
-	}
+	err = look_extents(t, ino, from, max, stop);
+	if (err)
+		return err;
 	/* whoever goes on from *stop gets somewhere */
 	if (from < to && *stop <= from)
 		return bad_extent(t, ino, from, "no way on from here");

@@ -130,40 +130,31 @@ static int flags_let_set(struct tfs_inode *i, unsigned int what, const struct vf
 	return sets_time(what, set) ? -EPERM : 0;
 }
 
-static int set_in_section(struct tfs_trans *t, struct tfs_inode *i, unsigned int what,
-			  const struct vfs_attr *set)
+static int remove_caps(struct tfs_trans *t, struct tfs_inode *i)
 {
-	struct timespec now = tfs_now();
-	struct tfs_iattr old, *a = &i->a;
-	struct tfs_inode_item it;
-	struct tfs_acl acl;
-	int err = flags_let_set(i, what, set);
+	int err = look_caps(t, i);
 
-	acl.n = 0;
 	if (!err)
-		err = inode_prefault(t, i->ino);
-	if (!err && what & VFS_SET_MODE && i->fmt != S_IFLNK)
-		err = acl_chmod_look(t, i->ino, set->mode, &acl);
-	if (err)
+		err = xattr_remove(t, i->ino, CAPS);
+	if (err && err != -ENODATA)
 		return err;
-	if (what & VFS_KILL_PRIV) {
-		err = look_caps(t, i);
-		if (!err)
-			err = xattr_remove(t, i->ino, CAPS);
-		if (err && err != -ENODATA)
-			return err;
-		atomic_store(&i->no_caps, true);
-	}
-	if (acl.n) {
-		/* as long as the one it replaces: it stays where that is, and the inode's item as
-		 * it is */
-		inode_item_of(i, &it);
-		err = acl_write(t, i->ino, &it, ACL_NAME_ACCESS, &acl);
-		if (err)
-			return err;
-	}
-	pthread_mutex_lock(&i->attr_lock);
-	old = *a;
+	atomic_store(&i->no_caps, true);
+	return 0;
+}
+
+/* @acl is as long as the one it replaces: it stays where that is, and the inode's item as it is. */
+static int write_acl(struct tfs_trans *t, struct tfs_inode *i, const struct tfs_acl *acl)
+{
+	struct tfs_inode_item it;
+
+	inode_item_of(i, &it);
+	return acl_write(t, i->ino, &it, ACL_NAME_ACCESS, acl);
+}
+
+/* In memory. */
+static void change_attrs(struct tfs_iattr *a, unsigned int what, const struct vfs_attr *set,
+			 struct timespec now)
+{
 	if (what & VFS_KILL_PRIV)
 		attr_kill_suid(a);
 	if (what & VFS_SET_MODE)
@@ -177,14 +168,45 @@ static int set_in_section(struct tfs_trans *t, struct tfs_inode *i, unsigned int
 	if (what & VFS_SET_MTIME)
 		a->mtime = what & VFS_SET_MTIME_NOW ? now : set->mtime;
 	a->ctime = what & VFS_SET_CTIME ? set->ctime : now;
+}
+
+/* The inode's own, in memory and in the tree, or not at all. */
+static int write_attrs(struct tfs_trans *t, struct tfs_inode *i, unsigned int what,
+		       const struct vfs_attr *set)
+{
+	struct timespec now = tfs_now();
+	struct tfs_iattr old;
+	int err;
+
+	pthread_mutex_lock(&i->attr_lock);
+	old = i->a;
+	change_attrs(&i->a, what, set, now);
 	pthread_mutex_unlock(&i->attr_lock);
 	err = inode_write(t, i);
 	if (err) {
 		pthread_mutex_lock(&i->attr_lock);
-		*a = old;
+		i->a = old;
 		pthread_mutex_unlock(&i->attr_lock);
 	}
 	return err;
+}
+
+static int set_in_section(struct tfs_trans *t, struct tfs_inode *i, unsigned int what,
+			  const struct vfs_attr *set)
+{
+	struct tfs_acl acl;
+	int err = flags_let_set(i, what, set);
+
+	acl.n = 0;
+	if (!err)
+		err = inode_prefault(t, i->ino);
+	if (!err && what & VFS_SET_MODE && i->fmt != S_IFLNK)
+		err = acl_chmod_look(t, i->ino, set->mode, &acl);
+	if (!err && what & VFS_KILL_PRIV)
+		err = remove_caps(t, i);
+	if (!err && acl.n)
+		err = write_acl(t, i, &acl);
+	return err ? err : write_attrs(t, i, what, set);
 }
 
 static int set_attrs(struct tfs_inode *i, unsigned int what, const struct vfs_attr *set)

@@ -223,110 +223,152 @@ static uint64_t create_credits(struct tfs_fs *fs)
 	return want < max ? want : max;
 }
 
-static int create(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode, dev_t rdev,
-		  const char *target, const struct vfs_cred *cred, int flags, struct vfs_attr *attr,
-		  struct vfs_file **f)
+/* Space, and room for what the front end will know it by. */
+static int may_create(struct tfs_fs *fs)
 {
-	struct inherited_acls acls;
-	struct vfs_file *file = NULL;
-	struct new_inode n = { .target = target,
-			       .target_len = target ? strlen(target) : 0,
-			       .acls = &acls };
-	bool inserted = false;
-	int err = name_init(fs, &n.r, dir, name ? name : "-");
+	int err = lookup_prepare(fs);
 
-	if (!name)
-		n.r.name = NULL;
-	if (!err)
-		err = lookup_prepare(fs);
 	if (!err)
 		err = vfs_writable(fs);
+	return err ? err : space_check_meta(fs, SPACE_NEW);
+}
+
+/* What is to be made, and for whom. */
+struct create_request {
+	uint64_t dir;
+	const char *name; /* NULL: a temporary file, without one */
+	mode_t mode;	  /* with the type */
+	dev_t rdev;
+	const char *target; /* of a symbolic link */
+	const struct vfs_cred *cred;
+};
+
+/* The inode is there on return, referenced, and the front end has looked it up once. */
+static int create_inode(struct tfs_fs *fs, const struct create_request *q, struct new_inode *n)
+{
+	struct inherited_acls acls;
+	int err;
+
+	n->acls = &acls;
+	n->target = q->target;
+	n->target_len = q->target ? strlen(q->target) : 0;
+	n->i = inode_alloc(fs);
+	if (!n->i)
+		return -ENOMEM;
+	init_attrs(n, q->mode, q->rdev, q->cred);
+	err = TRANS_WRITE(t, fs, create_credits(fs), create_in_section(t, n));
+	if (err) {
+		inode_free(n->i);
+		return err;
+	}
+	err = lookup_ref(fs, n->i->ino, 1);
+	if (err)
+		inode_put(n->i);
+	return err;
+}
+
+/* @file: to be filled in, may be NULL. */
+static int create(struct tfs_fs *fs, const struct create_request *q, struct vfs_attr *attr,
+		  struct vfs_file *file, int flags)
+{
+	struct new_inode n = { 0 };
+	int err = name_init(fs, &n.r, q->dir, q->name ? q->name : "-");
+
+	if (!q->name)
+		n.r.name = NULL;
 	if (!err)
-		err = space_check_meta(fs, SPACE_NEW);
-	if (err)
-		goto out;
-	/* all that can fail for want of memory comes first: what has a name is told of */
-	n.i = inode_alloc(fs);
-	if (f)
-		file = tl_alloc(sizeof(*file));
-	if (!n.i || (f && !file)) {
-		err = -ENOMEM;
-		goto out;
-	}
-	init_attrs(&n, mode, rdev, cred);
-	err = TRANS_WRITE(t, fs, create_credits(fs), create_in_section(t, &n));
-	if (err)
-		goto out;
-	inserted = true;
-	err = lookup_ref(fs, n.i->ino, 1);
-	if (err)
-		goto out;
-	inode_attr(n.i, attr);
-	if (f) {
-		file_init(file, n.i, flags);
-		*f = file;
-		file = NULL;
-	}
-out:
-	tl_free(file);
-	if (inserted)
+		err = may_create(fs);
+	if (!err)
+		err = create_inode(fs, q, &n);
+	if (!err) {
+		inode_attr(n.i, attr);
+		if (file)
+			file_init(file, n.i, flags);
 		inode_put(n.i);
-	else if (n.i)
-		inode_free(n.i);
+	}
 	name_put(&n.r);
 	icache_trim(fs);
+	return err;
+}
+
+/* ... and open it. */
+static int create_open(struct tfs_fs *fs, const struct create_request *q, struct vfs_attr *attr,
+		       int flags, struct vfs_file **f)
+{
+	/* all that can fail for want of memory comes first: what has a name is told of */
+	struct vfs_file *file = tl_alloc(sizeof(*file));
+	int err = file ? create(fs, q, attr, file, flags) : -ENOMEM;
+
+	if (err)
+		tl_free(file);
+	else
+		*f = file;
 	return err;
 }
 
 int vfs_create(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode,
 	       const struct vfs_cred *cred, int flags, struct vfs_attr *attr, struct vfs_file **f)
 {
-	return create(fs, dir, name, S_IFREG | (mode & 07777), 0, NULL, cred, flags, attr, f);
+	struct create_request q = {
+		.dir = dir, .name = name, .mode = S_IFREG | (mode & 07777), .cred = cred
+	};
+
+	return f ? create_open(fs, &q, attr, flags, f) : create(fs, &q, attr, NULL, 0);
 }
 
 int vfs_tmpfile(struct tfs_fs *fs, uint64_t dir, mode_t mode, const struct vfs_cred *cred,
 		int flags, struct vfs_attr *attr, struct vfs_file **f)
 {
-	return create(fs, dir, NULL, S_IFREG | (mode & 07777), 0, NULL, cred, flags, attr, f);
+	return vfs_create(fs, dir, NULL, mode, cred, flags, attr, f);
 }
 
 int vfs_mknod(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode, dev_t rdev,
 	      const struct vfs_cred *cred, struct vfs_attr *attr)
 {
+	struct create_request q = { .dir = dir, .name = name, .cred = cred };
+
 	switch (mode & S_IFMT) {
 	case 0:
 		mode |= S_IFREG;
 		break;
+	case S_IFCHR:
+	case S_IFBLK:
+		q.rdev = rdev;
+		break;
 	case S_IFREG:
 	case S_IFIFO:
 	case S_IFSOCK:
-	case S_IFCHR:
-	case S_IFBLK:
 		break;
 	default:
 		return S_ISDIR(mode) ? -EPERM : -EINVAL;
 	}
-	if (!S_ISCHR(mode) && !S_ISBLK(mode))
-		rdev = 0;
-	return create(fs, dir, name, mode & (S_IFMT | 07777), rdev, NULL, cred, 0, attr, NULL);
+	q.mode = mode & (S_IFMT | 07777);
+	return create(fs, &q, attr, NULL, 0);
 }
 
 int vfs_mkdir(struct tfs_fs *fs, uint64_t dir, const char *name, mode_t mode,
 	      const struct vfs_cred *cred, struct vfs_attr *attr)
 {
-	return create(fs, dir, name, S_IFDIR | (mode & 07777), 0, NULL, cred, 0, attr, NULL);
+	struct create_request q = {
+		.dir = dir, .name = name, .mode = S_IFDIR | (mode & 07777), .cred = cred
+	};
+
+	return create(fs, &q, attr, NULL, 0);
 }
 
 int vfs_symlink(struct tfs_fs *fs, uint64_t dir, const char *name, const char *target,
 		const struct vfs_cred *cred, struct vfs_attr *attr)
 {
+	struct create_request q = {
+		.dir = dir, .name = name, .mode = S_IFLNK | 0777, .target = target, .cred = cred
+	};
 	size_t len = strlen(target);
 
 	if (!len)
 		return -ENOENT;
 	if (len > TFS_SYMLINK_MAX)
 		return -ENAMETOOLONG;
-	return create(fs, dir, name, S_IFLNK | 0777, 0, target, cred, 0, attr, NULL);
+	return create(fs, &q, attr, NULL, 0);
 }
 
 /* ---- whiteouts ---- */

@@ -21,95 +21,99 @@ static uint64_t bytes_to_eof(struct tfs_inode *i, uint64_t pos, uint64_t len)
 	return pos >= size ? 0 : min_t(uint64_t, len, size - pos);
 }
 
-/* Whole blocks into memory of our own, of which @use gets the part asked for.  0, -errno, or what
- * @use says. */
-static int read_direct(struct tfs_inode *i, uint64_t pos, size_t len,
-		       int (*use)(void *arg, struct iovec *iov, int n, size_t bytes), void *arg)
+/* A read, and who gets what is found. */
+struct read_request {
+	struct tfs_inode *i;
+	uint64_t pos; /* bytes */
+	size_t len;
+	int (*use)(void *arg, struct iovec *iov, int n, size_t bytes);
+	void *arg;
+	/* what is to be fetched, or dropped, afterwards: the reader need not wait for what it has
+	 * not asked for */
+	struct iomap_ahead ahead;
+	bool more; /* there is something of that kind */
+};
+
+/* Whole blocks into memory of our own, of which r->use gets the part asked for.  0, -errno, or what
+ * it says. */
+static int read_direct(struct read_request *r)
 {
-	uint64_t bs = i->fs->geom.block_size, start = round_down_to(pos, bs),
-		 want = bytes_to_eof(i, pos, len);
-	size_t bytes = round_up_to(pos + want, bs) - start;
+	struct tfs_inode *i = r->i;
+	uint64_t bs = i->fs->geom.block_size, start = round_down_to(r->pos, bs),
+		 want = bytes_to_eof(i, r->pos, r->len);
+	size_t bytes = round_up_to(r->pos + want, bs) - start;
 	struct iovec iov = { .iov_len = want };
 	struct seg *seg;
 	int64_t n;
 	int ret;
 
 	if (!want)
-		return use(arg, &iov, 0, 0);
+		return r->use(r->arg, &iov, 0, 0);
 	seg = seg_alloc(pagecache_segs(i->fs->pagecache), bytes);
 	if (!seg)
 		seg = pagecache_seg_alloc(i->fs->pagecache, bytes);
 	if (!seg)
 		return -ENOMEM;
 	n = iomap_dio_read(&i->mapping, start, seg->base, bytes, &tfs_iomap_ops);
-	iov.iov_base = (char *)seg->base + (pos - start);
+	iov.iov_base = (char *)seg->base + (r->pos - start);
 	if (n < 0)
 		ret = (int)n;
 	else
-		ret = start + (uint64_t)n < pos + want ? -EIO : use(arg, &iov, 1, want);
+		ret = start + (uint64_t)n < r->pos + want ? -EIO : r->use(r->arg, &iov, 1, want);
 	seg_put(seg);
 	return ret;
 }
 
-/*
- * What has been found for a read, to whoever wants it.  *more: there is something to fetch, or to
- * drop, afterwards: the reader need not wait for what it has not asked for.
- */
-static int use_result(struct tfs_inode *i, uint64_t pos, size_t len, struct iomap_read_result *res,
-		      int (*use)(void *arg, struct iovec *iov, int n, size_t bytes), void *arg,
-		      struct iomap_ahead *ahead, bool *more)
+/* What has been found, to whoever wants it. */
+static int use_result(struct read_request *r, struct iomap_read_result *res)
 {
 	int ret;
 
-	*more = iomap_read_note(&i->mapping, pos, pos + res->bytes, ahead);
+	r->more = iomap_read_note(&r->i->mapping, r->pos, r->pos + res->bytes, &r->ahead);
 	/*
 	 * A short answer means end of file to the kernel, which with its
 	 * write-back cache takes the rest for a hole and gives out zeros.
 	 */
-	if (res->bytes < bytes_to_eof(i, pos, len))
+	if (res->bytes < bytes_to_eof(r->i, r->pos, r->len))
 		ret = -EIO;
 	else
-		ret = use(arg, res->iov, (int)res->nr_iov, res->bytes);
+		ret = r->use(r->arg, res->iov, (int)res->nr_iov, res->bytes);
 	iomap_read_result_release(res);
 	return ret;
 }
 
 /* Inode lock held shared with I/O. */
-static int read_missing(struct tfs_inode *i, uint64_t pos, size_t len,
-			int (*use)(void *arg, struct iovec *iov, int n, size_t bytes), void *arg)
+static int read_missing(struct read_request *r)
 {
+	struct address_space *m = &r->i->mapping;
 	struct iomap_read_result res = { 0 };
-	int ret = iomap_file_buffered_read(&i->mapping, pos, len, &tfs_iomap_ops, &res);
-	struct iomap_ahead ahead;
-	bool more = false;
+	int ret = iomap_file_buffered_read(m, r->pos, r->len, &tfs_iomap_ops, &res);
 
 	if (!ret)
-		ret = use_result(i, pos, len, &res, use, arg, &ahead, &more);
-	if (more)
-		iomap_read_ahead(&i->mapping, &ahead, &tfs_iomap_ops);
+		ret = use_result(r, &res);
+	if (r->more)
+		iomap_read_ahead(m, &r->ahead, &tfs_iomap_ops);
 	return ret;
 }
 
 /* -EAGAIN: not all of it is cached.  Waits for nobody who waits for the device. */
-static int read_cached(struct tfs_inode *i, uint64_t pos, size_t len,
-		       int (*use)(void *arg, struct iovec *iov, int n, size_t bytes), void *arg)
+static int read_cached(struct read_request *r)
 {
+	struct address_space *m = &r->i->mapping;
 	struct iomap_read_result res = { 0 };
-	struct iomap_ahead ahead;
-	bool more = false;
 	int ret;
 
-	inode_lock_shared(i, false);
-	ret = iomap_file_cached_read(&i->mapping, pos, len, &res);
+	inode_lock_shared(r->i, false);
+	ret = iomap_file_cached_read(m, r->pos, r->len, &res);
 	if (!ret) {
-		ret = use_result(i, pos, len, &res, use, arg, &ahead, &more);
+		ret = use_result(r, &res);
 		ret = ret == -EAGAIN ? -EIO : ret; /* has a meaning of its own here */
 	}
-	inode_unlock_shared(i, false);
-	if (more) {
-		inode_lock_shared(i, true);
-		iomap_read_ahead(&i->mapping, &ahead, &tfs_iomap_ops);
-		inode_unlock_shared(i, true);
+	inode_unlock_shared(r->i, false);
+	if (r->more) {
+		inode_lock_shared(r->i, true);
+		iomap_read_ahead(m, &r->ahead, &tfs_iomap_ops);
+		inode_unlock_shared(r->i, true);
 	}
 	return ret;
 }
@@ -118,14 +122,16 @@ int vfs_read(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, size_t len,
 	     int (*use)(void *arg, struct iovec *iov, int n, size_t bytes), void *arg)
 {
 	struct tfs_inode *i = f->inode;
+	struct read_request r = { .i = i, .pos = pos, .len = len, .use = use, .arg = arg };
+	bool direct = f->flags & O_DIRECT;
 	int ret;
 
 	if (!inode_is_reg(i))
 		return inode_is_dir(i) ? -EISDIR : -EINVAL;
-	ret = f->flags & O_DIRECT ? -EAGAIN : read_cached(i, pos, len, use, arg);
+	ret = direct ? -EAGAIN : read_cached(&r);
 	if (ret == -EAGAIN) {
 		inode_lock_shared(i, true);
-		ret = (f->flags & O_DIRECT ? read_direct : read_missing)(i, pos, len, use, arg);
+		ret = direct ? read_direct(&r) : read_missing(&r);
 		inode_unlock_shared(i, true);
 	}
 	if (damage_pending(fs))
