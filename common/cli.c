@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+#include "core/lib/clock.h"
 #include "core/lib/text.h"
 #include "common/cli.h"
 
@@ -60,14 +60,6 @@ bool cli_parse_progress(const char *s, enum cli_progress_mode *mode)
 	else
 		return false;
 	return true;
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
 void cli_progress_init(struct cli_progress *p, enum cli_progress_mode mode, bool json)

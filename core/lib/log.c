@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <syslog.h>
-#include <time.h>
 
+#include "core/lib/clock.h"
 #include "core/lib/text.h"
 #include "core/lib/util.h"
 
@@ -63,14 +63,6 @@ void log_line(enum log_level lvl, const char *fmt, ...)
 		syslog(priority[lvl], "%s", line);
 	else
 		fprintf(stderr, "%s: %s\n", log_ident, line);
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
 bool ratelimit_ok(struct ratelimit *rl, unsigned int *suppressed)

@@ -1,19 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The cache as a whole: limits, counters, set-up of mappings, sync of everything. */
 #include <errno.h>
-#include <time.h>
 #include "core/pagecache/pagecache_internal.h"
 
 /* How long the flusher leaves a mapping alone whose writeback failed. */
 #define WB_RETRY_NS 1000000000ULL
-
-uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ULL + (uint64_t)ts.tv_nsec;
-}
 
 void deadline_ms(struct timespec *ts, uint64_t ms)
 {

@@ -5,6 +5,7 @@
 #define CORE_PAGECACHE_INTERNAL_H
 
 #include "core/lib/bitmap.h"
+#include "core/lib/clock.h"
 #include "core/pagecache/pagecache.h"
 
 struct pagecache {
@@ -55,7 +56,6 @@ static inline uint64_t folio_pos(const struct address_space *m, const struct fol
 	return f->index << m->folio_shift;
 }
 
-uint64_t now_ns(void);
 /* Absolute CLOCK_MONOTONIC time @ms from now, for the condition variables made by
  * cond_init_monotonic(). */
 void deadline_ms(struct timespec *ts, uint64_t ms);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/block/seg.h"
+#include "core/lib/clock.h"
 #include "core/lib/list.h"
 #include "core/lib/log.h"
 #include "core/lib/util.h"
@@ -65,14 +66,6 @@ struct transport {
 static __thread struct worker *self;
 
 static void *worker_main(void *arg);
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 static void kick_handler(int sig)
 {
