@@ -11,6 +11,7 @@
 #include "tallyfs/ctl.h"
 #include "tallyfs/format.h"
 #include "tools/ctl.h"
+#include "tools/ctl_latency.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -159,7 +160,8 @@ static bool tells_damage(const char *group, const char *name)
 
 struct figures {
 	struct summary *s;
-	struct json_object *json; /* all go there; NULL: none */
+	struct json_object *json;    /* all go there; NULL: none */
+	struct latencies *latencies; /* those go there; NULL: nowhere */
 	bool print;
 	char group[64]; /* last seen */
 };
@@ -169,6 +171,11 @@ static void one_figure(struct figures *f, const char *group, const char *name,
 {
 	struct json_object *o;
 
+	if (!strcmp(group, TALLY_STATUS_LATENCY)) {
+		if (f->latencies)
+			latencies_add(f->latencies, name, value);
+		return;
+	}
 	if (value && tells_damage(group, name))
 		f->s->damage = true;
 	if (!strcmp(group, "state") && !strcmp(name, "error"))
@@ -229,29 +236,51 @@ static int identify(int fd, struct summary *s)
 	return CTL_OK;
 }
 
+static void mount_json(const struct mount_entry *m, struct summary *s, const char *text)
+{
+	struct figures f = { .s = s,
+			     .json = cli_json_begin("status"),
+			     .latencies = latencies_new() };
+
+	cli_json_path(f.json, "source", m->source, strlen(m->source));
+	cli_json_path(f.json, "mountpoint", m->mountpoint, strlen(m->mountpoint));
+	json_object_object_add(f.json, "type", json_object_new_string(m->type));
+	json_object_object_add(f.json, "read_only", json_object_new_boolean(m->read_only));
+	json_summary(f.json, s, true);
+	all_figures(&f, text);
+	if (f.latencies)
+		json_object_object_add(f.json, "latency", latencies_json(f.latencies));
+	latencies_free(f.latencies);
+	cli_json_end(f.json);
+}
+
+static void mount_text(const struct mount_entry *m, struct summary *s, const char *text,
+		       bool verbose)
+{
+	struct figures f = { .s = s, .print = true };
+
+	text_out("%s on %s (%s%s)", m->source, m->mountpoint, m->type,
+		 m->read_only ? ", read-only" : "");
+	print_summary(s, true);
+	if (!verbose)
+		return;
+	f.latencies = latencies_new();
+	all_figures(&f, text);
+	if (f.latencies)
+		latencies_print(f.latencies);
+	latencies_free(f.latencies);
+}
+
 static void show_mount(const struct ctl_request *r, const struct mount_entry *m, struct summary *s,
 		       const char *text)
 {
 	struct figures f = { .s = s };
 
-	all_figures(&f, text);
-	if (r->json) {
-		f.json = cli_json_begin("status");
-		cli_json_path(f.json, "source", m->source, strlen(m->source));
-		cli_json_path(f.json, "mountpoint", m->mountpoint, strlen(m->mountpoint));
-		json_object_object_add(f.json, "type", json_object_new_string(m->type));
-		json_object_object_add(f.json, "read_only", json_object_new_boolean(m->read_only));
-		json_summary(f.json, s, true);
-		all_figures(&f, text);
-		cli_json_end(f.json);
-		return;
-	}
-	text_out("%s on %s (%s%s)", m->source, m->mountpoint, m->type,
-		 m->read_only ? ", read-only" : "");
-	print_summary(s, true);
-	f.print = r->verbose;
-	f.group[0] = '\0';
-	all_figures(&f, text);
+	all_figures(&f, text); /* what the summary says of damage */
+	if (r->json)
+		mount_json(m, s, text);
+	else
+		mount_text(m, s, text, r->verbose);
 }
 
 static int status_of_mount(const struct ctl_request *r)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/block/bdev_lock.h"
+#include "core/lib/clock.h"
 
 const char *bdev_open_error(int err)
 {
@@ -58,37 +59,47 @@ int bdev_check_iov(const struct bdev *b, const struct iovec *iov, int n, uint64_
 	return where & (b->align - 1) ? -EINVAL : check_range(b, off, iov_bytes(iov, n));
 }
 
-static int count_result(struct bdev *b, atomic_ullong *ops, atomic_ullong *bytes, uint64_t len,
-			int err)
+/* What was asked of the device at @since has ended; @ops and @time are those of its kind. */
+static int ended(struct bdev *b, atomic_ullong *ops, struct hist *time, uint64_t since, int err)
 {
+	hist_record(time, now_ns() - since);
 	atomic_fetch_add_explicit(ops, 1, memory_order_relaxed);
-	if (bytes)
-		atomic_fetch_add_explicit(bytes, len, memory_order_relaxed);
 	if (err)
 		atomic_fetch_add_explicit(&b->stats.errors, 1, memory_order_relaxed);
 	return err;
+}
+
+static int read_ended(struct bdev *b, uint64_t len, uint64_t since, int err)
+{
+	atomic_fetch_add_explicit(&b->stats.read_bytes, len, memory_order_relaxed);
+	return ended(b, &b->stats.reads, &b->stats.read_time, since, err);
+}
+
+static int write_ended(struct bdev *b, uint64_t len, uint64_t since, int err)
+{
+	atomic_fetch_add_explicit(&b->stats.write_bytes, len, memory_order_relaxed);
+	return ended(b, &b->stats.writes, &b->stats.write_time, since, err);
 }
 
 int bdev_read(struct bdev *b, void *buf, size_t len, uint64_t off)
 {
 	struct iovec iov = { .iov_base = buf, .iov_len = len };
 	int err = bdev_check_iov(b, &iov, 1, off);
+	uint64_t since = now_ns();
 
 	if (err || !len)
 		return err;
-	return count_result(b, &b->stats.reads, &b->stats.read_bytes, len,
-			    b->ops->readv(b, &iov, 1, off));
+	return read_ended(b, len, since, b->ops->readv(b, &iov, 1, off));
 }
 
 int bdev_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
 {
 	int err = b->read_only ? -EROFS : bdev_check_iov(b, iov, n, off);
-	uint64_t len = iov_bytes(iov, n);
+	uint64_t len = iov_bytes(iov, n), since = now_ns();
 
 	if (err || !len)
 		return err;
-	return count_result(b, &b->stats.writes, &b->stats.write_bytes, len,
-			    b->ops->writev(b, iov, n, off));
+	return write_ended(b, len, since, b->ops->writev(b, iov, n, off));
 }
 
 int bdev_write(struct bdev *b, const void *buf, size_t len, uint64_t off)
@@ -102,30 +113,35 @@ int bdev_write_fua(struct bdev *b, const void *buf, size_t len, uint64_t off)
 {
 	struct iovec iov = { .iov_base = (void *)buf, .iov_len = len };
 	int err = b->read_only ? -EROFS : bdev_check_iov(b, &iov, 1, off);
+	uint64_t since = now_ns();
 
 	if (!err)
 		err = b->ops->writev_fua ? b->ops->writev_fua(b, &iov, 1, off) : -EOPNOTSUPP;
 	if (err == -EOPNOTSUPP)
 		return err;
-	return count_result(b, &b->stats.writes, &b->stats.write_bytes, len, err);
+	return write_ended(b, len, since, err);
 }
 
 int bdev_flush(struct bdev *b)
 {
+	uint64_t since = now_ns();
+
 	if (!b->ops->flush)
 		return 0;
-	return count_result(b, &b->stats.flushes, NULL, 0, b->ops->flush(b));
+	return ended(b, &b->stats.flushes, &b->stats.flush_time, since, b->ops->flush(b));
 }
 
 int bdev_discard(struct bdev *b, uint64_t off, uint64_t len)
 {
 	int err = b->read_only ? -EROFS : check_range(b, off, len);
+	uint64_t since = now_ns();
 
 	if (err || !len)
 		return err;
 	if (!b->ops->discard)
 		return -EOPNOTSUPP;
-	return count_result(b, &b->stats.discards, NULL, 0, b->ops->discard(b, off, len));
+	return ended(b, &b->stats.discards, &b->stats.discard_time, since,
+		     b->ops->discard(b, off, len));
 }
 
 int bdev_provision(struct bdev *b, uint64_t off, uint64_t len)

@@ -9,6 +9,7 @@
 
 #include <stdatomic.h>
 #include <sys/uio.h>
+#include "core/lib/hist.h"
 #include "core/lib/util.h"
 
 struct bdev;
@@ -73,6 +74,8 @@ struct bdev {
 	struct blk_integrity *integrity; /* NULL: none; see core/block/integrity.h */
 	struct bdev_stats {
 		atomic_ullong reads, read_bytes, writes, write_bytes, flushes, discards, errors;
+		/* how long each took, from when the device was asked */
+		struct hist read_time, write_time, flush_time, discard_time;
 	} stats;
 };
 

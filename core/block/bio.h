@@ -59,6 +59,7 @@ struct bio {
 	bio_end_io_t *bi_end_io;
 	void *bi_private;
 	struct bio_integrity_payload *bi_integrity;
+	uint64_t bi_issued;	 /* when the device was asked, now_ns() */
 	struct bio_set *bi_pool; /* NULL: plain allocation */
 	struct bio *bi_next;
 	atomic_uint bi_refs;

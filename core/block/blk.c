@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/block/blk_priv.h"
+#include "core/lib/clock.h"
 #include "core/lib/log.h"
 #include "core/lib/trace.h"
 
@@ -133,11 +134,29 @@ static void note_io_error(struct bio *bio, int err)
 	bio_set_error(bio, err);
 }
 
-void blk_io_done(struct bio *bio, int err)
+void blk_end(struct bio *bio, int err)
 {
 	if (err)
 		note_io_error(bio, err);
 	bio_endio(bio);
+}
+
+/* The device has answered; @bio has been through account(). */
+static void record_time(const struct bio *bio)
+{
+	struct bdev_stats *st = &bio->bi_bdev->stats;
+	struct hist *const time[] = { [BIO_OP_READ] = &st->read_time,
+				      [BIO_OP_WRITE] = &st->write_time,
+				      [BIO_OP_FLUSH] = &st->flush_time,
+				      [BIO_OP_DISCARD] = &st->discard_time };
+
+	hist_record(time[bio->bi_op], now_ns() - bio->bi_issued);
+}
+
+void blk_io_done(struct bio *bio, int err)
+{
+	record_time(bio);
+	blk_end(bio, err);
 }
 
 static void endio_work(struct work *w)
@@ -314,6 +333,7 @@ static void account(struct bio *bio)
 	struct bdev_stats *st = &bio->bi_bdev->stats;
 	uint32_t bytes = bio->bi_iter.bi_size;
 
+	bio->bi_issued = now_ns();
 	if (bio->bi_integrity)
 		integrity_mark_submitted(bio);
 	switch (bio->bi_op) {
@@ -447,6 +467,7 @@ int submit_bio_wait(struct bio *bio)
 	if (!err) {
 		account(bio);
 		err = do_sync(bio);
+		record_time(bio);
 	}
 	if (err)
 		note_io_error(bio, err);

@@ -27,8 +27,10 @@ void bio_complete(struct bio *bio);
 extern struct workqueue *blk_integrity_wq;
 /* Run @bio with the device's synchronous operations on the I/O pool. */
 void blk_queue_sync_io(struct bio *bio);
-/* The device is done with @bio: count, log, complete. */
+/* The device is done with @bio: its time, and blk_end(). */
 void blk_io_done(struct bio *bio, int err);
+/* Count an error, log it, complete. */
+void blk_end(struct bio *bio, int err);
 /* Generation has finished (submit_bio left it to a worker): send the bio to its device. */
 void blk_issue(struct bio *bio);
 

@@ -425,7 +425,7 @@ static void generate_work(struct work *w)
 	int err = bio_integrity_generate(bio);
 
 	if (err)
-		blk_io_done(bio, err);
+		blk_end(bio, err);
 	else
 		blk_issue(bio);
 }

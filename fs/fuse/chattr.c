@@ -82,6 +82,7 @@ struct change {
 	struct work work;
 	struct front *fr;
 	fuse_req_t req;
+	struct request_time time;
 	uint64_t ino;
 	unsigned int flags;
 };
@@ -106,6 +107,7 @@ static void change_work(struct work *w)
 
 	fuse_lowlevel_notify_inval_inode(c->fr->se, c->ino, 0, 0);
 	change_answer(c);
+	transport_answered(c->fr->tr, &c->time);
 	tl_free(c);
 }
 
@@ -117,7 +119,8 @@ void ioctl_set_flags(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, const voi
 		     size_t in_size)
 {
 	struct front *fr = front_of(req);
-	struct change now = { .fr = fr, .req = req, .ino = ino }, *c;
+	struct change now = { .fr = fr, .req = req, .time = transport_current()->time, .ino = ino };
+	struct change *c;
 	struct vfs_attr a;
 	int err = parse_flags(cmd, in, in_size, &now.flags);
 

@@ -248,6 +248,7 @@ struct seek {
 	struct work work;
 	struct front *fr;
 	fuse_req_t req;
+	struct request_time time;
 	struct open_file *of;
 	off_t off;
 	int whence;
@@ -274,6 +275,7 @@ static void seek_work(struct work *w)
 
 	fuse_lowlevel_notify_inval_inode(s->fr->se, s->of->ino, s->off & ~4095l, 0);
 	seek_answer(s->fr, s->req, s->of, s->off, s->whence);
+	transport_answered(s->fr->tr, &s->time);
 	tl_free(s);
 }
 
@@ -302,7 +304,12 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse
 		reply_err(req, -ENOMEM);
 		return;
 	}
-	*s = (struct seek){ .fr = fr, .req = req, .of = of, .off = off, .whence = whence };
+	*s = (struct seek){ .fr = fr,
+			    .req = req,
+			    .time = transport_current()->time,
+			    .of = of,
+			    .off = off,
+			    .whence = whence };
 	work_init(&s->work, seek_work);
 	if (later(fr, &s->work))
 		return;

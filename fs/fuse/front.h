@@ -58,7 +58,7 @@ struct front {
 	bool setxattr_ext;	   /* SETXATTR has the long header */
 	bool killpriv;		   /* the kernel leaves clearing set-id bits to us */
 	pthread_mutex_t status_lock;
-	char *status_text; /* status_lock: for paging through, see ioctl.c */
+	char *status_text; /* status_lock: for paging through, see status.c */
 	size_t status_len;
 };
 
@@ -164,6 +164,9 @@ void raw_setxattr(struct front *fr, const struct raw_request *rq);
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
 void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+
+/* status.c */
+void ioctl_status(fuse_req_t req, const void *in, size_t in_size, size_t out_size);
 
 /* ioctl.c */
 void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,

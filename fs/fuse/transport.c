@@ -46,7 +46,7 @@ struct worker {
 	 */
 	char *buf;
 	struct raw_request rq;
-	unsigned int opcode; /* FUSE_INIT while its reply is to be amended */
+	bool answered;	     /* the request; its time has been taken */
 	atomic_bool reading; /* sleeps in read(2), where a signal does no harm */
 };
 
@@ -61,6 +61,7 @@ struct transport {
 	struct list_head workers; /* lock */
 	unsigned int nr_workers;  /* lock */
 	bool gone_told;		  /* lock */
+	struct hist latency[TRANSPORT_OPCODES];
 };
 
 static __thread struct worker *self;
@@ -78,16 +79,46 @@ const struct raw_request *transport_current(void)
 
 /* ---- replies ---- */
 
+void transport_answered(struct transport *tr, const struct request_time *t)
+{
+	uint32_t kind = t->opcode < TRANSPORT_OPCODES ? t->opcode : 0;
+
+	hist_record(&tr->latency[kind], now_ns() - t->received);
+}
+
+const struct hist *transport_latency(const struct transport *tr, uint32_t opcode)
+{
+	return &tr->latency[opcode];
+}
+
+static void answered(struct worker *w)
+{
+	if (!w->answered)
+		transport_answered(w->tr, &w->rq.time);
+	w->answered = true;
+}
+
+static void amend_init(const struct worker *w, const struct fuse_out_header *out,
+		       const struct iovec *answer)
+{
+	if (w->rq.time.opcode == FUSE_INIT && !out->error &&
+	    answer->iov_len >= sizeof(struct fuse_init_out) && w->tr->cfg.init)
+		w->tr->cfg.init(w->tr->cfg.userdata, w->rq.arg, answer->iov_base);
+}
+
+/* Answers to any request, and what is not an answer. */
 static ssize_t session_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
-	if (self && self->opcode == FUSE_INIT && count == 2) {
-		const struct fuse_out_header *out = iov[0].iov_base;
+	const struct fuse_out_header *out = iov[0].iov_base;
+	bool ours = self && !self->answered && out->unique == self->rq.hdr->unique;
+	ssize_t n;
 
-		if (out->unique == self->rq.hdr->unique && !out->error &&
-		    iov[1].iov_len >= sizeof(struct fuse_init_out) && self->tr->cfg.init)
-			self->tr->cfg.init(self->tr->cfg.userdata, self->rq.arg, iov[1].iov_base);
-	}
-	return writev(fd, iov, count);
+	if (ours && count == 2)
+		amend_init(self, out, &iov[1]);
+	n = writev(fd, iov, count);
+	if (ours)
+		answered(self);
+	return n;
 }
 
 /* libfuse wants one; the threads here do their own reading. */
@@ -100,14 +131,17 @@ static int send_reply(int error, struct iovec *iov, int n)
 {
 	struct fuse_out_header out = { .error = -error, .unique = self->rq.hdr->unique };
 	size_t len = sizeof(out);
-	int i;
+	int i, err = 0;
 
 	iov[0].iov_base = &out;
 	iov[0].iov_len = sizeof(out);
 	for (i = 1; i < n; i++)
 		len += iov[i].iov_len;
 	out.len = (uint32_t)len;
-	return writev(self->tr->fd, iov, n) < 0 ? -errno : 0;
+	if (writev(self->tr->fd, iov, n) < 0)
+		err = -errno;
+	answered(self);
+	return err;
 }
 
 int transport_reply(int error, const void *data, size_t len)
@@ -198,7 +232,8 @@ static void describe(struct worker *w, size_t len)
 	struct fuse_in_header *hdr = (struct fuse_in_header *)w->buf;
 	bool write = hdr->opcode == FUSE_WRITE && len >= WRITE_HEADERS;
 
-	w->opcode = hdr->opcode;
+	w->answered = false;
+	w->rq.time = (struct request_time){ .opcode = hdr->opcode, .received = now_ns() };
 	w->rq.hdr = hdr;
 	w->rq.arg = hdr + 1;
 	w->rq.payload = write ? w->seg->base : NULL;
@@ -213,6 +248,11 @@ static void describe(struct worker *w, size_t len)
 		memcpy(w->buf + WRITE_HEADERS, w->seg->base, len - WRITE_HEADERS);
 }
 
+static bool wants_no_answer(uint32_t opcode)
+{
+	return opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET || opcode == FUSE_INTERRUPT;
+}
+
 static void process(struct worker *w, size_t len)
 {
 	struct transport *tr = w->tr;
@@ -221,9 +261,11 @@ static void process(struct worker *w, size_t len)
 	describe(w, len);
 	if (!tr->cfg.request || !tr->cfg.request(tr->cfg.userdata, &w->rq))
 		fuse_session_process_buf(tr->cfg.se, &buf);
-	if (w->opcode == FUSE_INIT && tr->cfg.ready)
+	if (w->rq.time.opcode == FUSE_INIT && tr->cfg.ready)
 		tr->cfg.ready(tr->cfg.userdata);
-	w->opcode = 0;
+	if (wants_no_answer(w->rq.time.opcode))
+		answered(w);
+	w->answered = true;
 	/* Somebody kept the payload: it is theirs now. */
 	if (w->spare && atomic_load(&w->seg->refs) > 1) {
 		buffer_put(&w->seg);
@@ -251,6 +293,7 @@ static int start_worker(struct transport *tr)
 	if (!w)
 		return -ENOMEM;
 	w->tr = tr;
+	w->answered = true;
 	w->buf = tl_alloc(WRITE_HEADERS + TRANSPORT_MAX_WRITE);
 	w->seg = buffer_alloc(tr);
 	if (!w->buf || !w->seg) {

@@ -17,6 +17,7 @@
 
 #include <fuse_lowlevel.h>
 #include "core/block/seg.h"
+#include "core/lib/hist.h"
 #include "fs/fuse/abi.h"
 
 #define TRANSPORT_MAX_WRITE (1u << 20) /* bytes of payload in a WRITE or READ */
@@ -28,8 +29,15 @@
 
 struct transport;
 
+/* Of which kind a request is, and when it came. */
+struct request_time {
+	uint32_t opcode;
+	uint64_t received; /* now_ns() */
+};
+
 /* The request that the calling thread works on, as the kernel sent it. */
 struct raw_request {
+	struct request_time time;
 	const struct fuse_in_header *hdr;
 	const void *arg; /* what follows the header; for WRITE: struct fuse_write_in only */
 	size_t arg_len;	 /* bytes */
@@ -92,5 +100,14 @@ int transport_reply(int error, const void *data, size_t len);
  */
 int transport_reply_iov(fuse_req_t req, struct iovec *iov, int n);
 int transport_reply_data(fuse_req_t req, const void *data, size_t len);
+
+/*
+ * How long requests took, from when they were read to when the answer was written, FORGET to its
+ * end.  Opcodes from TRANSPORT_OPCODES on are all under 0.
+ */
+#define TRANSPORT_OPCODES 64
+const struct hist *transport_latency(const struct transport *tr, uint32_t opcode);
+/* A request that a handler passed to a thread of its own has been answered there. */
+void transport_answered(struct transport *tr, const struct request_time *t);
 
 #endif

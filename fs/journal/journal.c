@@ -19,6 +19,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include "core/lib/clock.h"
 #include "core/lib/trace.h"
 #include "core/lib/util.h"
 #include "fs/journal/checkpoint.h"
@@ -73,6 +74,7 @@ static int lock_and_freeze(struct tfs_journal *j)
 
 int journal_commit_once(struct tfs_journal *j)
 {
+	uint64_t since = now_ns();
 	int err = lock_and_freeze(j);
 
 	if (err == 1) {
@@ -81,8 +83,10 @@ int journal_commit_once(struct tfs_journal *j)
 		journal_wake(j); /* room for new sections while we write */
 		err = journal_write_tx(j, payload);
 		trace3(journal_commit, j->cmt.txid, payload, err);
-		if (!err)
+		if (!err) {
 			journal_tx_durable(j);
+			hist_record(&j->commit_time, now_ns() - since);
+		}
 	}
 	if (err && !atomic_load(&j->fs->shutdown))
 		tfs_fs_shutdown(j->fs, err, "the journal could not be written: %s", strerror(-err));
@@ -259,6 +263,11 @@ uint64_t journal_running_txid(struct tfs_fs *fs)
 uint64_t journal_durable_txid(struct tfs_fs *fs)
 {
 	return fs->journal ? atomic_load(&fs->journal->durable) : 0;
+}
+
+const struct hist *journal_commit_time(struct tfs_fs *fs)
+{
+	return &fs->journal->commit_time;
 }
 
 void journal_get_stats(struct tfs_fs *fs, struct tfs_journal_stats *st)

@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/lib/hist.h"
 #include "core/lib/list.h"
 #include "fs/journal/recover.h"
 #include "fs/journal/trans.h"
@@ -58,6 +59,8 @@ struct tfs_journal_stats {
 		images, ranges, revokes;
 };
 void journal_get_stats(struct tfs_fs *fs, struct tfs_journal_stats *st);
+/* How long commits took, waiting for the sections under way included. */
+const struct hist *journal_commit_time(struct tfs_fs *fs);
 
 /* Has something been lost, not by a cut, that journal_recover_apply() puts right? */
 static inline bool journal_recovery_mends(const struct tfs_recovery *r)

@@ -3,6 +3,7 @@
 #ifndef FS_JOURNAL_PRIV_H
 #define FS_JOURNAL_PRIV_H
 
+#include "core/lib/hist.h"
 #include "core/lib/list.h"
 #include "core/lib/util.h"
 #include "core/lib/workqueue.h"
@@ -51,6 +52,7 @@ struct tfs_journal {
 	atomic_ullong used;   /* log blocks between tail and head */
 	atomic_ullong pinned; /* bytes of committed images */
 	atomic_ullong nr_commits, nr_checkpoints, log_bytes, nr_images, nr_ranges, nr_revokes;
+	struct hist commit_time; /* of the commits that were written */
 };
 
 #define LOG_CHUNK (1u << 20) /* bytes of payload written to the log at once */

@@ -3,6 +3,7 @@
 #include <sys/statvfs.h>
 #include "core/block/bdev.h"
 #include "core/block/integrity.h"
+#include "core/lib/hist.h"
 #include "core/pagecache/pagecache.h"
 #include "fs/alloc/space.h"
 #include "fs/inode/damage.h"
@@ -183,6 +184,18 @@ void vfs_stats(struct tfs_fs *fs, vfs_stat_fn *fn, void *arg)
 	say(&o, "read_only", atomic_load(&fs->read_only));
 	say(&o, "error", (uint64_t)-atomic_load(&fs->shutdown));
 	say(&o, "verify_off", fs->opts.no_verify);
+}
+
+void vfs_latencies(struct tfs_fs *fs, const char *group, vfs_stat_fn *fn, void *arg)
+{
+	const struct bdev_stats *s = &fs->bdev->stats;
+
+	if (fs->journal)
+		hist_export(journal_commit_time(fs), group, "journal_commit", fn, arg);
+	hist_export(&s->read_time, group, "device_read", fn, arg);
+	hist_export(&s->write_time, group, "device_write", fn, arg);
+	hist_export(&s->flush_time, group, "device_flush", fn, arg);
+	hist_export(&s->discard_time, group, "device_discard", fn, arg);
 }
 
 int vfs_statfs(struct tfs_fs *fs, struct statvfs *st)

@@ -235,5 +235,7 @@ int vfs_removexattr(struct tfs_fs *fs, uint64_t ino, const char *name, const str
 /* Numbers for `tallyctl status`: everything there is, as "name value" pairs. */
 typedef void vfs_stat_fn(void *arg, const char *group, const char *name, uint64_t value);
 void vfs_stats(struct tfs_fs *fs, vfs_stat_fn *fn, void *arg);
+/* How long the device and commits took: histograms (hist_export) in @group. */
+void vfs_latencies(struct tfs_fs *fs, const char *group, vfs_stat_fn *fn, void *arg);
 
 #endif

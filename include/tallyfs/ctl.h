@@ -16,7 +16,13 @@
 /*
  * A page of the status text: whole lines "group.name value\n" from line @first on.
  * Asking for line 0 takes a new set of numbers.
+ *
+ * In the group TALLY_STATUS_LATENCY there is a histogram of each kind of request, of what the
+ * device was asked for and of commits, in microseconds: "latency.KIND.max 90" and for each bucket
+ * that is not empty "latency.KIND.START 7": 7 took START or more, and less than where the next
+ * bucket of core/lib/hist.h starts.
  */
+#define TALLY_STATUS_LATENCY "latency"
 struct tally_status {
 	uint32_t version; /* in */
 	uint32_t first;	  /* in: lines already had */

@@ -43,13 +43,52 @@ def every_counter_explained(text, told):
         entries = re.findall(r'^\.It Va (\S+)\n(.+)\n', f.read(), re.M)
     listed = [name for name, words in entries if len(words) > 12 or words == 'As']
     group, printed = None, []
-    for line in text.splitlines():
+    for line in text.split('\nlatency (')[0].splitlines():
         if m := re.fullmatch(r'([a-z]+)', line):
             group = m[1]
         elif group:
             printed.append(f'{group}.{line.split()[0]}')
     assert printed == listed, sorted(set(printed) ^ set(listed))
-    assert printed == [f'{g}.{n}' for g, names in told.items() if isinstance(names, dict) for n in names]
+    assert printed == [f'{g}.{n}' for g, names in told.items() if isinstance(names, dict) and g != 'latency' for n in names]
+
+
+def latency(mnt):
+    return json.loads(tally.run([CTL, '--json', 'status', mnt]).stdout)['latency']
+
+
+def latencies_count(m):
+    """What is done N times is counted N times, its figures fit each other, and people see the same."""
+    mnt = m.mountpoint
+    before = latency(mnt)
+    with open(m / 'timed', 'wb') as f:
+        for i in range(9):
+            f.write(b'x' * 5000)
+            f.flush()
+            os.fsync(f.fileno())
+        # answered by a thread of its own, since somebody has the file open for writing
+        for i in range(4):
+            os.lseek(f.fileno(), 0, os.SEEK_HOLE)
+    for i in range(3):
+        os.mkdir(m / f'timed.{i}')
+    for i in range(3):
+        os.rmdir(m / f'timed.{i}')
+    after = latency(mnt)
+    for kind, n in ('fsync', 9), ('lseek', 4), ('mkdir', 3), ('rmdir', 3), ('create', 1):
+        assert after[kind]['count'] - before.get(kind, {'count': 0})['count'] == n, (kind, before.get(kind), after[kind])
+    for kind in 'journal_commit', 'device_write', 'device_flush':
+        assert after[kind]['count'] >= before[kind]['count'] + 9, (kind, before[kind], after[kind])
+    for kind, h in after.items():
+        assert sum(b['count'] for b in h['buckets']) == h['count'] > 0, (kind, h)
+        assert h['median_us'] <= h['p99_us'] <= h['max_us'] >= h['buckets'][-1]['from_us'], (kind, h)
+    device = json.loads(tally.run([CTL, '--json', 'status', mnt]).stdout)
+    for kind, name in ('device_write', 'writes'), ('device_flush', 'flushes'), ('journal_commit', 'commits'):
+        group = 'journal' if name == 'commits' else 'device'
+        assert device['latency'][kind]['count'] == device[group][name], (kind, device['latency'][kind], device[group])
+    # for people: a row in each table
+    lines = tally.run([CTL, 'status', '-v', mnt]).stdout.split('\nlatency (microseconds)\n')[1].splitlines()
+    figures, spread = [line.split()[1:] for line in lines if line.startswith('  fsync ')]
+    assert [int(n) for n in figures] == [after['fsync'][k] for k in ('count', 'median_us', 'p99_us', 'max_us')], figures
+    assert sum(int(n) for n in spread) == after['fsync']['count'], spread
 
 
 SHORT = ('label', 'uuid', 'size', 'used', 'free', 'health', 'protection', 'to')
@@ -127,6 +166,8 @@ def test(work):
     assert parsed['tallyfs_json'] == 1 and parsed['command'] == 'status', parsed
     tally.run([CTL, 'sync', mnt])
     check_figures(mnt)
+    latencies_count(m)
+    tally.run([CTL, 'sync', mnt])
     m.kill()
     assert 'not unmounted cleanly' in short(image, '.*')['health']
     with Mount(image, mnt) as m:

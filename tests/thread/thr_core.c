@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Many threads on work queues, segment pools and log limits at once. */
+/* Many threads on work queues, segment pools, log limits and histograms at once. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "core/lib/hist.h"
 #include "core/lib/log.h"
 #include "core/block/seg.h"
 #include "core/lib/workqueue.h"
@@ -30,6 +31,7 @@ static struct seg_pool *pool;
 static atomic_uint done;
 static struct ratelimit rl = RATELIMIT_INIT;
 static atomic_uint shown;
+static struct hist hist;
 
 static void item_fn(struct work *w)
 {
@@ -58,6 +60,7 @@ static void *producer(void *arg)
 		if (i % 512 == 511)
 			flush_workqueue(wq);
 		seg_put(s);
+		hist_record(&hist, i * 1000ull);
 		if (ratelimit_ok(&rl, &held))
 			atomic_fetch_add(&shown, 1);
 	}
@@ -80,6 +83,8 @@ int main(void)
 	CHECK(atomic_load(&done) == THREADS * ROUNDS);
 	CHECK(seg_pool_bytes(pool) == 0);
 	CHECK(atomic_load(&shown) >= 10);
+	CHECK(hist_total(&hist) == THREADS * ROUNDS);
+	CHECK(hist_percentile(&hist, 100) == ROUNDS - 1);
 	workqueue_destroy(wq);
 	seg_pool_destroy(pool);
 	return 0;
