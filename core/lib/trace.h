@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Static probes (USDT) where <sys/sdt.h> is present: a no-op instruction each, until perf or
- *bpftrace looks. They are named after the kernel's iomap and block events where those exist;
- *docs/DEBUGGING.md shows how to use them.  The provider is `tallyfs`.
+ * bpftrace looks.  They are named after the kernel's iomap and block events where those exist;
+ * docs/DEBUGGING.md shows how to use them.  The provider is `tallyfs`.
  *
  *	iomap_iter             ino, pos, length, flags
  *	iomap_readahead        ino, pos, length
