@@ -48,8 +48,6 @@ void check_report(struct check *c, enum check_severity sev, const char *code, ui
 		c->res->errors++;
 	else if (sev == CHECK_LEAK)
 		c->res->leaks++;
-	else
-		c->res->notes++;
 	if (c->opts->report) {
 		struct check_problem p = {
 			.severity = sev, .code = code, .ino = ino, .block = block, .text = text

@@ -39,9 +39,9 @@ struct check_opts {
 };
 
 struct check_result {
-	uint64_t errors, leaks, notes;
+	uint64_t errors, leaks;
 	uint64_t inodes, directories, files, extents, nodes, data_blocks, bad_data_blocks,
-		verified_bytes, verified_nodes, orphans;
+		verified_bytes, orphans;
 	bool journal_pending;
 };
 

@@ -86,7 +86,6 @@ static bool enter(struct check *c, enum tfs_tree_id tree, uint64_t block, int le
 	l->slot = 0;
 	n = node_of(l);
 	c->res->nodes++;
-	c->res->verified_nodes++;
 	c->node_blocks += c->fs->geom.node_blocks;
 	check_mark(c, block, c->fs->geom.node_blocks, "a tree node", 0);
 	if (le16_get(n->level) != level || le32_get(n->tree) != (uint32_t)tree) {

@@ -31,6 +31,7 @@
 #include "core/block/bdev.h"
 #include "core/block/bdev_backing.h"
 #include "core/block/lockholder.h"
+#include "core/lib/clock.h"
 #include "core/lib/log.h"
 
 /* A byte for each sector there can be; far behind any data, and below the largest offset. */
@@ -63,10 +64,7 @@ const char *bdev_lock_busy_by(void)
 
 static int64_t now_ms(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	return (int64_t)(now_ns() / 1000000);
 }
 
 static struct flock range_of(const struct bdev_lock_level *lv, short type, int64_t what)

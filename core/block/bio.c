@@ -31,7 +31,6 @@ static bool bio_get_vecs(struct bio *bio, unsigned int nr_vecs, bool wait)
 	return bio->bi_io_vec;
 }
 
-/* @nr_vecs may be 0 for a bio that will share the vector of another. */
 static struct bio *bio_alloc_any(struct bdev *bdev, unsigned int nr_vecs, enum bio_op op,
 				 struct bio_set *bs, bool wait)
 {
@@ -49,7 +48,6 @@ static struct bio *bio_alloc_any(struct bdev *bdev, unsigned int nr_vecs, enum b
 	bio->bi_pool = bs;
 	atomic_init(&bio->bi_refs, 1);
 	atomic_init(&bio->bi_remaining, 1);
-	INIT_LIST_HEAD(&bio->bi_list);
 	INIT_LIST_HEAD(&bio->bi_work.list);
 	if (bio_get_vecs(bio, nr_vecs, wait))
 		return bio;
@@ -68,6 +66,11 @@ struct bio *bio_try_alloc(struct bdev *bdev, unsigned int nr_vecs, enum bio_op o
 {
 	assert(nr_vecs >= 1 && nr_vecs <= BIO_MAX_VECS);
 	return bio_alloc_any(bdev, nr_vecs, op, bs, false);
+}
+
+struct bio *bio_alloc_vecless(struct bdev *bdev, enum bio_op op, struct bio_set *bs)
+{
+	return bio_alloc_any(bdev, 0, op, bs, true);
 }
 
 struct bio *bio_get(struct bio *bio)
@@ -150,86 +153,6 @@ void bvec_iter_advance(const struct bio_vec *bv, struct bvec_iter *it, unsigned 
 	it->bi_bvec_done = bytes;
 }
 
-static bool bio_has_data(const struct bio *bio)
-{
-	return bio->bi_op == BIO_OP_READ || bio->bi_op == BIO_OP_WRITE;
-}
-
-static void bio_advance_data(struct bio *bio, unsigned int bytes)
-{
-	bio->bi_iter.bi_sector += bytes >> SECTOR_SHIFT;
-	if (bio_has_data(bio))
-		bvec_iter_advance(bio->bi_io_vec, &bio->bi_iter, bytes);
-	else
-		bio->bi_iter.bi_size -= bytes;
-}
-
-void bio_advance(struct bio *bio, unsigned int bytes)
-{
-	assert(bytes <= bio->bi_iter.bi_size);
-	if (bio->bi_integrity)
-		bio_integrity_advance(bio, bytes);
-	bio_advance_data(bio, bytes);
-}
-
-void bio_trim(struct bio *bio, unsigned int offset, unsigned int sectors)
-{
-	assert(((uint64_t)offset + sectors) << SECTOR_SHIFT <= bio->bi_iter.bi_size);
-	/* The payload first: it reads off the bio where it stands. */
-	if (bio->bi_integrity)
-		bio_integrity_trim(bio, offset, sectors);
-	bio_advance_data(bio, offset << SECTOR_SHIFT);
-	bio->bi_iter.bi_size = sectors << SECTOR_SHIFT;
-	if (bio->bi_integrity)
-		integrity_mark_submitted(bio);
-}
-
-/* A new bio over the same vector, at the same place, without payload and completion. */
-static struct bio *bio_share(struct bio *src, struct bio_set *bs)
-{
-	struct bio *bio = bio_alloc_any(src->bi_bdev, 0, src->bi_op, bs, true);
-
-	if (!bio)
-		return NULL;
-	bio->bi_flags =
-		BIO_F_CLONED | (src->bi_flags & (BIO_F_QUIET | BIO_F_RAHEAD | BIO_F_NO_INTEGRITY));
-	bio->bi_iter = src->bi_iter;
-	bio->bi_io_vec = src->bi_io_vec;
-	bio->bi_vcnt = src->bi_vcnt;
-	bio->bi_max_vecs = src->bi_vcnt;
-	return bio;
-}
-
-struct bio *bio_clone(struct bio *src, struct bio_set *bs)
-{
-	struct bio *bio = bio_share(src, bs);
-
-	if (bio && src->bi_integrity && bio_integrity_clone(bio, src)) {
-		bio_put(bio);
-		return NULL;
-	}
-	return bio;
-}
-
-struct bio *bio_split(struct bio *bio, unsigned int sectors, struct bio_set *bs)
-{
-	struct bio *front;
-
-	assert(sectors > 0 && sectors < bio->bi_iter.bi_size >> SECTOR_SHIFT);
-	front = bio_share(bio, bs);
-	if (!front)
-		return NULL;
-	front->bi_iter.bi_size = sectors << SECTOR_SHIFT;
-	if (bio->bi_integrity && bio_integrity_split(bio, front, sectors)) {
-		bio_put(front);
-		return NULL;
-	}
-	bio_advance_data(bio, sectors << SECTOR_SHIFT);
-	if (bio->bi_integrity)
-		integrity_mark_submitted(bio);
-	return front;
-}
-
 void bio_set_error(struct bio *bio, int err)
 {
 	int none = 0;
@@ -267,7 +190,6 @@ void bio_chain(struct bio *bio, struct bio *parent)
 	assert(!bio->bi_private && !bio->bi_end_io);
 	bio->bi_private = parent;
 	bio->bi_end_io = bio_chain_endio;
-	parent->bi_flags |= BIO_F_CHAIN;
 	atomic_fetch_add(&parent->bi_remaining, 1);
 }
 

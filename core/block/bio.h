@@ -26,11 +26,10 @@ enum {
 	BIO_F_CLONED = 1 << 1,	     /* shares its vector with another bio */
 	BIO_F_RAHEAD = 1 << 2,	     /* nobody waits for it */
 	BIO_F_INTEGRITY = 1 << 3,    /* payload attached */
-	BIO_F_CHAIN = 1 << 4,	     /* others were chained to it */
-	BIO_F_NO_INTEGRITY = 1 << 5, /* submit attaches no payload: what this bio carries has
+	BIO_F_NO_INTEGRITY = 1 << 4, /* submit attaches no payload: what this bio carries has
 					checksums of its own */
-	BIO_F_VEC_POOL = 1 << 6,     /* private to the block layer: where the vector came from */
-	BIO_F_VEC_HEAP = 1 << 7,
+	BIO_F_VEC_POOL = 1 << 5,     /* private to the block layer: where the vector came from */
+	BIO_F_VEC_HEAP = 1 << 6,
 };
 
 struct bio_vec {
@@ -61,12 +60,10 @@ struct bio {
 	struct bio_integrity_payload *bi_integrity;
 	uint64_t bi_issued;	 /* when the device was asked, now_ns() */
 	struct bio_set *bi_pool; /* NULL: plain allocation */
-	struct bio *bi_next;
 	atomic_uint bi_refs;
 	atomic_uint bi_remaining; /* chained completions outstanding */
 	uint16_t bi_vcnt, bi_max_vecs;
-	struct list_head bi_list; /* for whoever owns the bio at the moment */
-	struct work bi_work;	  /* the block layer's, from submission to completion */
+	struct work bi_work; /* the block layer's, from submission to completion */
 	struct bio_vec *bi_io_vec;
 	struct bio_vec bi_inline_vecs[];
 };
@@ -106,10 +103,6 @@ void bio_put(struct bio *bio);
  */
 unsigned int bio_add_vec(struct bio *bio, struct seg *seg, void *base, unsigned int len);
 bool bio_full(const struct bio *bio);
-static inline sector_t bio_end_sector(const struct bio *bio)
-{
-	return bio->bi_iter.bi_sector + (bio->bi_iter.bi_size >> SECTOR_SHIFT);
-}
 
 /* Move the front of the bio on by @bytes (a multiple of 512); payload follows. */
 void bio_advance(struct bio *bio, unsigned int bytes);

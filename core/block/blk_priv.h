@@ -20,7 +20,9 @@ struct bio_set {
 /* Tuples of 1 MiB in intervals of 4 KiB. */
 #define BIP_POOL_BUF_BYTES 4096
 
-/* bio.c: completion after verification. */
+/* bio.c: a bio that will share the vector of another; as bio_alloc(). */
+struct bio *bio_alloc_vecless(struct bdev *bdev, enum bio_op op, struct bio_set *bs);
+/* Completion after verification. */
 void bio_complete(struct bio *bio);
 
 /* blk.c */
@@ -55,7 +57,12 @@ void integrity_tuple_bytes_get(const struct bio_integrity_payload *bip, struct b
 void integrity_tuple_bytes_set(const struct bio_integrity_payload *bip, struct bvec_iter it,
 			       uint32_t pos, const void *buf, uint32_t len);
 
-/* integrity_profile.c: counters. */
+/* integrity_profile.c: for generate and verify functions. */
+/* The interval that @it is at does not match: -EILSEQ, told in @it. */
+int integrity_mismatch(struct integrity_iter *it, const char *what, uint64_t expected,
+		       uint64_t found);
+void integrity_next_interval(struct integrity_iter *it, unsigned int tuple_size);
+/* Counters. */
 void integrity_count(uint64_t generated, uint64_t verified, uint64_t mismatches);
 
 #endif

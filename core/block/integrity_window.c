@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A payload's window onto its tuples, and how it follows the bio: advance,
- * trim, split, clone; and the application bytes inside the window.
+ * A payload's window onto its tuples, and how it follows the bio: advance, split; and, which only
+ * programs other than the daemon call, trim and clone.
  *
  * The rule that keeps tuples and data together: interval numbers are taken
  * from the bio's place on the device, before and after a move, and the window
@@ -151,45 +151,4 @@ unsigned int bio_integrity_copy_tuples(const struct bio *bio, void *buf, unsigne
 	n = min_t(unsigned int, size, bip->bip_prep_iter.bi_size);
 	integrity_tuple_bytes_get(bip, bip->bip_prep_iter, 0, buf, n);
 	return n;
-}
-
-unsigned int bio_integrity_tag_size(struct bio *bio)
-{
-	const struct blk_integrity *bi = bio->bi_bdev->integrity;
-
-	if (!bi || !bi->profile || !bio->bi_integrity)
-		return 0;
-	return bio->bi_integrity->bip_tuple_iter.bi_size / bi->profile->tuple_size *
-	       bi->profile->tag_size;
-}
-
-/* Spread @tag over the tuples, or gather it from them. */
-static int copy_tag(struct bio *bio, char *tag, unsigned int len, bool set)
-{
-	const struct blk_integrity *bi = bio->bi_bdev->integrity;
-	struct bio_integrity_payload *bip = bio->bi_integrity;
-	uint32_t pos;
-
-	if (!bip || !bi->profile->tag_size)
-		return -EINVAL;
-	if (len > bio_integrity_tag_size(bio))
-		return -ENOSPC;
-	for (pos = bi->profile->tag_offset; len; pos += bi->profile->tuple_size) {
-		unsigned int n = min_t(unsigned int, len, bi->profile->tag_size);
-
-		window_copy(bip, bip->bip_tuple_iter, pos, tag, n, set);
-		tag += n;
-		len -= n;
-	}
-	return 0;
-}
-
-int bio_integrity_set_tag(struct bio *bio, const void *tag, unsigned int len)
-{
-	return copy_tag(bio, (char *)tag, len, true);
-}
-
-int bio_integrity_get_tag(struct bio *bio, void *tag, unsigned int len)
-{
-	return copy_tag(bio, tag, len, false);
 }

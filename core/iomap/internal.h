@@ -96,10 +96,8 @@ const struct iomap *iomap_readable_map(struct address_space *m, const struct iom
  * stale. */
 struct folio *iomap_write_folio(struct iomap_iter *it, uint64_t pos, const struct iomap_ops *ops,
 				int *err);
-/* Give blocks whose memory must not change (writeback, static zeros) memory of their own with the
- * same content. */
-int folio_make_writable(struct address_space *m, struct folio *f, unsigned int first,
-			unsigned int n);
+/* Does the block have memory that may be changed?  State lock held. */
+bool folio_block_writable(const struct folio *f, struct folio_state *fs, unsigned int i);
 
 /*
  * Walk [pos, pos + len) with @body, which does one mapping and returns bytes done or -errno,

@@ -13,10 +13,8 @@ enum iomap_type { IOMAP_HOLE, IOMAP_DELALLOC, IOMAP_MAPPED, IOMAP_UNWRITTEN, IOM
 
 enum {
 	IOMAP_F_NEW = 1 << 0,	 /* freshly allocated: zero what is not written */
-	IOMAP_F_DIRTY = 1 << 1,	 /* metadata not yet durable */
-	IOMAP_F_SHARED = 1 << 2, /* blocks shared with another file */
-	IOMAP_F_SIZE_CHANGED = 1 << 8,
-	IOMAP_F_STALE = 1 << 9,
+	IOMAP_F_SHARED = 1 << 1, /* blocks shared with another file */
+	IOMAP_F_STALE = 1 << 2,
 };
 
 #define IOMAP_NULL_ADDR UINT64_MAX
@@ -50,7 +48,6 @@ enum {
 	IOMAP_FAULT = 1 << 3,
 	IOMAP_DIRECT = 1 << 4,
 	IOMAP_UNSHARE = 1 << 5,
-	IOMAP_READAHEAD = 1 << 6,
 };
 
 struct iomap_ops {
@@ -119,14 +116,11 @@ void iomap_readahead(struct address_space *m, uint64_t pos, uint64_t len,
 /*
  * To be told after each buffered read of bytes [pos, end) whose content has been handed on.  If
  * that is how a sequential reader goes on, what comes next is fetched; and what lies some MiB
- * behind is dropped, since the reader has its copy (the kernel caches what it reads from us).  The
- * caller holds the inode lock shared.
- */
-void iomap_read_done(struct address_space *m, uint64_t pos, uint64_t end,
-		     const struct iomap_ops *ops);
-/*
- * The same in two steps.  The first only takes note of the read, and says if there is anything to
- * do; the second does it, and may wait for the device (for metadata of the file system).
+ * behind is dropped, since the reader has its copy (the kernel caches what it reads from us).
+ *
+ * The first step only takes note of the read, and says if there is anything to do; the second does
+ * it, and may wait for the device (for metadata of the file system).  The caller holds the inode
+ * lock shared.
  */
 struct iomap_ahead {
 	uint64_t fetch, fetch_len;   /* bytes to fetch; length 0: none */

@@ -69,7 +69,6 @@ void iomap_readahead(struct address_space *m, uint64_t pos, uint64_t len,
 			uint64_t stop = min_t(uint64_t, end, (index + n) << m->folio_shift);
 
 			read_op_init(&op, m, ops, folios, n, false);
-			op.flags = IOMAP_READAHEAD;
 			read_op_fill(&op, pos, stop);
 			if (read_op_finish(&op))
 				return;
@@ -140,13 +139,4 @@ void iomap_read_ahead(struct address_space *m, const struct iomap_ahead *a,
 		pagecache_drop_behind(m, a->behind, a->behind_end);
 	if (a->fetch_len)
 		iomap_readahead(m, a->fetch, a->fetch_len, ops);
-}
-
-void iomap_read_done(struct address_space *m, uint64_t pos, uint64_t end,
-		     const struct iomap_ops *ops)
-{
-	struct iomap_ahead a;
-
-	if (iomap_read_note(m, pos, end, &a))
-		iomap_read_ahead(m, &a, ops);
 }

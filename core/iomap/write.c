@@ -48,8 +48,7 @@ static bool can_adopt(const struct piece *p, unsigned int i)
 	       !((uintptr_t)piece_src(p, start) & (min_t(size_t, block_bytes(p->m), 4096) - 1));
 }
 
-/* Does the block have memory that may be changed?  State lock held. */
-static bool block_writable(const struct folio *f, struct folio_state *fs, unsigned int i)
+bool folio_block_writable(const struct folio *f, struct folio_state *fs, unsigned int i)
 {
 	return f->blocks[i].seg && !bitmap_test(folio_bits(f, fs, FB_WRITEBACK), i);
 }
@@ -60,7 +59,7 @@ static enum run_kind block_kind(const struct piece *p, struct folio_state *fs, u
 		return RUN_ADOPT;
 	if (!p->src && block_whole(p, i))
 		return RUN_FRESH; /* static zeros: nothing to allocate */
-	if (block_writable(p->f, fs, i))
+	if (folio_block_writable(p->f, fs, i))
 		return RUN_IN_PLACE;
 	return block_whole(p, i) ? RUN_FRESH : RUN_COPY_ON_WRITE;
 }
@@ -221,7 +220,6 @@ static int64_t write_mapping(struct iomap_iter *it, const struct iomap_src *src,
 		if (n > 0 && pos + (uint64_t)n > i_size_read(m)) {
 			/* before the folio is unlocked: writeback zeroes what lies behind i_size */
 			i_size_write(m, pos + (uint64_t)n);
-			it->iomap.flags |= IOMAP_F_SIZE_CHANGED;
 		}
 		folio_unlock(f);
 		folio_put(f);
@@ -304,62 +302,4 @@ int iomap_walk_throttled(struct address_space *m, uint64_t pos, uint64_t len, un
 		balance_dirty_pages(m);
 	}
 	return 0;
-}
-
-int folio_make_writable(struct address_space *m, struct folio *f, unsigned int first,
-			unsigned int n)
-{
-	struct folio_state *fs = folio_state(f);
-	unsigned int i;
-
-	for (i = first; i < first + n; i++) {
-		struct seg *seg;
-		bool ok;
-
-		pthread_mutex_lock(&fs->lock);
-		ok = block_writable(f, fs, i);
-		pthread_mutex_unlock(&fs->lock);
-		if (ok)
-			continue;
-		seg = pagecache_seg_alloc(m->cache, block_bytes(m));
-		if (!seg)
-			return -ENOMEM;
-		memcpy(seg->base, f->blocks[i].addr, block_bytes(m));
-		folio_publish(m, f, i, 1, seg, seg->base, false);
-		seg_put(seg);
-	}
-	return 0;
-}
-
-/* The part of a folio that the current mapping covers becomes dirty, in memory of its own. */
-static int64_t mkwrite_mapping(struct iomap_iter *it, struct folio *f)
-{
-	struct address_space *m = it->mapping;
-	unsigned int first = (unsigned int)((it->pos - folio_pos(m, f)) >> m->blkbits);
-	unsigned int n = (unsigned int)div_up(iomap_length(it), block_bytes(m));
-	int err = folio_make_writable(m, f, first, n);
-
-	if (err)
-		return err;
-	it->dirtied = folio_dirty_blocks(m, f, first, n);
-	folio_account_dirty(m, f, (unsigned int)it->dirtied);
-	return (int64_t)iomap_length(it);
-}
-
-int iomap_page_mkwrite(struct folio *f, const struct iomap_ops *ops)
-{
-	struct address_space *m = f->mapping;
-	struct iomap_iter it = { .mapping = m, .flags = IOMAP_WRITE | IOMAP_FAULT };
-	int ret;
-
-	if (!m || folio_pos(m, f) >= i_size_read(m))
-		return -EFAULT;
-	it.pos = folio_pos(m, f);
-	it.len = min_t(uint64_t, 1ULL << m->folio_shift,
-		       round_up_to(i_size_read(m), block_bytes(m)) - it.pos);
-	if (!iomap_is_partially_uptodate(f, 0, it.len))
-		return -EIO;
-	while ((ret = iomap_iter(&it, ops)) > 0)
-		it.processed = mkwrite_mapping(&it, f);
-	return ret;
 }

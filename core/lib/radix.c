@@ -200,13 +200,6 @@ bool radix_tag_clear(struct radix_tree *t, uint64_t index)
 	return true;
 }
 
-bool radix_tag_get(const struct radix_tree *t, uint64_t index)
-{
-	struct radix_node *n = find_leaf(t, index);
-
-	return n && n->tagged >> slot_of(index, 0) & 1;
-}
-
 /* First candidate slot >= @slot of @n, or RADIX_SLOTS. */
 static unsigned int next_slot(const struct radix_node *n, unsigned int slot, bool tagged)
 {

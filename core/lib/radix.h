@@ -26,7 +26,6 @@ void radix_replace(struct radix_tree *t, uint64_t index, void *item);
 /* Returns whether the tag changed.  The item must exist. */
 bool radix_tag_set(struct radix_tree *t, uint64_t index);
 bool radix_tag_clear(struct radix_tree *t, uint64_t index);
-bool radix_tag_get(const struct radix_tree *t, uint64_t index);
 /* First item (@tagged: tagged item) with an index >= *@index; its index goes to *@index.  NULL:
  * none. */
 void *radix_next(const struct radix_tree *t, uint64_t *index, bool tagged);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <time.h>
+#include "core/lib/clock.h"
 #include "core/lib/log.h"
 #include "core/pagecache/pagecache_internal.h"
 
@@ -35,7 +36,7 @@ void flusher_wait_progress(struct pagecache *pc, unsigned int seen, unsigned int
 	struct timespec until;
 	int err = 0;
 
-	deadline_ms(&until, ms);
+	until = deadline_ns(ms * 1000000ull);
 	pthread_mutex_lock(&pc->progress_lock);
 	atomic_fetch_add(&pc->progress_waiters, 1);
 	while (atomic_load(&pc->progress_gen) == seen && err != ETIMEDOUT)
@@ -154,7 +155,7 @@ static void *flusher_main(void *arg)
 	struct pagecache *pc = arg;
 	struct timespec tick;
 
-	deadline_ms(&tick, pc->flush_interval_ms);
+	tick = deadline_ns(pc->flush_interval_ms * 1000000ull);
 	pthread_mutex_lock(&pc->flusher_lock);
 	while (!pc->flusher_stop) {
 		bool timed = flusher_sleep(pc, &tick);
@@ -165,7 +166,7 @@ static void *flusher_main(void *arg)
 		restore_reserve(pc);
 		if (timed) {
 			flush_pass(pc, true);
-			deadline_ms(&tick, pc->flush_interval_ms);
+			tick = deadline_ns(pc->flush_interval_ms * 1000000ull);
 		} else {
 			while (flush_pass(pc, false) && over_background(pc))
 				;

@@ -1,30 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The cache as a whole: limits, counters, set-up of mappings, sync of everything. */
 #include <errno.h>
+#include "core/lib/clock.h"
 #include "core/pagecache/pagecache_internal.h"
 
 /* How long the flusher leaves a mapping alone whose writeback failed. */
 #define WB_RETRY_NS 1000000000ULL
-
-void deadline_ms(struct timespec *ts, uint64_t ms)
-{
-	uint64_t t = now_ns() + ms * 1000000ULL;
-
-	ts->tv_sec = (time_t)(t / 1000000000ULL);
-	ts->tv_nsec = (long)(t % 1000000000ULL);
-}
-
-int cond_init_monotonic(pthread_cond_t *c)
-{
-	pthread_condattr_t attr;
-	int err;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	err = pthread_cond_init(c, &attr);
-	pthread_condattr_destroy(&attr);
-	return -err;
-}
 
 void pagecache_set_limits(struct pagecache *pc, uint64_t cache_bytes, uint64_t dirty_bytes)
 {
@@ -205,7 +186,6 @@ static void mapping_update_busy(struct address_space *m)
 	pthread_mutex_lock(&pc->lock);
 	busy = mapping_busy(m);
 	if (busy && list_empty(&m->busy_link)) {
-		m->dirtied_when_ns = now_ns();
 		m->busy_seq = ++pc->seq;
 		list_add_tail(&m->busy_link, &pc->busy);
 	} else if (!busy && !list_empty(&m->busy_link)) {

@@ -116,7 +116,6 @@ struct address_space {
 	struct list_head
 		busy_link; /* in the cache's list of mappings with dirty or writeback blocks */
 	uint64_t busy_seq; /* place in that list */
-	uint64_t dirtied_when_ns; /* when it came onto the list */
 	atomic_ullong nr_dirty_blocks, nr_writeback_blocks;
 	/* Both in one: never 0 for a moment while blocks go from one state to the other.  Ask
 	 * mapping_busy(). */

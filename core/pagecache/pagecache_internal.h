@@ -56,11 +56,6 @@ static inline uint64_t folio_pos(const struct address_space *m, const struct fol
 	return f->index << m->folio_shift;
 }
 
-/* Absolute CLOCK_MONOTONIC time @ms from now, for the condition variables made by
- * cond_init_monotonic(). */
-void deadline_ms(struct timespec *ts, uint64_t ms);
-int cond_init_monotonic(pthread_cond_t *c);
-
 /* ---- folio.c ---- */
 /* Clears FOLIO_WRITEBACK and wakes who waits; the caller holds a reference.  The mapping may be
  * gone afterwards. */

@@ -402,7 +402,6 @@ int transport_create(const struct transport_config *cfg, struct transport **out)
 	static const struct fuse_custom_io io = { .writev = session_writev, .read = session_read };
 	struct sigaction sa = { .sa_handler = kick_handler };
 	struct transport *tr = tl_zalloc(sizeof(*tr));
-	pthread_condattr_t attr;
 	int err;
 
 	if (!tr)
@@ -415,10 +414,7 @@ int transport_create(const struct transport_config *cfg, struct transport **out)
 		return err;
 	}
 	pthread_mutex_init(&tr->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&tr->ended, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init_monotonic(&tr->ended);
 	INIT_LIST_HEAD(&tr->workers);
 	sigaction(KICK_SIGNAL, &sa, NULL);
 	*out = tr;
@@ -474,9 +470,7 @@ void transport_stop(struct transport *tr)
 	atomic_store(&tr->stopping, true);
 	pthread_mutex_lock(&tr->lock);
 	while (tr->nr_workers > left) {
-		uint64_t again = now_ns() + KICK_AGAIN_NS;
-		struct timespec until = { .tv_sec = (time_t)(again / 1000000000u),
-					  .tv_nsec = (long)(again % 1000000000u) };
+		struct timespec until = deadline_ns(KICK_AGAIN_NS);
 
 		/* A signal that comes just before the thread sleeps is lost, so ask again. */
 		list_for_each_entry(w, &tr->workers, link) {

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 #include "core/block/bdev.h"
+#include "core/lib/clock.h"
 #include "core/lib/list.h"
 #include "core/lib/util.h"
 #include "fs/disk/log_ring.h"
@@ -63,9 +64,10 @@ static bool wait_for_work(struct tfs_journal *j, const struct timespec *until)
 
 static void next_interval(struct tfs_journal *j, struct timespec *until)
 {
-	clock_gettime(CLOCK_MONOTONIC, until);
-	until->tv_sec +=
+	uint64_t seconds =
 		j->fs->opts.commit_interval ? j->fs->opts.commit_interval : DEFAULT_INTERVAL;
+
+	*until = deadline_ns(seconds * 1000000000ull);
 }
 
 static void *journal_thread(void *arg)
@@ -140,7 +142,6 @@ int journal_create(struct tfs_fs *fs, const struct tfs_recovery *r,
 		   const struct journal_hooks *hooks)
 {
 	struct tfs_journal *j = tl_zalloc(sizeof(*j));
-	pthread_condattr_t attr;
 	int err;
 
 	if (!j)
@@ -170,10 +171,7 @@ int journal_create(struct tfs_fs *fs, const struct tfs_recovery *r,
 	INIT_LIST_HEAD(&j->ckpt);
 	pthread_mutex_init(&j->lock, NULL);
 	pthread_cond_init(&j->changed, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&j->work, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init_monotonic(&j->work);
 	fs->journal = j;
 	fs->broken = on_broken;
 	return 0;

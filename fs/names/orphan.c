@@ -91,12 +91,6 @@ int intent_set(struct tfs_trans *t, uint64_t ino, const struct tfs_intent_item *
 	return err ? err : btree_set(t, TFS_TREE_FS, &key, it, sizeof(*it));
 }
 
-int intent_get(struct tfs_trans *t, uint64_t ino, struct tfs_intent_item *it)
-{
-	return btree_lookup(t, TFS_TREE_FS, &TKEY(TFS_INO_META, TFS_KEY_INTENT, ino), it,
-			    sizeof(*it));
-}
-
 int intent_remove(struct tfs_trans *t, uint64_t ino)
 {
 	return meta_delete(t, TFS_KEY_INTENT, ino);

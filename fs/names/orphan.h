@@ -14,7 +14,6 @@ int orphan_remove(struct tfs_trans *t, uint64_t ino);
 int orphan_check(struct tfs_trans *t, uint64_t ino, bool listed);
 int orphan_next(struct tfs_trans *t, uint64_t after, uint64_t *ino); /* -ENOENT: no more */
 int intent_set(struct tfs_trans *t, uint64_t ino, const struct tfs_intent_item *it);
-int intent_get(struct tfs_trans *t, uint64_t ino, struct tfs_intent_item *it);
 int intent_remove(struct tfs_trans *t, uint64_t ino);
 int intent_next(struct tfs_trans *t, uint64_t after, uint64_t *ino, struct tfs_intent_item *it);
 

@@ -463,6 +463,7 @@ int64_t toymap_read(struct toymap *t, uint64_t pos, void *buf, size_t len)
 	struct iomap_read_result res;
 	size_t done = 0;
 	int err = iomap_file_buffered_read(&t->mapping, pos, len, &toy_ops, &res);
+	struct iomap_ahead ahead;
 
 	if (err)
 		return err;
@@ -472,7 +473,8 @@ int64_t toymap_read(struct toymap *t, uint64_t pos, void *buf, size_t len)
 	}
 	CHECK(done == res.bytes);
 	iomap_read_result_release(&res);
-	iomap_read_done(&t->mapping, pos, pos + done, &toy_ops);
+	if (iomap_read_note(&t->mapping, pos, pos + done, &ahead))
+		iomap_read_ahead(&t->mapping, &ahead, &toy_ops);
 	return (int64_t)done;
 }
 

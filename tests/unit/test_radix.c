@@ -81,7 +81,9 @@ Test(radix, random_against_table)
 		}
 	}
 	for (uint64_t i = 0; i < N; i++) {
-		cr_assert_eq(radix_tag_get(&t, i), tagged[i]);
+		uint64_t at = i;
+
+		cr_assert_eq(radix_next(&t, &at, true) && at == i, tagged[i]);
 		radix_delete(&t, i);
 	}
 	cr_assert_null(t.root);
