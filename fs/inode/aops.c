@@ -6,8 +6,10 @@
 #include "fs/alloc/space.h"
 #include "fs/inode/aops.h"
 #include "fs/inode/end_ioends.h"
+#include "fs/inode/icache.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/map_blocks.h"
+#include "fs/inode/reaper.h"
 #include "fs/state/fs.h"
 
 struct iomap_writeback_ops tfs_writeback_ops(struct tfs_fs *fs)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * In-memory inodes and the cache that bounds them.
+ * Inodes in memory.
  *
  * Locks:
  *   inode->lock   content of a regular file: shared to read it, exclusive to write, truncate,
@@ -24,9 +24,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "core/iomap/iomap.h"
 #include "core/lib/list.h"
-#include "core/lib/workqueue.h"
 #include "core/pagecache/pagecache.h"
 #include "fs/journal/trans.h"
 #include "fs/state/fs.h"
@@ -90,78 +88,18 @@ struct tfs_inode {
 	struct address_space mapping; /* regular files only */
 };
 
-/* Numbers of lookups the front end holds, by inode number: open addressing, 16 bytes a slot. */
-struct tfs_lookups {
-	struct {
-		uint64_t ino, count;
-	} * slots;
-	uint64_t nr_slots, used;
-};
-
-struct tfs_icache {
-	struct tfs_fs *fs;
-	pthread_mutex_t flush_lock; /* icache_flush(): one at a time.  Outside of everything */
-	pthread_mutex_t lock;
-	pthread_cond_t cond; /* an inode has left */
-	struct tfs_inode **hash;
-	uint64_t hash_size, nr_inodes, limit;
-	struct tfs_lookups lookups;
-	struct list_head lru, dirty, reap;
-	struct workqueue *reaper; /* NULL: the caller reaps */
-	struct work reap_work;
-	bool reap_queued;
-	bool runtime; /* vfs_start_threads has started block layer and completion workers */
-	struct iomap_writeback_ops wb_ops; /* ioends point to it */
-	struct bio_set *wb_bios;	   /* writeback gets on without memory */
-	uint64_t evicted, reaped;
-};
-int icache_create(struct tfs_fs *fs);
-
-/* Every inode must be unused.  Cached pages go; nothing is written. */
-void icache_destroy(struct tfs_fs *fs);
-int icache_start(struct tfs_fs *fs); /* reaper thread */
-void icache_stop(struct tfs_fs *fs);
-
-/* @n more (or fewer) opens of a file. */
-void inode_opened(struct tfs_inode *i, int n);
-/* The last name has gone, or a first one come back. */
-void inode_set_unlinked(struct tfs_inode *i, bool unlinked);
-
-/* The front end is gone, and its lookups with it. */
-void icache_forget_all(struct tfs_fs *fs);
-
-/* Evict unused inodes above the bound.  No lock held. */
-void icache_trim(struct tfs_fs *fs);
-
-/* The next inode to be removed for good: no longer to be found.  NULL: none. */
-struct tfs_inode *icache_take_dead(struct tfs_fs *fs);
-void icache_drop_dead(struct tfs_inode *i);
-
-/* Any inode, referenced, after @prev (which is put); NULL at the end.  For unmount: the set must
- * not change. */
-struct tfs_inode *icache_next(struct tfs_fs *fs, struct tfs_inode *prev);
-
-/* Referenced.  Loads it when it is not in memory; no lock held.  -ESTALE: no such inode. */
-int inode_get(struct tfs_fs *fs, uint64_t ino, struct tfs_inode **out);
-
-/* One more reference on an inode that is surely alive. */
-void inode_hold(struct tfs_inode *i);
-bool inode_tryhold(struct tfs_inode *i); /* false if it is on its way out */
-void inode_put(struct tfs_inode *i);
-
-/* A new one, in no cache yet: for creation. */
+/* A new one, in no cache yet: for creation, and to be loaded. */
 struct tfs_inode *inode_alloc(struct tfs_fs *fs);
-void inode_free(struct tfs_inode *i); /* never inserted */
+void inode_free(struct tfs_inode *i); /* in no cache, and without pages */
 
-/* Give it its number and make it visible (inside the section that creates it). */
-void inode_insert(struct tfs_inode *i, uint64_t ino);
+/* Of a regular file: before it gets into the cache, and after it has left it. */
+void inode_init_mapping(struct tfs_inode *i);
+void inode_drop_pages(struct tfs_inode *i);
 
-/* Lookup counts.  -ENOMEM. */
-int lookup_ref(struct tfs_fs *fs, uint64_t ino, uint64_t n);
-void lookup_unref(struct tfs_fs *fs, uint64_t ino, uint64_t n);
-
-/* Room for one more, so that lookup_ref can't fail next. */
-int lookup_prepare(struct tfs_fs *fs);
+static inline uint64_t inode_hash(uint64_t ino)
+{
+	return (ino * 0x9e3779b97f4a7c15ull) >> 17;
+}
 
 static inline bool inode_is_dir(const struct tfs_inode *i)
 {
@@ -180,13 +118,5 @@ static inline void inode_mapping_changed(struct tfs_trans *t, struct tfs_inode *
 	atomic_store(&i->txid, t->txid);
 	atomic_store(&i->data_txid, t->txid);
 }
-
-/* After an operation that may have left something: hands it to the reaper or does it.  No lock
- * held. */
-void reap_kick(struct tfs_fs *fs);
-
-/* From a worker that may not wait for writeback: hands it to the reaper, or leaves it to the next
- * operation. */
-void reap_kick_async(struct tfs_fs *fs);
 
 #endif

@@ -8,6 +8,7 @@
 #include "core/pagecache/pagecache.h"
 #include "fs/btree/btree.h"
 #include "fs/disk/btree_key.h"
+#include "fs/inode/icache.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_sync.h"
 #include "fs/journal/trans.h"

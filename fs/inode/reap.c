@@ -10,11 +10,15 @@
  */
 #include <errno.h>
 #include "core/block/bdev.h"
+#include "core/lib/list.h"
 #include "core/lib/log.h"
 #include "core/pagecache/pagecache.h"
 #include "fs/btree/btree.h"
 #include "fs/btree/btree_delete.h"
 #include "fs/disk/btree_key.h"
+#include "fs/inode/icache.h"
+#include "fs/inode/icache_priv.h"
+#include "fs/inode/iget.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_sync.h"
 #include "fs/inode/reap.h"
@@ -95,11 +99,42 @@ static int reap_inode(struct tfs_inode *i)
 	return err;
 }
 
+/* The next inode to be removed for good: no longer to be found.  NULL: none. */
+static struct tfs_inode *take_dead(struct tfs_fs *fs)
+{
+	struct tfs_icache *ic = fs->icache;
+	struct tfs_inode *i = NULL;
+
+	pthread_mutex_lock(&ic->lock);
+	if (!list_empty(&ic->reap)) {
+		i = list_first_entry(&ic->reap, struct tfs_inode, lru);
+		list_del_init(&i->lru);
+		i->state |= INODE_FREEING | INODE_REAPING;
+	}
+	pthread_mutex_unlock(&ic->lock);
+	return i;
+}
+
+static void drop_dead(struct tfs_inode *i)
+{
+	struct tfs_icache *ic = i->fs->icache;
+
+	inode_drop_pages(i);
+	pthread_mutex_lock(&ic->lock);
+	/* a completion worker may be about to let go of it */
+	while (i->refs)
+		pthread_cond_wait(&ic->cond, &ic->lock);
+	icache_remove_locked(ic, i);
+	ic->reaped++;
+	pthread_mutex_unlock(&ic->lock);
+	inode_free(i);
+}
+
 void reap_run(struct tfs_fs *fs)
 {
 	struct tfs_inode *i;
 
-	while ((i = icache_take_dead(fs))) {
+	while ((i = take_dead(fs))) {
 		/* if it can't be done now, the orphan item sees to it at the next mount */
 		int err = fs->opts.ro ? 0 : reap_inode(i);
 
@@ -107,7 +142,7 @@ void reap_run(struct tfs_fs *fs)
 			log_warn("%s: inode %llu could not be removed (error %d); the next mount "
 				 "tries again",
 				 fs->bdev->name, (unsigned long long)i->ino, err);
-		icache_drop_dead(i);
+		drop_dead(i);
 	}
 }
 

@@ -15,6 +15,7 @@
 #include "fs/btree/btree_insert.h"
 #include "fs/disk/btree_key.h"
 #include "fs/inode/extent.h"
+#include "fs/inode/icache.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_sync.h"
 #include "fs/inode/map_blocks.h"

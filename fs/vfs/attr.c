@@ -3,6 +3,9 @@
 #include <errno.h>
 #include "core/lib/util.h"
 #include "core/pagecache/pagecache.h"
+#include "fs/inode/evict.h"
+#include "fs/inode/icache.h"
+#include "fs/inode/iget.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_lock.h"
 #include "fs/inode/inode_sync.h"

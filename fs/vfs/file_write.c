@@ -6,6 +6,7 @@
 #include "core/lib/util.h"
 #include "core/pagecache/pagecache.h"
 #include "fs/inode/append.h"
+#include "fs/inode/icache.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_lock.h"
 #include "fs/inode/inode_sync.h"

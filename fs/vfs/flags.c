@@ -8,6 +8,8 @@
  */
 #include <errno.h>
 #include "fs/inode/append.h"
+#include "fs/inode/icache.h"
+#include "fs/inode/iget.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_lock.h"
 #include "fs/inode/inode_sync.h"

@@ -11,9 +11,13 @@
 #include "core/lib/memlimit.h"
 #include "core/pagecache/pagecache.h"
 #include "fs/inode/damage.h"
+#include "fs/inode/icache.h"
+#include "fs/inode/iget.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_sync.h"
+#include "fs/inode/lookup_count.h"
 #include "fs/inode/reap.h"
+#include "fs/inode/reaper.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/fs_open.h"
 #include "fs/vfs/vfs.h"
@@ -56,7 +60,7 @@ int vfs_start_threads(struct tfs_fs *fs)
 	fs->opts.no_threads = false;
 	err = pagecache_start(fs->pagecache, fs->opts.dirty_size, fs->opts.commit_interval * 1000);
 	if (!err)
-		err = icache_start(fs);
+		err = reaper_start(fs);
 	if (!err)
 		err = damage_start(fs);
 	if (!err)
@@ -114,7 +118,7 @@ int vfs_mount(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs *
 static void stop_threads(struct tfs_fs *fs)
 {
 	pagecache_stop(fs->pagecache);
-	icache_stop(fs);
+	reaper_stop(fs);
 	damage_stop(fs);
 }
 
@@ -181,7 +185,7 @@ int vfs_unmount(struct tfs_fs *fs)
 	stop_threads(fs);
 	if (!fs->opts.ro) {
 		damage_run(fs);
-		icache_forget_all(fs);
+		lookup_forget_all(fs);
 		iomap_ioend_drain(); /* what is being written of the dead holds them */
 		reap_run(fs);
 		err = flush_all(fs);

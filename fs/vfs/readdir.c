@@ -7,6 +7,8 @@
 #include <dirent.h>
 #include <string.h>
 #include "core/lib/util.h"
+#include "fs/inode/icache.h"
+#include "fs/inode/iget.h"
 #include "fs/inode/inode.h"
 #include "fs/journal/trans.h"
 #include "fs/names/dir.h"

@@ -4,6 +4,7 @@
 #include "fs/alloc/space.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_sync.h"
+#include "fs/inode/reaper.h"
 #include "fs/journal/trans.h"
 #include "fs/names/dir.h"
 #include "fs/names/link.h"

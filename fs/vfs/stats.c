@@ -7,6 +7,7 @@
 #include "core/pagecache/pagecache.h"
 #include "fs/alloc/space.h"
 #include "fs/inode/damage.h"
+#include "fs/inode/icache.h"
 #include "fs/inode/inode.h"
 #include "fs/journal/bufcache.h"
 #include "fs/journal/journal.h"

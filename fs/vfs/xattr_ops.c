@@ -5,6 +5,8 @@
 #include <sys/xattr.h>
 #include "core/lib/util.h"
 #include "fs/alloc/space.h"
+#include "fs/inode/icache.h"
+#include "fs/inode/iget.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_sync.h"
 #include "fs/journal/trans.h"

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "core/pagecache/pagecache.h"
+#include "fs/inode/evict.h"
 #include "fs/inode/inode.h"
 #include "fs/journal/journal.h"
 #include "fs/state/fs.h"

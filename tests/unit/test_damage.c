@@ -10,6 +10,8 @@
 #include "fs/disk/btree_key.h"
 #include "fs/inode/damage.h"
 #include "fs/inode/extent.h"
+#include "fs/inode/icache.h"
+#include "fs/inode/iget.h"
 #include "fs/inode/inode.h"
 #include "fs/journal/trans.h"
 #include "fs/vfs/vfs.h"

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "core/iomap/iomap.h"
+#include "fs/inode/icache.h"
+#include "fs/inode/iget.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_sync.h"
 #include "fs/journal/trans.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* fs/inode/inode.c: the cache is bounded, lookup counts are exact, nothing is lost by eviction. */
+/* fs/inode/icache.c, evict.c, lookup_count.c: the cache is bounded, lookup counts are exact,
+ * nothing is lost by eviction. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* fs/inode/inode_sync.c, fs/inode/inode.c: what others do to a file while its inode is written out,
+/* fs/inode/inode_sync.c, evict.c: what others do to a file while its inode is written out,
  * or leaves memory.
  */
 #include <criterion/criterion.h>
@@ -11,6 +11,8 @@
 #include "core/iomap/iomap.h"
 #include "core/lib/list.h"
 #include "core/pagecache/pagecache.h"
+#include "fs/inode/evict.h"
+#include "fs/inode/icache.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_sync.h"
 #include "fs/journal/journal.h"

@@ -11,6 +11,8 @@
 #include "core/lib/util.h"
 #include "core/pagecache/pagecache.h"
 #include "fs/inode/damage.h"
+#include "fs/inode/icache.h"
+#include "fs/inode/iget.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/reap.h"
 #include "fs/vfs/vfs.h"

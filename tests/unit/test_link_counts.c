@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <linux/fs.h>
 #include <stdio.h>
+#include "fs/inode/icache.h"
+#include "fs/inode/iget.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_sync.h"
 #include "fs/vfs/namei.h"
