@@ -21,6 +21,7 @@
 #include "fs/state/error.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/attr.h"
+#include "fs/vfs/create.h"
 #include "fs/vfs/file.h"
 #include "fs/vfs/flags.h"
 #include "fs/vfs/namei.h"

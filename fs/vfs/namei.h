@@ -51,12 +51,4 @@ int drop_link_prefault(struct tfs_trans *t, uint64_t ino);
 /* The same, and with its last name the inode can be listed as unlinked. */
 int drop_link_look(struct tfs_trans *t, struct tfs_inode *i);
 
-/* ---- fs/vfs/create.c: what a rename leaves for overlayfs in place of the old name ---- */
-/* In memory only, in no cache: inode_free() when the section is over.  NULL: no memory. */
-struct tfs_inode *whiteout_alloc(struct tfs_inode *dir, const struct vfs_cred *cred);
-/* Before the first change: what giving @r's name to a new inode will touch. */
-int whiteout_look(struct tfs_trans *t, const struct name_ref *r);
-/* Makes the inode, and the name @r, which is there (r->de), becomes its name. */
-int whiteout_put(struct tfs_trans *t, const struct name_ref *r, struct tfs_inode *i);
-
 #endif

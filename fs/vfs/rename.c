@@ -10,6 +10,7 @@
 #include "fs/names/link.h"
 #include "fs/state/error.h"
 #include "fs/state/fs.h"
+#include "fs/vfs/create.h"
 #include "fs/vfs/flags.h"
 #include "fs/vfs/namei.h"
 #include "fs/vfs/vfs.h"
