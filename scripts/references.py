@@ -4,8 +4,9 @@
 
     scripts/references.py [FILE...]     0: all of it does; 1: a line for each that does not
 
-Looked for: files and tests by name, functions said to be in a file or followed by (), rules of docs/DESIGN.md, rows of
-docs/IO.md, sections, links, man pages, steps of test.sh; and lines of documents that are longer than 100 columns.
+Looked for: files and tests by name; functions said to be in a file, or followed by (); in comments
+of C any name_with_underscores; rules of docs/DESIGN.md, rows of docs/IO.md; sections, links, man
+pages, steps of test.sh; and lines of documents that are longer than 100 columns.
 Without FILE, in the whole tree.
 """
 import fnmatch, os, re, sys
@@ -21,8 +22,19 @@ COMMENT = {
 }
 COMMENT['.h'] = COMMENT['.c']
 FILE = re.compile(
-    r'(?<![\w/<*"$:{-])(?:\./)?(?:(?:[\w.*-]+/)*[A-Za-z*][\w.*-]*\.(?:c|h|md|py|sh)|man/[\w.]+\.\d)(?![\w>/*(])'
+    r'(?<![\w/<*"$:{-])(?:\./)?'
+    r'(?:(?:[\w.*-]+/)*[A-Za-z*][\w.*-]*\.(?:c|h|md|py|sh)|man/[\w.]+\.\d)(?![\w>/*(])'
 )
+MAN = re.compile(r'\b((?:mkfs\.|mount\.|fsck\.|umount\.fuse\.)?tally\w+)\((\d)\)')
+TEST = re.compile(r'(?<![\w/.*-])((?:test|thr)_[a-z]\w*)(?![\w*.(/]|\.\w)')
+# in comments of C: a function in a file; any name
+C_IN_FILE = re.compile(r'\b([a-z]\w*_\w+)(?:\(\))?\s+in\s+([\w/]+\.[ch])\b')
+C_NAME = re.compile(r'(?<![\w*@.>-])([a-z][a-z0-9]*_[a-z0-9_]*[a-z0-9])\b(?![*/(]|\.h)')
+# in documents: `file.c` (`function`, `another`); `function` in `file.c`; a row of docs/IO.md
+FILE_HAS = re.compile(r'`([\w/.*-]+\.[ch])`\s+\((`[^)]*?`)\)')
+IN_FILE = re.compile(r'`(?:struct )?(\w+)(?:\(\))?`\s+(?:\(|in\s+)`([\w/.*-]+\.[ch])`')
+ROW = re.compile(r'^\|[^|]*\|[^|]*\|([^|]*\.c`[^|]*)\|([^|]*)\|', re.M)
+NAME = re.compile(r'`((?:(?:struct|enum) )?[a-z][a-z0-9]*_[a-z0-9_]+)(?:\(\))?`')
 
 
 def read(path):
@@ -49,17 +61,21 @@ class Tree:
         for folder, folders, names in os.walk(TOP):
             folders[:] = sorted(set(folders) - SKIP)
             self.files += [os.path.relpath(os.path.join(folder, n), TOP) for n in sorted(names)]
-        self.texts = {f: read(os.path.join(TOP, f)) for f in self.files if os.path.splitext(f)[1] in COMMENT}
+        known = [f for f in self.files if os.path.splitext(f)[1] in COMMENT]
+        self.texts = {f: read(os.path.join(TOP, f)) for f in known}
         self.code = {f: t for f, t in self.texts.items() if f.endswith(('.c', '.h'))}
         self.words = {re.sub(r'^test_|\.\w+$', '', os.path.basename(f)) for f in self.files}
         self.words |= {re.sub(r'\.\w+$', '', os.path.basename(f)) for f in self.files}
         for f, t in self.texts.items():
-            if f.endswith(('.c', '.h', '.py')):
-                self.words |= set(re.findall(r'\w+', re.sub(COMMENT['.c'], ' ', t, flags=re.S) if f in self.code else t))
+            if f in self.code:
+                t = re.sub(COMMENT['.c'], lambda m: ' ' if m[1] else m[0], t, flags=re.S)
+            if f in self.code or f.endswith('.py'):
+                self.words |= set(re.findall(r'\w+', t))
         design = self.texts.get('docs/DESIGN.md', '').partition('## Rules')[2].partition('\n## ')[0]
         self.rules = set(re.findall(r'^(\d+)\. ', design, re.M))
         self.rows = set(re.findall(r'^\| ([IB]\d+) \|', self.texts.get('docs/IO.md', ''), re.M))
-        self.steps = set(re.findall(r'[\w-]+', ' '.join(re.findall(r'^\t([\w -|]+)\)', read(TOP + '/test.sh'), re.M))))
+        cases = ' '.join(re.findall(r'^\t([\w -|]+)\)', read(TOP + '/test.sh'), re.M))
+        self.steps = set(re.findall(r'[\w-]+', cases))
 
     def named(self, name):
         """the files that a name, path or pattern means"""
@@ -70,26 +86,29 @@ class Tree:
         if name.startswith('_'):
             name = '*' + name
         form = re.escape(name.removesuffix('()')).replace(r'\*', r'\w*')
-        form = re.compile(rf'^(?:#define\s+{form}\b|(?:\w[\w\s*]*[\s*])?{form}(?:\((?![^;{{]*\);)| = )|struct {form} {{)', re.M)
+        function = rf'(?:\w[\w\s*]*[\s*])?{form}(?:\((?![^;{{]*\);)| = )'
+        form = re.compile(rf'^(?:#define\s+{form}\b|{function}|struct {form} {{)', re.M)
         return any(form.search(self.code.get(p, '')) for p in paths)
 
     def test(self, suite, name):
         word = re.compile(r'\b' + re.escape(name).replace(r'\*', r'\w*') + r'\b')
-        homes = [t for f, t in self.code.items() if f.startswith('tests/') and re.search(rf'\b{suite},', t)]
+        tests = [t for f, t in self.code.items() if f.startswith('tests/')]
+        homes = [t for t in tests if re.search(rf'\b{suite},', t)]
         return bool(homes) and (name == '*' or any(word.search(t) for t in homes))
 
 
 def prose(text):
     """a document without its code blocks, lines kept"""
-    return re.sub(r'^```.*?^```|^    [^\n]*', lambda m: re.sub(r'[^\n]', ' ', m[0]), text, flags=re.M | re.S)
-
-
-def anchors(text):
-    return {re.sub(r'[^\w -]', '', h.lower()).strip().replace(' ', '-') for h in re.findall(r'^#+ (.*)', text, re.M)}
+    code = re.compile(r'^```.*?^```|^    [^\n]*', re.M | re.S)
+    return code.sub(lambda m: re.sub(r'[^\n]', ' ', m[0]), text)
 
 
 def sections(text):
     return set(re.findall(r'^#+ (.*)', text, re.M))
+
+
+def anchors(text):
+    return {re.sub(r'[^\w -]', '', h.lower()).strip().replace(' ', '-') for h in sections(text)}
 
 
 def expand(names):
@@ -99,7 +118,8 @@ def expand(names):
 def dead(tree, path, text):
     """yields (offset, what) for each reference that leads nowhere"""
     doc = path.endswith('.md')
-    flat = re.sub(r'\n[ \t]*(?:\*|#|//)?(?!/)', lambda m: ' ' * len(m[0]), text)  # a reference may go on in the next line
+    # a reference may go on in the next line
+    flat = re.sub(r'\n[ \t]*(?:\*|#|//)?(?!/)', lambda m: ' ' * len(m[0]), text)
     for m in re.finditer(r'\b[Rr]ules? (\d+)\b', flat):
         if m[1] not in tree.rules:
             yield m.start(), f'rule {m[1]} is not in docs/DESIGN.md'
@@ -114,15 +134,22 @@ def dead(tree, path, text):
         there = tree.named(m[1])
         if there and not any(m[2] in sections(tree.texts[f]) for f in there):
             yield m.start(), f'{m[1]} has no section "{m[2]}"'
-    for m in re.finditer(r'\b((?:mkfs\.|mount\.|fsck\.|umount\.fuse\.)?tally\w+(?:\.conf)?)\((\d)\)', flat):
+    for m in MAN.finditer(flat):
         if f'man/{m[1]}.{m[2]}' not in tree.files:
             yield m.start(), f'no man page {m[0]}'
-    for m in re.finditer(r'(?<![\w/.*-])((?:test|thr)_[a-z]\w*)(?![\w*.(/]|\.\w)', flat):
+    for m in TEST.finditer(flat):
         if not tree.named(m[1] + '.*') and m[1] not in tree.words:
             yield m.start(), f'no test {m[1]}'
     for m in re.finditer(r'(?<![\w.>])([a-z_]\w+)\(\)', flat):
         if m[1] not in tree.words:
             yield m.start(), f'no function {m[0]}'
+    if path.endswith(('.c', '.h')):
+        for m in C_IN_FILE.finditer(flat):
+            if not tree.defines(tree.named(m[2]), m[1]):
+                yield m.start(), f'{m[2]} has no {m[1]}'
+        for m in C_NAME.finditer(flat):
+            if m[1] not in tree.words:
+                yield m.start(), f'no {m[1]} in the code (of other programs? say it in words)'
     if doc:
         yield from dead_in_doc(tree, path, text)
 
@@ -139,14 +166,14 @@ def dead_in_doc(tree, path, text):
     for m in re.finditer(r'\(see "([^"]+)"\)|\bsee "([^"]+)"', text):
         if (m[1] or m[2]) not in sections(text):
             yield m.start(), f'no section "{m[1] or m[2]}"'
-    for m in re.finditer(r'`([\w/.*-]+\.[ch])`\s+\((`[^)]*?`)\)', text):  # `file.c` (`function`, `another`)
+    for m in FILE_HAS.finditer(text):
         for name in re.findall(r'`([\w*]+)(?:\(\))?`', m[2]):
             if not tree.defines(tree.named(m[1]), name):
                 yield m.start(), f'{m[1]} has no {name}'
-    for m in re.finditer(r'`(?:struct )?(\w+)(?:\(\))?`\s+(?:\(|in\s+)`([\w/.*-]+\.[ch])`', text):  # `function` in `file.c`
+    for m in IN_FILE.finditer(text):
         if not tree.defines(tree.named(m[2]), m[1]):
             yield m.start(), f'{m[2]} has no {m[1]}'
-    for m in re.finditer(r'^\|[^|]*\|[^|]*\|([^|]*\.c`[^|]*)\|([^|]*)\|([^|]*)\|', text, re.M):  # a row of docs/IO.md
+    for m in ROW.finditer(text):
         homes = [f for name in re.findall(r'`([\w/.*-]+\.[ch])`', m[1]) for f in tree.named(name)]
         for name in re.findall(r'`([\w*]+)`', m[2]):
             if not tree.defines(homes, name):
@@ -158,7 +185,7 @@ def dead_in_doc(tree, path, text):
     for m in re.finditer(r'\./test\.sh ([a-z][\w-]*)', text):
         if m[1] not in tree.steps:
             yield m.start(), f'test.sh has no step {m[1]}'
-    for m in re.finditer(r'`((?:(?:struct|enum) )?[a-z][a-z0-9]*_[a-z0-9_]+)(?:\(\))?`', text):
+    for m in NAME.finditer(text):
         if m[1].split()[-1] not in tree.words:
             yield m.start(), f'{m[1]} is nowhere in the code'
     for m in re.finditer(r'^(?!\|).{100}.*\S', text, re.M):

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Errors of writeback, seen once by each open file (the idea is errseq_t of
- * Linux).  The value is a counter with, in its low bits, the last errno and
+ * Errors of writeback, seen once by each open file (the idea is Linux's
+ * errseq).  The value is a counter with, in its low bits, the last errno and
  * whether anybody has seen it.  A file that samples an error nobody has seen yet
  * gets 0, "before everything", and so will be told of it.
  */

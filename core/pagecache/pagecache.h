@@ -247,8 +247,8 @@ void balance_dirty_pages(struct address_space *m);
 
 /*
  * errseq (docs/IO.md, row B17): an error is remembered on the mapping and seen once by
- * each open file.  A file samples at open; check_and_advance returns the error
- * if one was recorded since its sample.
+ * each open file.  A file samples at open; mapping_check_and_advance_error()
+ * returns the error if one was recorded since its sample.
  */
 void mapping_set_error(struct address_space *m, int err);
 uint64_t mapping_sample_error(struct address_space *m);

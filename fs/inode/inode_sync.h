@@ -23,7 +23,7 @@ void inode_item_of(struct tfs_inode *i, struct tfs_inode_item *it);
 void inode_mark_dirty(struct tfs_inode *i);
 
 /*
- * Persist what mark_dirty spoke of, in a section of its own, if no transaction has since.
+ * Persist what inode_mark_dirty() spoke of, in a section of its own, if no transaction has since.
  * @size_only: times may wait.
  * @written: bytes, of a regular file; all that was dirty below it, when the file was already so
  * long, is in the tree. So it may be that long there too, whatever has become dirty since: that is

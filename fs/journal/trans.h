@@ -2,8 +2,8 @@
 /*
  * Sections of code that look at or change metadata.
  *
- *	err = TRANS_WRITE(t, fs, CREDITS, do_something(t, ...));
- *	err = TRANS_READ(t, fs, look_at_something(t, ...));
+ *	err = TRANS_WRITE(t, fs, CREDITS, change(t, ...));
+ *	err = TRANS_READ(t, fs, look(t, ...));
  *
  * The body asks for blocks with buf_get(); one that is not cached makes it
  * return -TRANS_RESTART *before it has changed anything*; the section ends, the block is
