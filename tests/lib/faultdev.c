@@ -1,36 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
-#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
-#include "tests/lib/faultdev.h"
-
-#define MAX_FAULTS 64
-
-struct fault {
-	enum fault_kind kind;
-	uint64_t off, len;
-	int count; /* 0: unused */
-	unsigned int usec;
-};
-
-struct faultdev {
-	struct bdev b;
-	struct bdev *lower;
-	pthread_mutex_t lock;
-	struct fault faults[MAX_FAULTS];
-	atomic_ullong nr_reads, nr_writes;
-	pthread_cond_t cleared;
-	unsigned int clears, stalled; /* under lock */
-	/* the N-th I/O, see faultdev_nth(); under lock */
-	uint64_t nth; /* 0: none, or it has come */
-	enum nth_fault nth_how;
-	bool nth_sticky, nth_struck, nth_write;
-	uint64_t nth_off, nth_len;
-};
+#include "core/block/bio.h"
+#include "core/lib/workqueue.h"
+#include "tests/lib/faultdev_priv.h"
 
 static struct faultdev *of(struct bdev *b)
 {
 	return container_of(b, struct faultdev, b);
+}
+
+/* Not tl_alloc(): tests that make the n-th of those fail are not after this one. */
+void *faultdev_must(void *p)
+{
+	if (!p) {
+		fprintf(stderr, "faultdev: no memory\n");
+		abort();
+	}
+	return p;
 }
 
 static uint64_t iov_bytes(const struct iovec *iov, int n)
@@ -42,207 +31,171 @@ static uint64_t iov_bytes(const struct iovec *iov, int n)
 	return len;
 }
 
-/* Does a fault of this kind strike?  Lock held. */
-static bool strike_locked(struct faultdev *d, enum fault_kind kind, uint64_t off, uint64_t len,
-			  struct fault *hit)
+/* What hits a command.  It has waited, if it had to. */
+static struct fault_hit hit(struct faultdev *d, enum fault_op op, uint64_t off, uint64_t len)
 {
-	bool found = false;
-	int i;
-
-	for (i = 0; i < MAX_FAULTS && !found; i++) {
-		struct fault *f = &d->faults[i];
-
-		if (!f->count || f->kind != kind || off >= f->off + f->len || f->off >= off + len)
-			continue;
-		*hit = *f;
-		if (f->count > 0)
-			f->count--;
-		found = true;
-	}
-	return found;
-}
-
-static bool strike(struct faultdev *d, enum fault_kind kind, uint64_t off, uint64_t len,
-		   struct fault *hit)
-{
-	bool found;
-
-	pthread_mutex_lock(&d->lock);
-	found = strike_locked(d, kind, off, len, hit);
-	pthread_mutex_unlock(&d->lock);
-	return found;
-}
-
-static void maybe_stall(struct faultdev *d, enum fault_kind kind, uint64_t off, uint64_t len)
-{
+	struct fault_hit h;
 	unsigned int clears;
-	struct fault f;
 
 	pthread_mutex_lock(&d->lock);
+	h = fault_plan_hit(&d->plan, op, off, len);
 	clears = d->clears;
-	if (strike_locked(d, kind, off, len, &f)) {
+	if (h.delayed) {
+		pthread_mutex_unlock(&d->lock);
+		usleep(h.usec);
+		pthread_mutex_lock(&d->lock);
+	}
+	if (h.stalled) {
 		d->stalled++;
 		while (clears == d->clears)
 			pthread_cond_wait(&d->cleared, &d->lock);
 		d->stalled--;
 	}
 	pthread_mutex_unlock(&d->lock);
+	return h;
 }
 
-static void flip(const struct iovec *iov, int n, uint64_t at)
+static int do_io(const struct command *c)
 {
-	for (int i = 0; i < n; i++) {
-		if (at < iov[i].iov_len) {
-			((unsigned char *)iov[i].iov_base)[at] ^= 4;
-			return;
-		}
-		at -= iov[i].iov_len;
-	}
-}
-
-/* Is this the N-th, or does it touch what the N-th has spoilt? */
-static bool nth_strikes(struct faultdev *d, bool write, uint64_t off, uint64_t len)
-{
-	bool hit = false;
-
-	pthread_mutex_lock(&d->lock);
-	if (d->nth && !--d->nth) {
-		d->nth_struck = hit = true;
-		d->nth_write = write;
-		d->nth_off = off;
-		d->nth_len = len;
-	} else if (d->nth_struck && d->nth_sticky && d->nth_write == write) {
-		hit = off < d->nth_off + d->nth_len && d->nth_off < off + len;
-	}
-	pthread_mutex_unlock(&d->lock);
-	return hit;
-}
-
-/* The front half of @iov, as one piece after the other; returns what the device says to that. */
-static int transfer_half(struct faultdev *d, const struct iovec *iov, int n, uint64_t off,
-			 bool write)
-{
-	uint64_t left = iov_bytes(iov, n) / 2 & ~(uint64_t)(d->lower->align - 1);
-	int err = 0;
-
-	for (int i = 0; i < n && left && !err; i++) {
-		struct iovec part = { iov[i].iov_base, min_t(uint64_t, iov[i].iov_len, left) };
-
-		err = write ? d->lower->ops->writev(d->lower, &part, 1, off)
-			    : d->lower->ops->readv(d->lower, &part, 1, off);
-		off += part.iov_len;
-		left -= part.iov_len;
-	}
-	return err ? err : -EIO;
-}
-
-static int nth_read(struct faultdev *d, const struct iovec *iov, int n, uint64_t off)
-{
+	struct faultdev *d = c->d;
+	struct fault_hit h;
 	int err;
 
-	if (d->nth_how == NTH_ERROR)
-		return -EIO;
-	if (d->nth_how == NTH_SHORT)
-		return transfer_half(d, iov, n, off, false);
-	err = d->lower->ops->readv(d->lower, iov, n, off);
-	if (!err)
-		flip(iov, n, iov_bytes(iov, n) / 2);
+	atomic_fetch_add(c->op == FAULT_READ ? &d->nr_reads : &d->nr_writes, 1);
+	if (c->len > d->b.max_io || (uint32_t)c->n > d->b.max_segs ||
+	    ((c->off | c->len) & (d->b.align - 1)))
+		atomic_fetch_add(&d->too_big, 1);
+	h = hit(d, c->op, c->off, c->len);
+	if (c->op == FAULT_WRITE)
+		faultdev_meet_stale(c);
+	err = h.spoilt ? faultdev_spoil(c, &h.spoil) : faultdev_pass(c);
+	if (c->op == FAULT_READ && !err)
+		faultdev_meet_stale(c);
 	return err;
 }
 
-static int nth_write(struct faultdev *d, const struct iovec *iov, int n, uint64_t off)
-{
-	uint64_t at = off + iov_bytes(iov, n) / 2;
-	unsigned char *data;
-	int err;
-
-	if (d->nth_how == NTH_ERROR)
-		return -EIO;
-	if (d->nth_how == NTH_SHORT)
-		return transfer_half(d, iov, n, off, true);
-	err = d->lower->ops->writev(d->lower, iov, n, off);
-	data = bdev_mem_data(d->lower);
-	if (!err)
-		data[at] ^= 4;
-	return err;
-}
+/* ---- the device ---- */
 
 static int fault_readv(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
 {
-	struct faultdev *d = of(b);
-	uint64_t len = iov_bytes(iov, n);
-	struct fault f;
-	int err;
-
-	atomic_fetch_add(&d->nr_reads, 1);
-	if (strike(d, FAULT_DELAY, off, len, &f))
-		usleep(f.usec);
-	maybe_stall(d, FAULT_READ_STALL, off, len);
-	if (strike(d, FAULT_READ_EIO, off, len, &f))
-		return -EIO;
-	if (nth_strikes(d, false, off, len))
-		return nth_read(d, iov, n, off);
-	err = d->lower->ops->readv(d->lower, iov, n, off);
-	if (!err && strike(d, FAULT_READ_FLIP, off, len, &f))
-		flip(iov, n, f.off > off ? f.off - off : 0);
-	return err;
+	return do_io(&(struct command){ of(b), FAULT_READ, false, iov, n, off, iov_bytes(iov, n) });
 }
 
 static int fault_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
 {
-	struct faultdev *d = of(b);
-	uint64_t len = iov_bytes(iov, n);
-	struct fault f;
+	return do_io(
+		&(struct command){ of(b), FAULT_WRITE, false, iov, n, off, iov_bytes(iov, n) });
+}
 
-	atomic_fetch_add(&d->nr_writes, 1);
-	if (strike(d, FAULT_DELAY, off, len, &f))
-		usleep(f.usec);
-	maybe_stall(d, FAULT_WRITE_STALL, off, len);
-	if (strike(d, FAULT_WRITE_EIO, off, len, &f))
-		return -EIO;
-	if (nth_strikes(d, true, off, len))
-		return nth_write(d, iov, n, off);
-	return d->lower->ops->writev(d->lower, iov, n, off);
+static int fault_writev_fua(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
+{
+	if (!of(b)->fua || !of(b)->lower->ops->writev_fua)
+		return -EOPNOTSUPP;
+	return do_io(&(struct command){ of(b), FAULT_WRITE, true, iov, n, off, iov_bytes(iov, n) });
+}
+
+/* Is a flush or discard to be kept from the device below, with *err? */
+static bool kept_back(struct faultdev *d, enum fault_op op, uint64_t off, uint64_t len, int *err)
+{
+	struct fault_hit h = hit(d, op, off, len);
+
+	if (!h.spoilt || (h.spoil.kind != FAULT_ERROR && h.spoil.kind != FAULT_LOSE))
+		return false;
+	faultdev_count_struck(d, off, len);
+	*err = h.spoil.kind == FAULT_LOSE ? 0 : h.spoil.err ? h.spoil.err : -EIO;
+	return true;
 }
 
 static int fault_flush(struct bdev *b)
 {
-	struct fault f;
+	struct bdev *l = of(b)->lower;
+	int err;
 
-	if (strike(of(b), FAULT_FLUSH_DELAY, 0, UINT64_MAX, &f))
-		usleep(f.usec);
-	maybe_stall(of(b), FAULT_FLUSH_STALL, 0, UINT64_MAX);
-	return of(b)->lower->ops->flush(of(b)->lower);
+	return kept_back(of(b), FAULT_FLUSH, 0, 0, &err) ? err : l->ops->flush(l);
 }
 
 static int fault_discard(struct bdev *b, uint64_t off, uint64_t len)
 {
-	return of(b)->lower->ops->discard(of(b)->lower, off, len);
+	struct bdev *l = of(b)->lower;
+	int err;
+
+	return kept_back(of(b), FAULT_DISCARD, off, len, &err) ? err : l->ops->discard(l, off, len);
 }
 
 static void fault_close(struct bdev *b)
 {
-	bdev_close(of(b)->lower);
-	pthread_cond_destroy(&of(b)->cleared);
-	pthread_mutex_destroy(&of(b)->lock);
-	tl_free(of(b));
+	struct faultdev *d = of(b);
+
+	if (d->wq)
+		workqueue_destroy(d->wq);
+	if (!d->borrowed)
+		bdev_close(d->lower);
+	faultdev_free_stale(d);
+	pthread_cond_destroy(&d->cleared);
+	pthread_mutex_destroy(&d->lock);
+	free(d);
 }
 
-static const struct bdev_ops fault_ops = {
+struct async_io {
+	struct work w;
+	struct bio *bio;
+};
+
+static void async_work(struct work *w)
+{
+	struct async_io *io = container_of(w, struct async_io, w);
+	struct bio *bio = io->bio;
+	struct bdev *b = bio->bi_bdev;
+	uint64_t off = bio->bi_iter.bi_sector << SECTOR_SHIFT;
+	struct iovec iov[BIO_MAX_VECS];
+	struct bvec_iter it;
+	struct bio_vec bv;
+	int n = 0, err;
+
+	free(io);
+	bio_for_each_segment(bv, bio, it)
+		iov[n++] = (struct iovec){ .iov_base = bv.bv_base, .iov_len = bv.bv_len };
+	err = bio->bi_op == BIO_OP_WRITE ? fault_writev(b, iov, n, off)
+					 : fault_readv(b, iov, n, off);
+	if (err)
+		bio_set_error(bio, err);
+	else
+		bio_advance(bio, bio->bi_iter.bi_size);
+	bio_endio(bio);
+}
+
+static void fault_submit(struct bdev *b, struct bio *bio)
+{
+	struct async_io *io = faultdev_must(malloc(sizeof(*io)));
+
+	io->bio = bio;
+	work_init(&io->w, async_work);
+	queue_work(of(b)->wq, &io->w);
+}
+
+static const struct bdev_ops sync_ops = {
 	.readv = fault_readv,
 	.writev = fault_writev,
+	.writev_fua = fault_writev_fua,
 	.flush = fault_flush,
 	.discard = fault_discard,
 	.close = fault_close,
 };
 
+static const struct bdev_ops async_ops = {
+	.flush = fault_flush,
+	.discard = fault_discard,
+	.submit = fault_submit,
+	.close = fault_close,
+};
+
 struct bdev *faultdev_create(struct bdev *lower)
 {
-	struct faultdev *d = tl_zalloc(sizeof(*d));
+	struct faultdev *d = calloc(1, sizeof(*d));
 
 	if (!d)
 		return NULL;
-	d->b.ops = &fault_ops;
+	d->b.ops = &sync_ops;
 	d->b.name = "faultdev";
 	d->b.size = lower->size;
 	d->b.align = lower->align;
@@ -254,19 +207,41 @@ struct bdev *faultdev_create(struct bdev *lower)
 	return &d->b;
 }
 
-void faultdev_add(struct bdev *b, enum fault_kind kind, uint64_t off, uint64_t len, int count,
-		  unsigned int usec)
+struct bdev *faultdev_borrow(struct bdev *lower)
 {
-	struct faultdev *d = of(b);
+	struct bdev *b = faultdev_create(lower);
 
-	pthread_mutex_lock(&d->lock);
-	for (int i = 0; i < MAX_FAULTS; i++) {
-		if (!d->faults[i].count) {
-			d->faults[i] = (struct fault){ kind, off, len, count, usec };
-			break;
-		}
-	}
-	pthread_mutex_unlock(&d->lock);
+	if (b)
+		of(b)->borrowed = true;
+	return b;
+}
+
+struct bdev *faultdev_create_async(struct bdev *lower)
+{
+	struct bdev *b = faultdev_create(lower);
+
+	if (!b)
+		return NULL;
+	b->ops = &async_ops;
+	of(b)->wq = faultdev_must(workqueue_create("faultdev", 2));
+	return b;
+}
+
+struct bdev *faultdev_lower(struct bdev *b)
+{
+	return of(b)->lower;
+}
+
+void faultdev_allow_fua(struct bdev *b, bool fua)
+{
+	of(b)->fua = fua;
+}
+
+void faultdev_add(struct bdev *b, const struct fault *f)
+{
+	pthread_mutex_lock(&of(b)->lock);
+	fault_plan_add(&of(b)->plan, f);
+	pthread_mutex_unlock(&of(b)->lock);
 }
 
 void faultdev_clear(struct bdev *b)
@@ -274,25 +249,27 @@ void faultdev_clear(struct bdev *b)
 	struct faultdev *d = of(b);
 
 	pthread_mutex_lock(&d->lock);
-	for (int i = 0; i < MAX_FAULTS; i++)
-		d->faults[i].count = 0;
+	d->plan.nr = 0;
+	d->struck = 0;
+	faultdev_free_stale(d);
 	d->clears++;
 	pthread_cond_broadcast(&d->cleared);
-	d->nth = 0;
-	d->nth_struck = false;
 	pthread_mutex_unlock(&d->lock);
 }
 
-void faultdev_nth(struct bdev *b, uint64_t n, enum nth_fault how, bool sticky)
+uint64_t faultdev_struck(struct bdev *b, uint64_t *off, uint64_t *len)
 {
 	struct faultdev *d = of(b);
+	uint64_t n;
 
 	pthread_mutex_lock(&d->lock);
-	d->nth = n;
-	d->nth_how = how;
-	d->nth_sticky = sticky;
-	d->nth_struck = false;
+	n = d->struck;
+	if (off)
+		*off = d->struck_off;
+	if (len)
+		*len = d->struck_len;
 	pthread_mutex_unlock(&d->lock);
+	return n;
 }
 
 unsigned int faultdev_stalled(struct bdev *b)
@@ -305,16 +282,6 @@ unsigned int faultdev_stalled(struct bdev *b)
 	return n;
 }
 
-bool faultdev_nth_struck(struct bdev *b)
-{
-	bool struck;
-
-	pthread_mutex_lock(&of(b)->lock);
-	struck = of(b)->nth_struck;
-	pthread_mutex_unlock(&of(b)->lock);
-	return struck;
-}
-
 uint64_t faultdev_reads(struct bdev *b)
 {
 	return atomic_load(&of(b)->nr_reads);
@@ -323,4 +290,9 @@ uint64_t faultdev_reads(struct bdev *b)
 uint64_t faultdev_writes(struct bdev *b)
 {
 	return atomic_load(&of(b)->nr_writes);
+}
+
+unsigned int faultdev_too_big(struct bdev *b)
+{
+	return atomic_load(&of(b)->too_big);
 }

@@ -1,50 +1,50 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A device over another one, on which chosen reads and writes fail, take long, or bring back
- * flipped bits. */
+/*
+ * A device over another one (memory, a crashdev, a thindev) on which commands go wrong as a plan of
+ * faults says: which command, which fault.  What no fault hits passes through unchanged.
+ */
 #ifndef TESTS_FAULTDEV_H
 #define TESTS_FAULTDEV_H
 
 #include "core/block/bdev.h"
-
-enum fault_kind {
-	FAULT_READ_EIO,
-	FAULT_WRITE_EIO,
-	FAULT_READ_FLIP,
-	FAULT_DELAY,
-	FAULT_READ_STALL, /* does not come back before faultdev_clear() */
-	FAULT_WRITE_STALL,
-	FAULT_FLUSH_STALL, /* wherever; @off and @len of faultdev_add() do not matter */
-	FAULT_FLUSH_DELAY, /* likewise */
-};
+#include "tests/lib/fault_plan.h"
 
 /* Closing it closes @lower.  NULL: out of memory. */
 struct bdev *faultdev_create(struct bdev *lower);
+/* @lower stays the caller's, who closes it later. */
+struct bdev *faultdev_borrow(struct bdev *lower);
 /*
- * I/O that touches [off, off + len) suffers, @count times (negative: for ever).
- * FAULT_READ_FLIP flips a bit of byte @off; FAULT_DELAY and FAULT_FLUSH_DELAY sleep @usec.
+ * Bios come by way of ops->submit, are done by threads of the device's own and, as drivers may,
+ * their bi_iter is used up on the way; there is no readv and writev then.
  */
-void faultdev_add(struct bdev *b, enum fault_kind kind, uint64_t off, uint64_t len, int count,
-		  unsigned int usec);
-void faultdev_clear(struct bdev *b);
-/* Requests that stall now. */
-unsigned int faultdev_stalled(struct bdev *b);
+struct bdev *faultdev_create_async(struct bdev *lower);
+struct bdev *faultdev_lower(struct bdev *b);
+/* Let it take writes that are durable by themselves, if @lower does.  To the plan, they are writes.
+ * Default: it knows none. */
+void faultdev_allow_fua(struct bdev *b, bool fua);
 
-/* What the N-th I/O suffers, for sweeps. */
-enum nth_fault {
-	NTH_ERROR,    /* nothing is transferred, -EIO */
-	NTH_SHORT,    /* half of it is, and then -EIO */
-	NTH_BAD_DATA, /* all of it, and 0, but with a flipped bit: in memory (read) or on the medium
-			 (write) */
-};
+/* One more line of the plan.  Where two faults hit one command, the one that was added first is
+ * it; but a delay and a stall come on top. */
+void faultdev_add(struct bdev *b, const struct fault *f);
+/* faultdev_plan(b, .kind = FAULT_ERROR, .ops = FAULT_WRITE, .nth = 3) */
+#define faultdev_plan(b, ...) faultdev_add(b, &(struct fault){ __VA_ARGS__ })
+/* The end of the plan and all its effects: what stalls goes on, stale sectors are read as they
+ * are. */
+void faultdev_clear(struct bdev *b);
+
 /*
- * The @n-th read or write from now (1: the next; 0: none) suffers.  @sticky: so does, from then on,
- * every other of the same direction that touches the same bytes.  faultdev_clear() ends it.
+ * How many commands have suffered (been spoilt, not just delayed) since the plan began.  @off,
+ * @len, may be NULL: the bytes of the last.  A write that is lost, torn or read stale is not
+ * counted if the medium held those bytes already: nothing was lost.
  */
-void faultdev_nth(struct bdev *b, uint64_t n, enum nth_fault how, bool sticky);
-/* Has the N-th come? */
-bool faultdev_nth_struck(struct bdev *b);
-/* Requests that have reached the device. */
+uint64_t faultdev_struck(struct bdev *b, uint64_t *off, uint64_t *len);
+/* Commands that stall now. */
+unsigned int faultdev_stalled(struct bdev *b);
+/* Commands that have reached the device. */
 uint64_t faultdev_reads(struct bdev *b);
 uint64_t faultdev_writes(struct bdev *b);
+/* Of these, how many were larger than max_io, in more pieces than max_segs, or not aligned: a bio
+ * that was not split as it should. */
+unsigned int faultdev_too_big(struct bdev *b);
 
 #endif

@@ -104,8 +104,10 @@ static void make(void)
 	fx.own_dev = true;
 	if (!scene->usec)
 		return;
-	faultdev_add(dev, FAULT_DELAY, 0, UINT64_MAX, -1, scene->usec);
-	faultdev_add(dev, FAULT_FLUSH_DELAY, 0, UINT64_MAX, -1, scene->usec);
+	faultdev_plan(dev, .kind = FAULT_DELAY, .ops = FAULT_IO, .times = FAULT_ALWAYS,
+		      .usec = scene->usec);
+	faultdev_plan(dev, .kind = FAULT_DELAY, .ops = FAULT_FLUSH, .times = FAULT_ALWAYS,
+		      .usec = scene->usec);
 }
 
 static void run(const struct scene *s)

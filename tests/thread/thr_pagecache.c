@@ -167,9 +167,11 @@ static void inject(uint64_t *s)
 {
 	faultdev_clear(toy.bdev);
 	if (rnd(s, 2))
-		faultdev_add(toy.bdev, FAULT_WRITE_EIO, rnd(s, 8u << 20), 1u << 20, 1, 0);
+		faultdev_plan(toy.bdev, .kind = FAULT_ERROR, .ops = FAULT_WRITE,
+			      .off = rnd(s, 8u << 20), .len = 1u << 20);
 	else
-		faultdev_add(toy.bdev, FAULT_READ_FLIP, rnd(s, 8u << 20), 1, 1, 0);
+		faultdev_plan(toy.bdev, .kind = FAULT_FLIP, .ops = FAULT_READ,
+			      .off = rnd(s, 8u << 20), .len = 1);
 }
 
 /* What has no lock of the inode: fsync, sync, memory pressure, errors of the device. */

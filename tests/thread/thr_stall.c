@@ -127,34 +127,31 @@ static const struct {
 	const char *name;
 	void (*before)(void); /* not stuck yet */
 	void (*stuck)(void);
-	enum fault_kind kind;
+	enum fault_op op;
 	bool throttled; /* stuck when a writer is throttled */
 	bool writer;	/* and then a writer of the same file comes and has to wait for it */
 } all[] = {
-	{ "write-back", write_warm, do_writeback, FAULT_WRITE_STALL, false, false },
-	{ "fsync, writing the data", write_warm, do_fsync, FAULT_WRITE_STALL, false, false },
-	{ "fsync, flushing", write_warm, do_fsync, FAULT_FLUSH_STALL, false, false },
-	{ "fsync, with a writer", write_warm, do_fsync, FAULT_FLUSH_STALL, false, true },
-	{ "commit, writing", make_name, do_commit, FAULT_WRITE_STALL, false, false },
-	{ "commit, flushing", make_name, do_commit, FAULT_FLUSH_STALL, false, false },
-	{ "checkpoint, writing", make_name, do_checkpoint, FAULT_WRITE_STALL, false, false },
-	{ "checkpoint, flushing", make_name, do_checkpoint, FAULT_FLUSH_STALL, false, false },
-	{ "fsync of another file", write_warm, do_seek, FAULT_FLUSH_STALL, false, false },
-	{ "cold read", NULL, read_cold, FAULT_READ_STALL, false, false },
-	{ "cold read, with a writer", NULL, read_cold, FAULT_READ_STALL, false, true },
-	{ "cold direct read", NULL, read_direct, FAULT_READ_STALL, false, false },
-	{ "cold direct read, with a writer", NULL, read_direct, FAULT_READ_STALL, false, true },
-	{ "write into a cold block", NULL, write_cold, FAULT_READ_STALL, false, false },
-	{ "write into a cold block, with a writer", NULL, write_cold, FAULT_READ_STALL, false,
-	  true },
-	{ "write into the front of a cold block", NULL, write_front, FAULT_READ_STALL, false,
-	  false },
-	{ "write that ends in a cold block", NULL, write_tail, FAULT_READ_STALL, false, false },
-	{ "write behind a cold end", NULL, write_behind_the_end, FAULT_READ_STALL, false, false },
-	{ "throttled write", NULL, write_much, FAULT_WRITE_STALL, true, false },
-	{ "list of extents", write_warm, list_extents, FAULT_WRITE_STALL, false, false },
-	{ "list of extents, with a writer", write_warm, list_extents, FAULT_WRITE_STALL, false,
-	  true },
+	{ "write-back", write_warm, do_writeback, FAULT_WRITE, false, false },
+	{ "fsync, writing the data", write_warm, do_fsync, FAULT_WRITE, false, false },
+	{ "fsync, flushing", write_warm, do_fsync, FAULT_FLUSH, false, false },
+	{ "fsync, with a writer", write_warm, do_fsync, FAULT_FLUSH, false, true },
+	{ "commit, writing", make_name, do_commit, FAULT_WRITE, false, false },
+	{ "commit, flushing", make_name, do_commit, FAULT_FLUSH, false, false },
+	{ "checkpoint, writing", make_name, do_checkpoint, FAULT_WRITE, false, false },
+	{ "checkpoint, flushing", make_name, do_checkpoint, FAULT_FLUSH, false, false },
+	{ "fsync of another file", write_warm, do_seek, FAULT_FLUSH, false, false },
+	{ "cold read", NULL, read_cold, FAULT_READ, false, false },
+	{ "cold read, with a writer", NULL, read_cold, FAULT_READ, false, true },
+	{ "cold direct read", NULL, read_direct, FAULT_READ, false, false },
+	{ "cold direct read, with a writer", NULL, read_direct, FAULT_READ, false, true },
+	{ "write into a cold block", NULL, write_cold, FAULT_READ, false, false },
+	{ "write into a cold block, with a writer", NULL, write_cold, FAULT_READ, false, true },
+	{ "write into the front of a cold block", NULL, write_front, FAULT_READ, false, false },
+	{ "write that ends in a cold block", NULL, write_tail, FAULT_READ, false, false },
+	{ "write behind a cold end", NULL, write_behind_the_end, FAULT_READ, false, false },
+	{ "throttled write", NULL, write_much, FAULT_WRITE, true, false },
+	{ "list of extents", write_warm, list_extents, FAULT_WRITE, false, false },
+	{ "list of extents, with a writer", write_warm, list_extents, FAULT_WRITE, false, true },
 };
 
 /* ---- what must go on ---- */
@@ -255,7 +252,7 @@ static int scene(unsigned int k)
 	if (all[k].before)
 		all[k].before();
 	atomic_store(&finished, 0);
-	faultdev_add(fx.dev, all[k].kind, 0, UINT64_MAX, -1, 0);
+	faultdev_plan(fx.dev, .kind = FAULT_STALL, .ops = all[k].op, .times = FAULT_ALWAYS);
 	FX_OK(pthread_create(&stuck, NULL, stuck_thread, (void *)all[k].stuck));
 	if (wait_until(all[k].throttled ? is_throttled : is_stalled) < 0) {
 		fprintf(stderr, "%s: did not come as far as the device\n", all[k].name);

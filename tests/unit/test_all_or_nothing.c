@@ -66,11 +66,11 @@ static bool run(int (*op)(void), bool io, uint64_t n, int *err)
 	bool struck;
 
 	if (io)
-		faultdev_nth(fx.dev, n, NTH_ERROR, false);
+		faultdev_plan(fx.dev, .kind = FAULT_ERROR, .ops = FAULT_IO, .nth = n);
 	else
 		tl_alloc_fail_nth(n);
 	*err = op();
-	struck = io ? faultdev_nth_struck(fx.dev) : tl_alloc_count() >= n;
+	struck = io ? faultdev_struck(fx.dev, NULL, NULL) > 0 : tl_alloc_count() >= n;
 	tl_alloc_fail_nth(0);
 	faultdev_clear(fx.dev);
 	return struck;

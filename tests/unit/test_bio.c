@@ -9,11 +9,12 @@
 
 #include "core/block/integrity.h"
 #include "core/lib/log.h"
-#include "tests/lib/faulty_dev.h"
+#include "tests/lib/faultdev.h"
 
 #define DEV_BYTES (1u << 20)
 
-static struct faulty_dev *dev;
+static struct bdev *dev; /* a faultdev */
+static uint8_t *medium;
 static uint8_t *mem; /* DEV_BYTES */
 
 static void setup_kind(bool async)
@@ -22,10 +23,11 @@ static void setup_kind(bool async)
 
 	log_init("test", false, LOG_LVL_ERR);
 	cr_assert_eq(blk_init(2), 0);
-	dev = faulty_dev_create(DEV_BYTES, async);
+	dev = (async ? faultdev_create_async : faultdev_create)(bdev_mem_create(DEV_BYTES));
+	medium = bdev_mem_data(faultdev_lower(dev));
 	mem = tl_alloc_aligned(4096, DEV_BYTES);
 	for (i = 0; i < DEV_BYTES; i++)
-		faulty_dev_data(dev)[i] = (uint8_t)(i ^ i >> 8 ^ i >> 16);
+		medium[i] = (uint8_t)(i ^ i >> 8 ^ i >> 16);
 }
 
 static void setup(void)
@@ -40,7 +42,7 @@ static void setup_async(void)
 
 static void teardown(void)
 {
-	faulty_dev_destroy(dev);
+	bdev_close(dev);
 	tl_free(mem);
 	blk_exit();
 }
@@ -96,7 +98,7 @@ static int submit_and_wait(struct bio *bio)
 
 static struct bio *read_bio(uint32_t bytes, sector_t sector)
 {
-	struct bio *bio = bio_alloc(&dev->b, 16, BIO_OP_READ, NULL);
+	struct bio *bio = bio_alloc(dev, 16, BIO_OP_READ, NULL);
 
 	bio->bi_iter.bi_sector = sector;
 	bio->bi_flags |= BIO_F_QUIET;
@@ -108,7 +110,7 @@ Test(bio, vectors_merge_and_fill_up)
 {
 	struct seg_pool *pool = seg_pool_create();
 	struct seg *s = seg_alloc(pool, 8192), *t = seg_alloc(pool, 4096);
-	struct bio *bio = bio_alloc(&dev->b, 2, BIO_OP_WRITE, NULL);
+	struct bio *bio = bio_alloc(dev, 2, BIO_OP_WRITE, NULL);
 
 	cr_assert_eq(bio_add_vec(bio, s, s->base, 4096), 4096);
 	cr_assert_eq(bio_add_vec(bio, s, (char *)s->base + 4096, 4096), 4096);
@@ -130,7 +132,7 @@ Test(bio, vectors_merge_and_fill_up)
 
 Test(bio, size_cannot_overflow)
 {
-	struct bio *bio = bio_alloc(&dev->b, 2, BIO_OP_WRITE, NULL);
+	struct bio *bio = bio_alloc(dev, 2, BIO_OP_WRITE, NULL);
 
 	bio->bi_iter.bi_size = UINT32_MAX - 100;
 	cr_assert_eq(bio_add_vec(bio, NULL, mem, 512), 0);
@@ -139,7 +141,7 @@ Test(bio, size_cannot_overflow)
 
 Test(bio, iteration_and_advance)
 {
-	struct bio *bio = bio_alloc(&dev->b, 3, BIO_OP_READ, NULL);
+	struct bio *bio = bio_alloc(dev, 3, BIO_OP_READ, NULL);
 	uint32_t lens[3] = { 1536, 512, 2048 }, i = 0, seen = 0;
 	struct bvec_iter it;
 	struct bio_vec bv;
@@ -180,7 +182,7 @@ Test(bio, trim_reads_the_middle)
 	cr_assert_eq(bio->bi_iter.bi_size, 4096);
 	memset(mem, 0, 16384);
 	cr_assert_eq(submit_and_wait(bio), 0);
-	cr_assert_arr_eq(mem + 2048, faulty_dev_data(dev) + 12 * 512, 4096);
+	cr_assert_arr_eq(mem + 2048, medium + 12 * 512, 4096);
 	cr_assert_eq(mem[2047], 0);
 	cr_assert_eq(mem[2048 + 4096], 0);
 	bio_put(bio);
@@ -198,7 +200,7 @@ Test(bio, split_and_clone_share_memory)
 	cr_assert_eq(clone->bi_iter.bi_sector, 4);
 	cr_assert_eq(submit_bio_wait(clone), 0);
 	cr_assert_eq(submit_bio_wait(front), 0);
-	cr_assert_arr_eq(mem, faulty_dev_data(dev), 8192);
+	cr_assert_arr_eq(mem, medium, 8192);
 	bio_put(clone);
 	bio_put(front);
 	bio_put(bio);
@@ -213,7 +215,7 @@ Test(bio, no_memory_for_split_and_clone)
 	tl_alloc_fail_nth(1);
 	cr_assert_null(bio_clone(bio, NULL));
 	tl_alloc_fail_nth(1);
-	cr_assert_null(bio_alloc(&dev->b, 1, BIO_OP_READ, NULL));
+	cr_assert_null(bio_alloc(dev, 1, BIO_OP_READ, NULL));
 	tl_alloc_fail_nth(0);
 	cr_assert_eq(bio->bi_iter.bi_size, 8192, "left as it was");
 	bio_put(bio);
@@ -222,11 +224,11 @@ Test(bio, no_memory_for_split_and_clone)
 /* Everything larger than the limits is split, to the last byte. */
 static void check_limits(uint32_t max_io, uint32_t max_segs, uint32_t seg_bytes)
 {
-	struct bio *bio = bio_alloc(&dev->b, BIO_MAX_VECS, BIO_OP_READ, NULL);
+	struct bio *bio = bio_alloc(dev, BIO_MAX_VECS, BIO_OP_READ, NULL);
 	uint32_t off;
 
-	dev->b.max_io = max_io;
-	dev->b.max_segs = max_segs;
+	dev->max_io = max_io;
+	dev->max_segs = max_segs;
 	memset(mem, 0, DEV_BYTES);
 	/* Backwards in memory, so that nothing merges. */
 	for (off = 0; off < 128 * seg_bytes; off += seg_bytes)
@@ -234,8 +236,8 @@ static void check_limits(uint32_t max_io, uint32_t max_segs, uint32_t seg_bytes)
 			     seg_bytes);
 	cr_assert_eq(submit_and_wait(bio), 0);
 	for (off = 0; off < 128 * seg_bytes; off += seg_bytes)
-		cr_assert_arr_eq(mem + DEV_BYTES / 2 - off, faulty_dev_data(dev) + off, seg_bytes);
-	cr_assert_eq(atomic_load(&dev->too_big), 0);
+		cr_assert_arr_eq(mem + DEV_BYTES / 2 - off, medium + off, seg_bytes);
+	cr_assert_eq(faultdev_too_big(dev), 0);
 	bio_put(bio);
 }
 
@@ -245,29 +247,29 @@ Test(bio_async, device_limits)
 	check_limits(3 * 512, 256, 2048);
 	check_limits(1 << 20, 3, 2048);
 	check_limits(5000, 7, 1024);
-	cr_assert(atomic_load(&dev->b.stats.reads) > 100);
+	cr_assert(atomic_load(&dev->stats.reads) > 100);
 }
 
 Test(bio_async, gaps_split)
 {
-	struct bio *bio = bio_alloc(&dev->b, 4, BIO_OP_READ, NULL);
+	struct bio *bio = bio_alloc(dev, 4, BIO_OP_READ, NULL);
 
-	dev->b.virt_boundary = 4095;
+	dev->virt_boundary = 4095;
 	bio_add_vec(bio, NULL, mem + 8192, 4096);
 	bio_add_vec(bio, NULL, mem, 4096);		 /* no gap: page to page */
 	bio_add_vec(bio, NULL, mem + 16384 + 512, 4096); /* a gap before and after */
 	bio_add_vec(bio, NULL, mem + 32768, 4096);
 	cr_assert_eq(submit_and_wait(bio), 0);
-	cr_assert_eq(atomic_load(&dev->b.stats.reads), 3);
+	cr_assert_eq(atomic_load(&dev->stats.reads), 3);
 	bio_put(bio);
 }
 
 Test(bio_async, what_cannot_be_split_fails)
 {
-	struct bio *bio = bio_alloc(&dev->b, 4, BIO_OP_READ, NULL);
+	struct bio *bio = bio_alloc(dev, 4, BIO_OP_READ, NULL);
 
 	bio->bi_flags |= BIO_F_QUIET;
-	dev->b.max_segs = 1;
+	dev->max_segs = 1;
 	bio_add_vec(bio, NULL, mem, 256); /* half a sector cannot go alone */
 	bio_add_vec(bio, NULL, mem + 1024, 256);
 	cr_assert_eq(submit_and_wait(bio), -EINVAL);
@@ -297,11 +299,11 @@ Test(bio, checks_before_the_device)
 		cr_assert_eq(submit_bio_wait(bio), t[i].err, "row %zu, waiting", i);
 		bio_put(bio);
 	}
-	bio = bio_alloc(&dev->b, 1, BIO_OP_READ, NULL);
+	bio = bio_alloc(dev, 1, BIO_OP_READ, NULL);
 	bio->bi_flags |= BIO_F_QUIET;
 	cr_assert_eq(submit_and_wait(bio), -EINVAL, "nothing to read");
 	bio_put(bio);
-	dev->b.read_only = true;
+	dev->read_only = true;
 	bio = read_bio(512, 0);
 	bio->bi_op = BIO_OP_WRITE;
 	cr_assert_eq(submit_and_wait(bio), -EROFS);
@@ -310,22 +312,23 @@ Test(bio, checks_before_the_device)
 
 Test(bio, flush_and_discard)
 {
-	struct bio *bio = bio_alloc(&dev->b, 1, BIO_OP_FLUSH, NULL);
+	struct bio *bio = bio_alloc(dev, 1, BIO_OP_FLUSH, NULL);
 
 	bio->bi_flags |= BIO_F_QUIET;
 	cr_assert_eq(submit_and_wait(bio), 0);
-	atomic_store(&dev->flush_err, -ENOSPC);
+	faultdev_plan(dev, .kind = FAULT_ERROR, .ops = FAULT_FLUSH, .err = -ENOSPC,
+		      .times = FAULT_ALWAYS);
 	cr_assert_eq(submit_and_wait(bio), -ENOSPC);
 	bio_put(bio);
-	bio = bio_alloc(&dev->b, 1, BIO_OP_DISCARD, NULL);
+	bio = bio_alloc(dev, 1, BIO_OP_DISCARD, NULL);
 	bio->bi_iter.bi_sector = 8;
 	bio->bi_iter.bi_size = 4096;
 	cr_assert_eq(submit_and_wait(bio), 0);
-	cr_assert_eq(faulty_dev_data(dev)[4096], 0xdd);
+	cr_assert_eq(medium[4096], 0xdd);
 	bio_put(bio);
-	cr_assert_eq(atomic_load(&dev->b.stats.flushes), 2);
-	cr_assert_eq(atomic_load(&dev->b.stats.discards), 1);
-	cr_assert_eq(atomic_load(&dev->b.stats.errors), 1);
+	cr_assert_eq(atomic_load(&dev->stats.flushes), 2);
+	cr_assert_eq(atomic_load(&dev->stats.discards), 1);
+	cr_assert_eq(atomic_load(&dev->stats.errors), 1);
 }
 
 /* One part of a split fails, each in turn: the whole says so. */
@@ -333,12 +336,13 @@ Test(bio_async, nth_part_fails)
 {
 	unsigned int n;
 
-	dev->b.max_io = 4096;
+	dev->max_io = 4096;
 	for (n = 1; n <= 5; n++) {
 		struct bio *bio = read_bio(16384, 0);
 
-		atomic_store(&dev->fail_nth_io, n);
+		faultdev_plan(dev, .kind = FAULT_ERROR, .ops = FAULT_IO, .nth = n);
 		cr_assert_eq(submit_and_wait(bio), n <= 4 ? -EIO : 0, "part %u", n);
+		faultdev_clear(dev);
 		bio_put(bio);
 	}
 }
@@ -355,13 +359,14 @@ Test(bio, error_is_logged_unless_quiet)
 	struct bio *bio = read_bio(512, 3);
 
 	log_set_hook(keep_line);
-	atomic_store(&dev->read_err, -EIO);
+	faultdev_plan(dev, .kind = FAULT_ERROR, .ops = FAULT_READ, .times = FAULT_ALWAYS);
 	cr_assert_eq(submit_bio_wait(bio), -EIO);
 	cr_assert_str_empty(line);
 	bio->bi_flags &= ~(unsigned int)BIO_F_QUIET;
 	bio->bi_status = 0;
 	cr_assert_eq(submit_bio_wait(bio), -EIO);
-	cr_assert_str_eq(line, "faulty: read of 512 bytes at sector 3 failed: Input/output error");
+	cr_assert_str_eq(line,
+			 "faultdev: read of 512 bytes at sector 3 failed: Input/output error");
 	log_set_hook(NULL);
 	bio_put(bio);
 }
@@ -400,7 +405,7 @@ Test(bio, long_chains_need_no_stack)
 	last->bi_end_io = set_done;
 	last->bi_private = &d;
 	for (i = 0; i < 100000; i++) {
-		b = bio_alloc(&dev->b, 1, BIO_OP_READ, NULL);
+		b = bio_alloc(dev, 1, BIO_OP_READ, NULL);
 		bio_chain(b, first);
 		bio_endio(first); /* its own part is done, it waits for b */
 		first = b;
@@ -432,11 +437,11 @@ Test(bio, exhausted_set_waits, .timeout = 20)
 	for (i = 0; i < 2; i++) {
 		/* The heap fails for the bio itself: what comes is from the reserve. */
 		tl_alloc_fail_nth(1);
-		held[i] = bio_alloc(&dev->b, 100, BIO_OP_READ, bs);
+		held[i] = bio_alloc(dev, 100, BIO_OP_READ, bs);
 	}
 	pthread_create(&t, NULL, free_later, held[0]);
 	tl_alloc_fail_nth(1);
-	third = bio_alloc(&dev->b, 100, BIO_OP_READ, bs);
+	third = bio_alloc(dev, 100, BIO_OP_READ, bs);
 	tl_alloc_fail_nth(0);
 	cr_assert(third);
 	pthread_join(t, NULL);
@@ -454,7 +459,7 @@ Test(bio, vectors_from_the_reserve)
 	cr_assert_eq(bioset_create(&bs, 1), 0);
 	for (i = 0; i < 3; i++) {
 		tl_alloc_fail_nth(2);
-		bio = bio_alloc(&dev->b, BIO_MAX_VECS, BIO_OP_READ, bs);
+		bio = bio_alloc(dev, BIO_MAX_VECS, BIO_OP_READ, bs);
 		tl_alloc_fail_nth(0);
 		cr_assert(bio->bi_flags & BIO_F_VEC_POOL);
 		memset(bio->bi_io_vec, 0xff, BIO_MAX_VECS * sizeof(struct bio_vec));

@@ -532,7 +532,7 @@ Test(failure_sweep, every_allocation)
 	cr_assert_gt(failed, 50);
 }
 
-static void every_io(enum nth_fault how, bool sticky, const char *name)
+static void every_io(enum fault_kind how, bool sticky, const char *name)
 {
 	unsigned int failed = 0;
 	unsigned long long n;
@@ -540,10 +540,11 @@ static void every_io(enum nth_fault how, bool sticky, const char *name)
 
 	for (n = 1; more; n++) {
 		start(&sweep, name, n);
-		sweep.bad_medium = how == NTH_BAD_DATA;
-		faultdev_nth(sweep.t.bdev, n, how, sticky);
+		sweep.bad_medium = how == FAULT_FLIP;
+		faultdev_plan(sweep.t.bdev, .kind = how, .ops = FAULT_IO, .nth = n,
+			      .sticky = sticky);
 		scenario(&sweep);
-		more = sweep.failed || faultdev_nth_struck(sweep.t.bdev);
+		more = sweep.failed || faultdev_struck(sweep.t.bdev, NULL, NULL);
 		failed += sweep.failed;
 		finish(&sweep);
 	}
@@ -554,21 +555,21 @@ static void every_io(enum nth_fault how, bool sticky, const char *name)
 
 Test(failure_sweep, every_io_fails)
 {
-	every_io(NTH_ERROR, false, "error");
+	every_io(FAULT_ERROR, false, "error");
 }
 
 Test(failure_sweep, every_io_fails_and_the_place_stays_bad)
 {
-	every_io(NTH_ERROR, true, "lasting error");
+	every_io(FAULT_ERROR, true, "lasting error");
 }
 
 Test(failure_sweep, every_io_is_short)
 {
-	every_io(NTH_SHORT, false, "short");
+	every_io(FAULT_SHORT, false, "short");
 }
 
 Test(failure_sweep, every_io_has_bad_data)
 {
-	every_io(NTH_BAD_DATA, false, "bad data");
-	every_io(NTH_BAD_DATA, true, "lasting bad data");
+	every_io(FAULT_FLIP, false, "bad data");
+	every_io(FAULT_FLIP, true, "lasting bad data");
 }

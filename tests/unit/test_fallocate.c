@@ -52,7 +52,7 @@ static void written_in_between(uint64_t size)
 	fx_write(&fx, f, 0, size, 1);
 	/* the second section waits for room in the journal, and that for the device */
 	atomic_store(&j->run_bytes, j->max_tx);
-	faultdev_add(fx.dev, FAULT_FLUSH_STALL, 0, UINT64_MAX, -1, 0);
+	faultdev_plan(fx.dev, .kind = FAULT_STALL, .ops = FAULT_FLUSH, .times = FAULT_ALWAYS);
 	FX_OK(pthread_create(&other, NULL, preallocate_thread, f));
 	while (!faultdev_stalled(fx.dev))
 		usleep(1000);

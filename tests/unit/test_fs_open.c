@@ -88,7 +88,8 @@ static void setup(void)
 	leaf = leaf_of(victim);
 	FX_CHECK(leaf != leaf_of(last)); /* new files' items go there */
 	FX_OK(vfs_unmount(fx.fs));
-	faultdev_add(fx.dev, FAULT_READ_FLIP, leaf + 9000, 1, -1, 0);
+	faultdev_plan(fx.dev, .kind = FAULT_FLIP, .ops = FAULT_READ, .off = leaf + 9000, .len = 1,
+		      .times = FAULT_ALWAYS);
 }
 
 static void teardown(void)

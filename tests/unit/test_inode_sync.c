@@ -52,9 +52,9 @@ static void teardown(void)
 TestSuite(inode_sync, .init = setup, .fini = teardown, .timeout = 120);
 
 /* @fn runs until it is stuck in the device. */
-static void start_stuck(void *(*fn)(void *), void *arg, enum fault_kind kind)
+static void start_stuck(void *(*fn)(void *), void *arg, enum fault_op op)
 {
-	faultdev_add(fx.dev, kind, 0, UINT64_MAX, -1, 0);
+	faultdev_plan(fx.dev, .kind = FAULT_STALL, .ops = op, .times = FAULT_ALWAYS);
 	FX_OK(pthread_create(&other, NULL, fn, arg));
 	while (!faultdev_stalled(fx.dev))
 		usleep(1000);
@@ -118,7 +118,7 @@ static void write_beside(void *(*sync)(void *), uint64_t pos)
 {
 	struct vfs_file *f = file_with_a_hole_at_its_end();
 
-	start_stuck(sync, f, FAULT_WRITE_STALL);
+	start_stuck(sync, f, FAULT_WRITE);
 	fx_write(&fx, f, pos, BS, 2);
 	go_on();
 	cr_assert_geq(f->inode->d_size, SIZE);
@@ -164,7 +164,7 @@ Test(inode_sync, the_size_does_not_pass_the_data)
 
 	for (unsigned int k = 0; k < 2; k++) {
 		f = file_with_a_hole_at_its_end();
-		start_stuck(syncs[k], f, FAULT_WRITE_STALL);
+		start_stuck(syncs[k], f, FAULT_WRITE);
 		fx_write(&fx, f, SIZE, BS, 2);
 		go_on();
 		fx_close(&fx, f);
@@ -239,7 +239,7 @@ static uint64_t evict_until_stuck(void)
 	fx_close(&fx, f);
 	atomic_store(&j->run_bytes, j->max_tx); /* full */
 	ic->limit = 0;
-	start_stuck(trim_thread, NULL, FAULT_FLUSH_STALL);
+	start_stuck(trim_thread, NULL, FAULT_FLUSH);
 	ic->limit = limit;
 	return ino;
 }

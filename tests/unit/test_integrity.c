@@ -8,12 +8,13 @@
 
 #include "core/block/integrity.h"
 #include "core/lib/log.h"
-#include "tests/lib/faulty_dev.h"
+#include "tests/lib/faultdev.h"
 
 #define DEV_BYTES (1u << 20)
 #define TUPLE 16
 
-static struct faulty_dev *dev;
+static struct bdev *dev; /* a faultdev */
+static uint8_t *medium;
 static struct blk_integrity bi;
 static uint8_t *mem;			       /* DEV_BYTES */
 static uint8_t store[DEV_BYTES / 512 * TUPLE]; /* tuples of the whole device */
@@ -41,7 +42,8 @@ static void setup_kind(bool async)
 
 	log_init("test", false, LOG_LVL_ERR);
 	cr_assert_eq(blk_init(2), 0);
-	dev = faulty_dev_create(DEV_BYTES, async);
+	dev = (async ? faultdev_create_async : faultdev_create)(bdev_mem_create(DEV_BYTES));
+	medium = bdev_mem_data(faultdev_lower(dev));
 	mem = tl_alloc_aligned(4096, DEV_BYTES);
 	bi = (struct blk_integrity){
 		.profile = &profile_xxh3_64,
@@ -51,10 +53,10 @@ static void setup_kind(bool async)
 		.app = 7,
 		.store_ops = &store_ops,
 	};
-	dev->b.integrity = &bi;
+	dev->integrity = &bi;
 	for (i = 0; i < DEV_BYTES; i++)
-		faulty_dev_data(dev)[i] = (uint8_t)(i ^ i >> 8 ^ i >> 16);
-	blk_integrity_generate_buf(&bi, faulty_dev_data(dev), 0, DEV_BYTES >> 12, 7, store);
+		medium[i] = (uint8_t)(i ^ i >> 8 ^ i >> 16);
+	blk_integrity_generate_buf(&bi, medium, 0, DEV_BYTES >> 12, 7, store);
 }
 
 static void setup(void)
@@ -70,7 +72,7 @@ static void setup_async(void)
 static void teardown(void)
 {
 	blk_flush_integrity();
-	faulty_dev_destroy(dev);
+	bdev_close(dev);
 	tl_free(mem);
 	blk_exit();
 }
@@ -80,7 +82,7 @@ TestSuite(integrity_async, .init = setup_async, .fini = teardown);
 
 static struct bio *new_bio(enum bio_op op, sector_t sector, uint32_t bytes)
 {
-	struct bio *bio = bio_alloc(&dev->b, 16, op, NULL);
+	struct bio *bio = bio_alloc(dev, 16, op, NULL);
 
 	bio->bi_flags |= BIO_F_QUIET;
 	bio->bi_iter.bi_sector = sector;
@@ -154,7 +156,7 @@ Test(integrity, gap_is_refused)
 {
 	struct bio *bio = new_bio(BIO_OP_READ, 0, 4096);
 
-	dev->b.virt_boundary = 4095;
+	dev->virt_boundary = 4095;
 	bio_integrity_alloc(bio, 4);
 	cr_assert_eq(bio_integrity_add_page(bio, mem + 4096 - 64, 64), 64);
 	cr_assert_eq(bio_integrity_add_page(bio, mem + 8192, 4096), 4096, "page end to page start");
@@ -177,12 +179,12 @@ Test(integrity, payload_pool)
 	for (n = 0; n <= 5; n++) {
 		for (vecs = 1; vecs <= 8; vecs += 7) {
 			tl_alloc_fail_nth(n);
-			bio = bio_alloc(&dev->b, 8, BIO_OP_WRITE, bs);
+			bio = bio_alloc(dev, 8, BIO_OP_WRITE, bs);
 			cr_assert_not_null(bio_integrity_alloc(bio, vecs));
 			bio_put(bio);
 		}
 		tl_alloc_fail_nth(n);
-		bio = bio_alloc(&dev->b, 1, BIO_OP_WRITE, bs);
+		bio = bio_alloc(dev, 1, BIO_OP_WRITE, bs);
 		bio_add_vec(bio, NULL, mem, 65536);
 		cr_assert_eq(bio_integrity_prep(bio), 0);
 		bio_put(bio);
@@ -196,7 +198,7 @@ Test(integrity, payload_pool)
 Test(integrity, enabled)
 {
 	struct bio *r = new_bio(BIO_OP_READ, 0, 4096), *w = new_bio(BIO_OP_WRITE, 0, 4096);
-	struct bio *f = bio_alloc(&dev->b, 1, BIO_OP_FLUSH, NULL),
+	struct bio *f = bio_alloc(dev, 1, BIO_OP_FLUSH, NULL),
 		   *d = new_bio(BIO_OP_DISCARD, 0, 4096);
 	struct integrity_profile p = profile_crc32;
 
@@ -221,7 +223,7 @@ Test(integrity, enabled)
 	cr_assert(!bio_integrity_enabled(r) && bio_integrity_enabled(w));
 	bio_integrity_alloc(w, 1);
 	cr_assert_not(bio_integrity_enabled(w), "has a payload");
-	dev->b.integrity = NULL;
+	dev->integrity = NULL;
 	cr_assert_not(bio_integrity_enabled(r));
 	bio_put(r);
 	bio_put(w);
@@ -364,7 +366,7 @@ static void check_bad_blocks(void)
 
 	check_read(0, 0, 0, DEV_BYTES);
 	for (block = 0; block < 32; block++) {
-		uint8_t *p = faulty_dev_data(dev) + block * 4096 + block * 100;
+		uint8_t *p = medium + block * 4096 + block * 100;
 
 		*p ^= 1 << block % 8;
 		check_read(-EILSEQ, block, 0, 131072);
@@ -393,9 +395,9 @@ Test(integrity_async, bad_blocks_are_found_from_the_first_segment_on)
 
 Test(integrity_async, bad_blocks_are_found_in_every_part_of_a_split)
 {
-	dev->b.max_io = 8192 + 512;
+	dev->max_io = 8192 + 512;
 	check_bad_blocks();
-	cr_assert_eq(atomic_load(&dev->too_big), 0);
+	cr_assert_eq(faultdev_too_big(dev), 0);
 }
 
 Test(integrity_async, verify_after_the_iterator_has_gone)
@@ -420,7 +422,7 @@ Test(integrity_async, io_error_skips_verification)
 	struct bio *bio = new_bio(BIO_OP_READ, 0, 16384);
 	struct integrity_stats before, after;
 
-	atomic_store(&dev->read_err, -EIO);
+	faultdev_plan(dev, .kind = FAULT_ERROR, .ops = FAULT_READ, .times = FAULT_ALWAYS);
 	memset(mem, 0, 16384);
 	integrity_get_stats(&before);
 	cr_assert_eq(submit_and_wait(bio), -EIO, "not -EILSEQ");
@@ -455,7 +457,7 @@ Test(integrity, write_then_read)
 			cr_assert_eq(submit_bio_wait(bio), 0);
 			bio_put(bio);
 			check_read(0, 0, 0, DEV_BYTES);
-			faulty_dev_data(dev)[65536] ^= 4;
+			medium[65536] ^= 4;
 			check_read(-EILSEQ, 65536 >> exp, 0, DEV_BYTES);
 		}
 	}
@@ -465,11 +467,12 @@ Test(integrity, failed_write_saves_nothing)
 {
 	struct bio *bio = new_bio(BIO_OP_WRITE, 0, 8192);
 
-	atomic_store(&dev->write_err, -ENOSPC);
+	faultdev_plan(dev, .kind = FAULT_ERROR, .ops = FAULT_WRITE, .err = -ENOSPC,
+		      .times = FAULT_ALWAYS);
 	cr_assert_eq(submit_and_wait(bio), -ENOSPC);
 	cr_assert_eq(atomic_load(&saves), 0);
 	bio_put(bio);
-	atomic_store(&dev->write_err, 0);
+	faultdev_clear(dev);
 	save_err = -EDQUOT;
 	bio = new_bio(BIO_OP_WRITE, 0, 8192);
 	cr_assert_eq(submit_and_wait(bio), -EDQUOT);
@@ -481,7 +484,7 @@ Test(integrity, failed_write_saves_nothing)
 Test(integrity, pieces_smaller_than_an_interval)
 {
 	static const uint32_t piece[] = { 512, 1536, 4096, 100, 3996, 6144, 24, 8168, 8192 };
-	struct bio *bio = bio_alloc(&dev->b, 16, BIO_OP_WRITE, NULL);
+	struct bio *bio = bio_alloc(dev, 16, BIO_OP_WRITE, NULL);
 	uint8_t tuples[8 * TUPLE], want[8 * TUPLE], *flat = tl_alloc(32768), *p = mem;
 	uint32_t at = 0, i;
 
@@ -632,7 +635,7 @@ Test(integrity_async, flush_waits_for_completions)
 	bio->bi_end_io = slow_end_io;
 	submit_bio(bio);
 	/* Verification has begun once the device is through. */
-	for (i = 0; i < 1000 && !atomic_load(&dev->b.stats.reads); i++)
+	for (i = 0; i < 1000 && !atomic_load(&dev->stats.reads); i++)
 		usleep(1000);
 	usleep(10000);
 	blk_flush_integrity();

@@ -12,13 +12,14 @@
 
 #include "core/block/integrity.h"
 #include "core/lib/log.h"
-#include "tests/lib/faulty_dev.h"
+#include "tests/lib/faultdev.h"
 
 #define DEV_BYTES (1u << 20)
 #define ROUNDS 2000
 #define STEPS 6
 
-static struct faulty_dev *dev;
+static struct bdev *dev; /* a faultdev */
+static uint8_t *medium;
 static struct blk_integrity bi;
 static uint8_t *mem, *store;
 static uint64_t rng;
@@ -40,7 +41,7 @@ static uint32_t unit(void)
 static struct bio *random_bio(void)
 {
 	uint32_t all = DEV_BYTES >> bi.interval_exp, first = rnd(all), n, left;
-	struct bio *bio = bio_alloc(&dev->b, BIO_MAX_VECS, BIO_OP_READ, NULL);
+	struct bio *bio = bio_alloc(dev, BIO_MAX_VECS, BIO_OP_READ, NULL);
 	uint8_t *p = mem;
 
 	n = 1 + rnd(min_t(uint32_t, all - first, 20));
@@ -86,7 +87,7 @@ static void check_finds(struct bio *bio)
 {
 	uint32_t n = bio->bi_iter.bi_size >> bi.interval_exp, bad = rnd(n);
 	uint64_t first = bio->bi_iter.bi_sector >> (bi.interval_exp - SECTOR_SHIFT);
-	uint8_t *p = faulty_dev_data(dev) + ((first + bad) << bi.interval_exp) + rnd(unit());
+	uint8_t *p = medium + ((first + bad) << bi.interval_exp) + rnd(unit());
 	struct bio *clone = bio_clone(bio, NULL);
 
 	cr_assert_eq(submit_bio_wait(clone), 0);
@@ -99,7 +100,7 @@ static void check_finds(struct bio *bio)
 	*p ^= 0x40;
 	/* What lies next to the bio is none of its business. */
 	if (first) {
-		p = faulty_dev_data(dev) + (first << bi.interval_exp) - 1;
+		p = medium + (first << bi.interval_exp) - 1;
 		*p ^= 0x40;
 		clone = bio_clone(bio, NULL);
 		cr_assert_eq(submit_bio_wait(clone), 0);
@@ -179,12 +180,13 @@ static void run(bool async)
 	rng = seed * 2 + 88172645463325252u;
 	log_init("test", false, LOG_LVL_ERR);
 	cr_assert_eq(blk_init(2), 0);
-	dev = faulty_dev_create(DEV_BYTES, async);
+	dev = (async ? faultdev_create_async : faultdev_create)(bdev_mem_create(DEV_BYTES));
+	medium = bdev_mem_data(faultdev_lower(dev));
 	mem = tl_alloc_aligned(4096, 2 * DEV_BYTES);
 	store = tl_alloc(DEV_BYTES / 512 * 16);
 	for (i = 0; i < DEV_BYTES; i++)
-		faulty_dev_data(dev)[i] = (uint8_t)rnd(256);
-	dev->b.integrity = &bi;
+		medium[i] = (uint8_t)rnd(256);
+	dev->integrity = &bi;
 	for (i = 0; i < ROUNDS; i++) {
 		if (i % 50 == 0) {
 			bi = (struct blk_integrity){
@@ -193,16 +195,16 @@ static void run(bool async)
 				.flags = BLK_INTEGRITY_GENERATE | BLK_INTEGRITY_VERIFY,
 				.key = rnd(UINT32_MAX),
 			};
-			blk_integrity_generate_buf(&bi, faulty_dev_data(dev), 0,
-						   DEV_BYTES >> bi.interval_exp, 0, store);
+			blk_integrity_generate_buf(&bi, medium, 0, DEV_BYTES >> bi.interval_exp, 0,
+						   store);
 			/* Room for one interval, in the smallest pieces random_bio makes. */
-			dev->b.max_io = unit() + rnd(65536);
-			dev->b.max_segs = (unit() >> SECTOR_SHIFT) + 1 + rnd(16);
+			dev->max_io = unit() + rnd(65536);
+			dev->max_segs = (unit() >> SECTOR_SHIFT) + 1 + rnd(16);
 		}
 		one_round();
 	}
-	cr_assert_eq(atomic_load(&dev->too_big), 0);
-	faulty_dev_destroy(dev);
+	cr_assert_eq(faultdev_too_big(dev), 0);
+	bdev_close(dev);
 	blk_exit();
 	tl_free(mem);
 	tl_free(store);
@@ -224,15 +226,16 @@ Test(integrity_window, no_memory)
 	unsigned int n;
 
 	cr_assert_eq(blk_init(1), 0);
-	dev = faulty_dev_create(DEV_BYTES, false);
+	dev = faultdev_create(bdev_mem_create(DEV_BYTES));
+	medium = bdev_mem_data(faultdev_lower(dev));
 	mem = tl_alloc_aligned(4096, DEV_BYTES);
 	store = tl_alloc(DEV_BYTES / 512 * 16);
 	bi = (struct blk_integrity){ .profile = &profile_xxh3_64,
 				     .interval_exp = 12,
 				     .flags = BLK_INTEGRITY_VERIFY };
-	dev->b.integrity = &bi;
-	blk_integrity_generate_buf(&bi, faulty_dev_data(dev), 0, 8, 0, store);
-	bio = bio_alloc(&dev->b, 1, BIO_OP_READ, NULL);
+	dev->integrity = &bi;
+	blk_integrity_generate_buf(&bi, medium, 0, 8, 0, store);
+	bio = bio_alloc(dev, 1, BIO_OP_READ, NULL);
 	bio_add_vec(bio, NULL, mem, 32768);
 	cr_assert_eq(bio_integrity_prep_tuples(bio, store), 0);
 	for (n = 1; n <= 2; n++) {
@@ -249,7 +252,7 @@ Test(integrity_window, no_memory)
 	cr_assert_not_null(other);
 	bio_put(other);
 	bio_put(bio);
-	faulty_dev_destroy(dev);
+	bdev_close(dev);
 	blk_exit();
 	tl_free(mem);
 	tl_free(store);

@@ -166,7 +166,8 @@ Test(iomap_direct, what_cannot_be_written_back_is_not_read_stale)
 static void check_bad_block(enum fault_kind kind)
 {
 	place(32);
-	faultdev_add(t.bdev, kind, t.blocks[10].addr, 1, -1, 0);
+	faultdev_plan(t.bdev, .kind = kind, .ops = FAULT_READ, .off = t.blocks[10].addr, .len = 1,
+		      .times = FAULT_ALWAYS);
 	cr_assert_eq(dread(0, buf, 32 * BS), 10 * BS);
 	for (unsigned int i = 0; i < BS; i++)
 		cr_assert_eq(buf[10 * BS + i], 0,
@@ -182,13 +183,13 @@ static void check_bad_block(enum fault_kind kind)
 
 Test(iomap_direct, io_error_hits_one_block)
 {
-	check_bad_block(FAULT_READ_EIO);
+	check_bad_block(FAULT_ERROR);
 	cr_assert_eq(t.mismatches, 0);
 }
 
 Test(iomap_direct, mismatch_hits_one_block_and_is_reported)
 {
-	check_bad_block(FAULT_READ_FLIP);
+	check_bad_block(FAULT_FLIP);
 	cr_assert_geq(t.mismatches, 1);
 	cr_assert_eq(t.last_mismatch, 10 * BS);
 }
@@ -196,7 +197,8 @@ Test(iomap_direct, mismatch_hits_one_block_and_is_reported)
 Test(iomap_direct, transient_flip_heals)
 {
 	place(32);
-	faultdev_add(t.bdev, FAULT_READ_FLIP, t.blocks[10].addr, 1, 1, 0);
+	faultdev_plan(t.bdev, .kind = FAULT_FLIP, .ops = FAULT_READ, .off = t.blocks[10].addr,
+		      .len = 1);
 	cr_assert_eq(dread(0, buf, 32 * BS), 32 * BS);
 	cr_assert_eq(buf[10 * BS], 11);
 	cr_assert_eq(t.mismatches, 0);
@@ -367,7 +369,8 @@ Test(iomap_direct, split_at_the_device_limits)
 			  buf[(size_t)i * BS + BS - 1] == i % 251);
 	/* each part of a split bio is verified against its own tuples: a bad one is told from the
 	 * others */
-	faultdev_add(t.bdev, FAULT_READ_FLIP, t.blocks[77].addr + 5, 1, -1, 0);
+	faultdev_plan(t.bdev, .kind = FAULT_FLIP, .ops = FAULT_READ, .off = t.blocks[77].addr + 5,
+		      .len = 1, .times = FAULT_ALWAYS);
 	cr_assert_eq(dread(0, buf, 600 * BS), 77 * BS);
 	cr_assert_eq(t.last_mismatch, 77 * BS);
 	cr_assert_eq(dread(78 * BS, buf, 522 * BS), 522 * BS);
@@ -396,7 +399,7 @@ Test(iomap_direct, a_write_error_is_the_callers_alone)
 	place(8);
 	sample = mapping_sample_error(&t.mapping);
 	memset(buf, 0x72, 4 * BS);
-	faultdev_add(t.bdev, FAULT_WRITE_EIO, 0, 24 << 20, -1, 0);
+	faultdev_plan(t.bdev, .kind = FAULT_ERROR, .ops = FAULT_WRITE, .times = FAULT_ALWAYS);
 	cr_assert_eq(dwrite(2 * BS, buf, 4 * BS), -EIO);
 	cr_assert_eq(dwrite(8 * BS, buf, 4 * BS), -EIO);
 	faultdev_clear(t.bdev);
@@ -416,7 +419,8 @@ Test(iomap_direct, an_error_in_the_middle_is_a_short_write)
 	memset(buf, 0x73, 6 * BS);
 	t.next = 1000;
 	/* where the third of them will go: the toy tries two places for each */
-	faultdev_add(t.bdev, FAULT_WRITE_EIO, 1039ull * BS, BS, -1, 0);
+	faultdev_plan(t.bdev, .kind = FAULT_ERROR, .ops = FAULT_WRITE, .off = 1039ull * BS,
+		      .len = BS, .times = FAULT_ALWAYS);
 	cr_assert_eq(dwrite(4 * BS, buf, 6 * BS), 2 * BS);
 	faultdev_clear(t.bdev);
 	cr_assert_eq(i_size_read(&t.mapping), 8 * BS);

@@ -165,7 +165,8 @@ static void op_start_writeback(struct model *x)
 {
 	struct writeback_control wbc = { .end = UINT64_MAX, .nr_to_write = 1 + rnd(x, 200) };
 
-	faultdev_add(x->t.bdev, FAULT_DELAY, 0, 8u << 20, 1 + (int)rnd(x, 3), 500);
+	faultdev_plan(x->t.bdev, .kind = FAULT_DELAY, .ops = FAULT_IO,
+		      .times = 1 + (unsigned int)rnd(x, 3), .usec = 500);
 	ok(x->t.mapping.a_ops->writepages(&x->t.mapping, &wbc) == 0);
 }
 
@@ -203,11 +204,12 @@ static void op_readahead(struct model *x)
 static void op_bad_read(struct model *x)
 {
 	uint64_t pos, len;
-	enum fault_kind kind = rnd(x, 2) && x->t.bdev->integrity ? FAULT_READ_FLIP : FAULT_READ_EIO;
+	enum fault_kind kind = rnd(x, 2) && x->t.bdev->integrity ? FAULT_FLIP : FAULT_ERROR;
 
 	pagecache_shrink(x->t.cache, 0);
 	for (int i = 0; i < 8; i++)
-		faultdev_add(x->t.bdev, kind, rnd(x, 8u << 20), 1, 1 + (int)rnd(x, 4), 0);
+		faultdev_plan(x->t.bdev, .kind = kind, .ops = FAULT_READ, .off = rnd(x, 8u << 20),
+			      .len = 1, .times = 1 + (unsigned int)rnd(x, 4));
 	pick_range(x, x->size + 1, &pos, &len);
 	check_read(x, pos, len, true);
 	iomap_readahead(&x->t.mapping, pos, len, &toy_ops);
@@ -220,7 +222,8 @@ static void op_bad_write(struct model *x)
 	int err;
 
 	x->injected = true;
-	faultdev_add(x->t.bdev, FAULT_WRITE_EIO, rnd(x, 8u << 20), 4u << 20, 1 + (int)rnd(x, 3), 0);
+	faultdev_plan(x->t.bdev, .kind = FAULT_ERROR, .ops = FAULT_WRITE, .off = rnd(x, 8u << 20),
+		      .len = 4u << 20, .times = 1 + (unsigned int)rnd(x, 3));
 	err = toymap_sync(&x->t);
 	/* -ENOMEM: the flusher met it, see op_no_memory() */
 	ok(!err || err == -EIO || err == -ENOSPC || err == -ENOMEM);

@@ -113,7 +113,7 @@ Test(iomap_ops, failed_writeback_is_told_and_retried)
 	FX_OK(vfs_open(fx.fs, f->inode->ino, O_RDWR, &g));
 	fx_write(&fx, f, 0, 50000, 1);
 	log_set_hook(quiet);
-	faultdev_add(dev, FAULT_WRITE_EIO, 0, dev->size, 1, 0);
+	faultdev_plan(dev, .kind = FAULT_ERROR, .ops = FAULT_WRITE);
 	cr_assert_eq(vfs_fsync(fx.fs, f, false), -EIO);
 	cr_assert_eq(fx_stat(&fx, "space", "claimed"), 0);
 	cr_assert_gt(fx_stat(&fx, "space", "reserved"), 0);
@@ -141,7 +141,7 @@ Test(iomap_ops, failed_writeback_while_truncating)
 	fx_write(&fx, f, 0, 50000, 1);
 	FX_OK(vfs_fsync(fx.fs, f, false));
 	log_set_hook(quiet);
-	faultdev_add(dev, FAULT_WRITE_EIO, 0, dev->size, 1, 0);
+	faultdev_plan(dev, .kind = FAULT_ERROR, .ops = FAULT_WRITE);
 	cr_assert_eq(vfs_setattr(fx.fs, f->inode->ino, VFS_SET_SIZE, &a, &fx_root, &a), -EIO);
 	log_set_hook(NULL);
 	/* the next change finishes it first */
@@ -167,7 +167,7 @@ Test(iomap_ops, dead_device)
 	FX_OK(vfs_fsync(fx.fs, f, false));
 	fx_write(&fx, f, 0, 50000, 2);
 	log_set_hook(quiet);
-	faultdev_add(dev, FAULT_WRITE_EIO, 0, dev->size, -1, 0);
+	faultdev_plan(dev, .kind = FAULT_ERROR, .ops = FAULT_WRITE, .times = FAULT_ALWAYS);
 	cr_assert_lt(vfs_fsync(fx.fs, f, false), 0);
 	vfs_create(fx.fs, TFS_INO_ROOT, "b", 0644, &fx_root, 0, &a, NULL);
 	cr_assert_lt(vfs_sync(fx.fs), 0);
@@ -196,7 +196,7 @@ Test(iomap_ops, data_device_part_stays_bad)
 	FX_OK(vfs_fsync(fx.fs, f, false));
 	fx_write(&fx, f, 0, 50000, 2);
 	log_set_hook(quiet);
-	faultdev_add(dev, FAULT_WRITE_EIO, 0, dev->size, 1, 0);
+	faultdev_plan(dev, .kind = FAULT_ERROR, .ops = FAULT_WRITE);
 	cr_assert_eq(vfs_fsync(fx.fs, f, false), -EIO);
 	FX_OK(inode_get(fx.fs, ino, &i));
 	FX_OK(damage_lost(i));
@@ -221,7 +221,7 @@ Test(iomap_ops, read_error)
 	FX_OK(vfs_fsync(fx.fs, f, false));
 	drop_cache();
 	log_set_hook(quiet);
-	faultdev_add(dev, FAULT_READ_EIO, 0, dev->size, -1, 0);
+	faultdev_plan(dev, .kind = FAULT_ERROR, .ops = FAULT_READ, .times = FAULT_ALWAYS);
 	cr_assert_eq(vfs_pread(fx.fs, f, &c, 1, 100), -EIO);
 	cr_assert_eq(vfs_pwrite(fx.fs, f, &c, 1, 100), -EIO);
 	faultdev_clear(dev);

@@ -137,7 +137,8 @@ static void check_bad_block(enum fault_kind kind)
 	struct folio *f;
 
 	place(32);
-	faultdev_add(t.bdev, kind, t.blocks[10].addr, 1, -1, 0);
+	faultdev_plan(t.bdev, .kind = kind, .ops = FAULT_READ, .off = t.blocks[10].addr, .len = 1,
+		      .times = FAULT_ALWAYS);
 	cr_assert_eq(read_at(0, 32 * BS), 10 * BS);
 	cr_assert_eq(read_at(10 * BS + 7, 1), -EIO);
 	cr_assert_eq(read_at(11 * BS, 21 * BS), 21 * BS);
@@ -154,13 +155,13 @@ static void check_bad_block(enum fault_kind kind)
 
 Test(iomap_read, io_error_hits_one_block)
 {
-	check_bad_block(FAULT_READ_EIO);
+	check_bad_block(FAULT_ERROR);
 	cr_assert_eq(t.mismatches, 0);
 }
 
 Test(iomap_read, mismatch_hits_one_block_and_is_reported)
 {
-	check_bad_block(FAULT_READ_FLIP);
+	check_bad_block(FAULT_FLIP);
 	cr_assert_geq(t.mismatches, 1);
 	cr_assert_eq(t.last_mismatch, 10 * BS);
 }
@@ -180,7 +181,8 @@ Test(iomap_read, another_kind_of_block_is_a_mismatch)
 Test(iomap_read, transient_flip_heals)
 {
 	place(32);
-	faultdev_add(t.bdev, FAULT_READ_FLIP, t.blocks[10].addr, 1, 1, 0);
+	faultdev_plan(t.bdev, .kind = FAULT_FLIP, .ops = FAULT_READ, .off = t.blocks[10].addr,
+		      .len = 1);
 	cr_assert_eq(read_at(0, 32 * BS), 32 * BS);
 	cr_assert_eq(buf[10 * BS], 11);
 	cr_assert_eq(t.mismatches, 0);

@@ -124,7 +124,8 @@ Test(iomap_readahead, random_reads_keep_what_they_read)
 Test(iomap_readahead, a_bad_block_shows_on_reading)
 {
 	place(32);
-	faultdev_add(t.bdev, FAULT_READ_FLIP, t.blocks[3].addr, 1, -1, 0);
+	faultdev_plan(t.bdev, .kind = FAULT_FLIP, .ops = FAULT_READ, .off = t.blocks[3].addr,
+		      .len = 1, .times = FAULT_ALWAYS);
 	iomap_readahead(&t.mapping, 0, 32 * BS, &toy_ops);
 	cr_assert_eq(toymap_read(&t, 3 * BS, buf, BS), -EIO);
 	read_at(4 * BS, BS);

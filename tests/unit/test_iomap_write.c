@@ -62,11 +62,13 @@ Test(iomap_write, covered_blocks_are_not_read)
 Test(iomap_write, edge_that_cannot_be_read_changes_nothing)
 {
 	place(16);
-	faultdev_add(t.bdev, FAULT_READ_FLIP, t.blocks[5].addr, 1, -1, 0);
+	faultdev_plan(t.bdev, .kind = FAULT_FLIP, .ops = FAULT_READ, .off = t.blocks[5].addr,
+		      .len = 1, .times = FAULT_ALWAYS);
 	cr_assert_eq(toymap_write(&t, 5 * BS + 10, buf, 10), -EIO);
 	cr_assert_eq(atomic_load(&t.mapping.nr_dirty_blocks), 0);
 	/* in a later folio: what came before counts */
-	faultdev_add(t.bdev, FAULT_READ_EIO, t.blocks[9].addr, 1, -1, 0);
+	faultdev_plan(t.bdev, .kind = FAULT_ERROR, .ops = FAULT_READ, .off = t.blocks[9].addr,
+		      .len = 1, .times = FAULT_ALWAYS);
 	cr_assert_eq(toymap_write(&t, 6 * BS, buf, 3 * BS + 10), 2 * BS);
 	/* covered whole, a bad block is healed by the write */
 	cr_assert_eq(toymap_write(&t, 5 * BS, buf, BS), BS);
@@ -122,7 +124,8 @@ Test(iomap_write, blocks_under_writeback_are_immutable)
 	void *old;
 
 	toymap_write(&t, 0, buf, FOLIO);
-	faultdev_add(t.bdev, FAULT_DELAY, 0, 16 << 20, -1, 100000);
+	faultdev_plan(t.bdev, .kind = FAULT_DELAY, .ops = FAULT_IO, .times = FAULT_ALWAYS,
+		      .usec = 100000);
 	cr_assert_eq(t.mapping.a_ops->writepages(&t.mapping, &wbc), 0);
 	f = filemap_get_folio(&t.mapping, 0);
 	cr_assert(folio_test(f, FOLIO_WRITEBACK));
@@ -266,7 +269,8 @@ Test(iomap_write, unshare_only_what_is_shared)
 	cr_assert_eq(back[0], 6);
 	toymap_share(&t, 0, 2);
 	pagecache_shrink(t.cache, 0);
-	faultdev_add(t.bdev, FAULT_READ_FLIP, t.blocks[1].addr, 1, -1, 0);
+	faultdev_plan(t.bdev, .kind = FAULT_FLIP, .ops = FAULT_READ, .off = t.blocks[1].addr,
+		      .len = 1, .times = FAULT_ALWAYS);
 	cr_assert_eq(iomap_file_unshare(&t.mapping, 0, 16 * BS, &toy_ops), -EIO);
 	cr_assert_eq(toymap_promise_gap(&t), 0);
 }

@@ -73,7 +73,7 @@ Test(iomap_writeback, limit_of_an_ioend)
 Test(iomap_writeback, scattered_blocks_merge_at_completion)
 {
 	t.scatter = true;
-	faultdev_add(t.bdev, FAULT_DELAY, 0, 100 << 20, 1, 20000);
+	faultdev_plan(t.bdev, .kind = FAULT_DELAY, .ops = FAULT_IO, .usec = 20000);
 	toymap_write(&t, 0, buf, 64 * BS);
 	cr_assert_eq(toymap_sync(&t), 0);
 	cr_assert_eq(stats().ioends_built, 64);
@@ -189,7 +189,7 @@ Test(iomap_writeback, map_error)
 
 Test(iomap_writeback, device_error_by_policy)
 {
-	faultdev_add(t.bdev, FAULT_WRITE_EIO, 0, 100 << 20, -1, 0);
+	faultdev_plan(t.bdev, .kind = FAULT_ERROR, .ops = FAULT_WRITE, .times = FAULT_ALWAYS);
 	toymap_write(&t, 3 * BS, buf, BS);
 	cr_assert_eq(toymap_sync(&t), -EIO);
 	cr_assert(strstr(last_line, "inode 42, offset 12288, sector "), "%s", last_line);
@@ -206,8 +206,8 @@ Test(iomap_writeback, redirtied_under_failing_writeback)
 	struct writeback_control wbc = { .end = UINT64_MAX, .nr_to_write = UINT64_MAX };
 
 	toymap_write(&t, 0, buf, 2 * BS);
-	faultdev_add(t.bdev, FAULT_DELAY, 0, 100 << 20, 1, 50000);
-	faultdev_add(t.bdev, FAULT_WRITE_EIO, 0, 100 << 20, 1, 0);
+	faultdev_plan(t.bdev, .kind = FAULT_DELAY, .ops = FAULT_IO, .usec = 50000);
+	faultdev_plan(t.bdev, .kind = FAULT_ERROR, .ops = FAULT_WRITE);
 	cr_assert_eq(t.mapping.a_ops->writepages(&t.mapping, &wbc), 0);
 	memset(buf, 0x77, BS);
 	toymap_write(&t, 0, buf, BS);

@@ -6,7 +6,7 @@
 
 #include "fs/journal/journal_priv.h"
 #include "tests/lib/crashdev.h"
-#include "tests/lib/faulty_dev.h"
+#include "tests/lib/faultdev.h"
 #include "tests/lib/fixture_bare.h"
 #include "core/block/bdev.h"
 #include "core/lib/list.h"
@@ -233,14 +233,11 @@ Test(journal, replay_keeps_off_freed_blocks)
 	fx_bare_destroy(&m);
 }
 
-static void on_faulty(struct fixture *m, struct faulty_dev **d)
+static void on_faultdev(struct fixture *m)
 {
 	fx_bare_create(m);
 	fx_bare_close(m);
-	*d = faulty_dev_create(m->dev->size, false);
-	memcpy(faulty_dev_data(*d), bdev_mem_data(m->dev), m->dev->size);
-	bdev_close(m->dev);
-	m->dev = &(*d)->b;
+	m->dev = faultdev_create(m->dev);
 	cr_assert_eq(fx_bare_open(m), 0, "%s", m->why);
 }
 
@@ -250,21 +247,20 @@ static void on_faulty(struct fixture *m, struct faulty_dev **d)
  */
 Test(journal, failed_writes)
 {
-	struct faulty_dev *d;
 	struct fixture m;
 	unsigned int n, failed = 0;
 	bool done = false;
 	int err;
 
 	for (n = 1; !done; n++) {
-		on_faulty(&m, &d);
+		on_faultdev(&m);
 		cr_assert_eq(fx_item_set(&m, 1, 1, 100), 0);
 		cr_assert_eq(journal_commit_all(m.fs), 0);
 		cr_assert_eq(fx_item_set(&m, 1, 2, 100), 0);
-		atomic_store(&d->fail_nth_io, n);
+		faultdev_plan(m.dev, .kind = FAULT_ERROR, .ops = FAULT_IO, .nth = n);
 		err = journal_checkpoint(m.fs);
-		done = atomic_load(&d->fail_nth_io) != 0;
-		atomic_store(&d->fail_nth_io, 0);
+		done = !faultdev_struck(m.dev, NULL, NULL);
+		faultdev_clear(m.dev);
 		cr_assert(!err || (err == -EIO && !done));
 		if (err) {
 			failed++;
@@ -279,24 +275,21 @@ Test(journal, failed_writes)
 		cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
 		err = fx_item_get(&m, 1);
 		cr_assert(err == 1 || err == 2);
-		fx_bare_crash(&m);
-		faulty_dev_destroy(d);
+		fx_bare_destroy(&m);
 	}
 	cr_assert_gt(failed, 6);
 }
 
 Test(journal, failed_flush)
 {
-	struct faulty_dev *d;
 	struct fixture m;
 
-	on_faulty(&m, &d);
+	on_faultdev(&m);
 	cr_assert_eq(fx_item_set(&m, 1, 1, 100), 0);
-	atomic_store(&d->flush_err, -EIO);
+	faultdev_plan(m.dev, .kind = FAULT_ERROR, .ops = FAULT_FLUSH, .times = FAULT_ALWAYS);
 	cr_assert_eq(journal_commit_all(m.fs), -EIO);
 	cr_assert_eq(atomic_load(&m.fs->shutdown), -EIO);
-	fx_bare_crash(&m);
-	faulty_dev_destroy(d);
+	fx_bare_destroy(&m);
 }
 
 Test(journal, sections_larger_than_asked_for)

@@ -34,7 +34,7 @@
 #include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fixture.h"
-#include "tests/lib/lostdev.h"
+#include "tests/lib/faultdev.h"
 
 #define NR_FILES 24
 #define MAX_BYTES (40u << 10)
@@ -55,7 +55,7 @@ static const char *const workload_name[] = { "names", "contents", "holes and cop
 					     "whole files" };
 
 struct lw {
-	struct bdev *dev; /* the lostdev */
+	struct bdev *dev; /* a faultdev */
 	struct tfs_fs *fs;
 	int workload;
 	uint64_t rng;
@@ -418,7 +418,7 @@ static bool may_be_wrong(const struct tfs_geom *g, uint64_t off, uint64_t len)
 
 /* The same every time, up to the write that is lost.  Writes it took, in *writes. */
 static enum verdict one_case(const void *start, struct bdev *mem, const struct lw *begin,
-			     uint64_t n, enum lost_how how, bool crash, uint64_t *writes)
+			     uint64_t n, enum fault_kind how, bool crash, uint64_t *writes)
 {
 	struct lw *w = malloc(sizeof(*w));
 	struct tfs_geom geom;
@@ -428,14 +428,15 @@ static enum verdict one_case(const void *start, struct bdev *mem, const struct l
 	cr_assert_not_null(w);
 	memcpy(w, begin, sizeof(*w));
 	memcpy(bdev_mem_data(mem), start, mem->size);
-	w->dev = lostdev_create(mem);
-	lostdev_nth(w->dev, n, how);
+	w->dev = faultdev_borrow(mem);
+	if (n)
+		faultdev_plan(w->dev, .kind = how, .ops = FAULT_WRITE, .nth = n);
 	cr_assert_eq(mount_it(w), 0);
 	geom = w->fs->geom;
 	run(w, 4);
 	judge(w);
 	end_it(w, crash);
-	*writes = lostdev_writes(w->dev);
+	*writes = faultdev_writes(w->dev);
 	if (mount_it(w))
 		goto out;
 	judge(w);
@@ -449,7 +450,7 @@ static enum verdict one_case(const void *start, struct bdev *mem, const struct l
 	vfs_crash(w->fs);
 	v = w->errors ? ERRORS : RIGHT;
 out:
-	if (!lostdev_struck(w->dev, &off, &len))
+	if (!faultdev_struck(w->dev, &off, &len))
 		v = NOTHING_LOST;
 	if (w->wrong)
 		v = may_be_wrong(&geom, off, len) ? WRONG_KNOWN : WRONG;
@@ -483,32 +484,36 @@ static struct lw *prepare(struct bdev *mem, enum fx_size size, int workload)
 
 static void sweep(enum fx_size size, int workload)
 {
-	static const char *const how_name[] = { "lost", "stale" };
+	static const struct {
+		enum fault_kind kind;
+		const char *name;
+	} how[] = { { FAULT_LOSE, "lost" }, { FAULT_STALE, "stale" } };
 	struct bdev *mem = bdev_mem_create(fx_bytes(size));
 	struct lw *begin = prepare(mem, size, workload);
 	uint64_t most = test_ops(SLICE), all, n, nr, seen[NR_VERDICTS];
 	void *start = malloc(mem->size);
 	unsigned int wrongs = 0;
-	int how, crash;
+	unsigned int k;
+	int crash;
 
 	cr_assert_not_null(start);
 	memcpy(start, bdev_mem_data(mem), mem->size);
-	for (how = 0; how < LOST_MODES; how++) {
+	for (k = 0; k < ARRAY_SIZE(how); k++) {
 		for (crash = 0; crash < 2; crash++) {
 			memset(seen, 0, sizeof(seen));
-			cr_assert_eq(one_case(start, mem, begin, 0, how, crash, &all),
+			cr_assert_eq(one_case(start, mem, begin, 0, how[k].kind, crash, &all),
 				     NOTHING_LOST);
 			nr = min_t(uint64_t, most, all);
 			for (n = 0; n < nr; n++)
-				seen[one_case(start, mem, begin, all - n * all / nr, how, crash,
-					      &(uint64_t){ 0 })]++;
+				seen[one_case(start, mem, begin, all - n * all / nr, how[k].kind,
+					      crash, &(uint64_t){ 0 })]++;
 			fprintf(stderr,
 				"%s, %u-byte blocks, %s, %s: %llu of %llu writes: %llu right, %llu "
 				"errors, %llu "
 				"refused, "
 				"%llu wrong (known), %llu WRONG, %llu lost nothing\n",
 				workload_name[workload], size == FX_SMALL1K ? 1024 : 4096,
-				how_name[how], crash ? "crash" : "unmount", (unsigned long long)nr,
+				how[k].name, crash ? "crash" : "unmount", (unsigned long long)nr,
 				(unsigned long long)all, (unsigned long long)seen[RIGHT],
 				(unsigned long long)seen[ERRORS], (unsigned long long)seen[REFUSED],
 				(unsigned long long)seen[WRONG_KNOWN],

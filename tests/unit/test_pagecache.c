@@ -176,7 +176,7 @@ Test(pagecache, failed_writeback_is_kept_and_retried)
 
 	start(0, 0, 10);
 	since = mapping_sample_error(&t.mapping);
-	faultdev_add(t.bdev, FAULT_WRITE_EIO, 0, UINT64_MAX / 2, -1, 0);
+	faultdev_plan(t.bdev, .kind = FAULT_ERROR, .ops = FAULT_WRITE, .times = FAULT_ALWAYS);
 	memset(buf, 9, sizeof(buf));
 	toymap_write(&t, 0, buf, 256 << 10);
 	cr_assert_eq(toymap_sync(&t), -EIO);
@@ -238,7 +238,7 @@ Test(pagecache, sync_of_everything)
 	toymap_write(&t, 0, buf, sizeof(buf));
 	cr_assert_eq(pagecache_sync(t.cache, true), 0);
 	cr_assert_eq(stats().dirty_bytes + stats().writeback_bytes, 0);
-	faultdev_add(t.bdev, FAULT_WRITE_EIO, 0, UINT64_MAX / 2, 1, 0);
+	faultdev_plan(t.bdev, .kind = FAULT_ERROR, .ops = FAULT_WRITE);
 	toymap_write(&t, 0, buf, BS);
 	cr_assert_eq(pagecache_sync(t.cache, true), -EIO);
 	cr_assert_eq(pagecache_sync(t.cache, true), 0);

@@ -287,9 +287,9 @@ static int open_without(struct fixture *m, uint64_t pos, uint64_t n, bool ro)
 	int err;
 
 	for (i = pos; i < pos + n; i++)
-		faultdev_add(dev, FAULT_READ_EIO,
-			     (uint64_t)(log_block(m, i) - (uint8_t *)bdev_mem_data(mem)), 512, -1,
-			     0);
+		faultdev_plan(dev, .kind = FAULT_ERROR, .ops = FAULT_READ,
+			      .off = (uint64_t)(log_block(m, i) - (uint8_t *)bdev_mem_data(mem)),
+			      .len = 512, .times = FAULT_ALWAYS);
 	m->dev = dev;
 	m->opts.ro = ro;
 	err = fx_bare_open(m);

@@ -192,7 +192,8 @@ Test(recover_cuts, copy_that_cannot_be_written)
 				damage(&m, &p, (enum damage)(COPY_1 + which));
 			mem = m.dev;
 			dev = faultdev_create(mem);
-			faultdev_add(dev, FAULT_WRITE_EIO, p.copy[which], 512, -1, 0);
+			faultdev_plan(dev, .kind = FAULT_ERROR, .ops = FAULT_WRITE,
+				      .off = p.copy[which], .len = 512, .times = FAULT_ALWAYS);
 			m.dev = dev;
 			cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
 			cr_assert_eq(fx_item_set(&m, 1, 8, 100), 0);

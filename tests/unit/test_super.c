@@ -234,7 +234,8 @@ Test(super, mkfs_wipes_what_it_cannot_read)
 
 	memcpy(at_byte(mem, at), &planted, 4096);
 	b = faultdev_create(mem);
-	faultdev_add(b, FAULT_READ_EIO, at, 512, -1, 0);
+	faultdev_plan(b, .kind = FAULT_ERROR, .ops = FAULT_READ, .off = at, .len = 512,
+		      .times = FAULT_ALWAYS);
 	cr_assert_eq(tfs_format_plan(b, &o, &s, &g, why, sizeof(why)), 0, "%s", why);
 	cr_assert_eq(tfs_format_write(b, &o, &s, &g), 0);
 	cr_assert_neq(memcmp(at_byte(mem, at), TFS_SUPER_MAGIC, 8), 0);

@@ -48,15 +48,19 @@ static void teardown(void)
 TestSuite(writeback, .init = setup, .fini = teardown, .timeout = 120);
 
 /* A fault for all of the device but the journal. */
-static void fault_data(enum fault_kind kind, int count, unsigned int usec)
+static void fault_data(struct fault f)
 {
 	const struct tfs_geom *g = &fx.fs->geom;
 	uint64_t from = g->journal_start << g->blkbits,
 		 to = from + (g->journal_blocks << g->blkbits);
 
-	if (count < 0)
-		faultdev_add(fx.dev, kind, 0, from, count, usec);
-	faultdev_add(fx.dev, kind, to, mem->size - to, count, usec);
+	if (f.times == FAULT_ALWAYS) {
+		f.len = from;
+		faultdev_add(fx.dev, &f);
+	}
+	f.off = to;
+	f.len = mem->size - to;
+	faultdev_add(fx.dev, &f);
 }
 
 static void *write_all(void *arg)
@@ -91,8 +95,8 @@ Test(writeback, one_promise_for_a_block_that_failed_and_was_dirtied)
 	fx_write(&fx, f, 0, 20 * BS, 1);
 	cr_assert_eq(reserved(), 20);
 	log_set_hook(NULL);
-	fault_data(FAULT_DELAY, 1, SLOW_US);
-	fault_data(FAULT_WRITE_EIO, 1, 0);
+	fault_data((struct fault){ .kind = FAULT_DELAY, .ops = FAULT_IO, .usec = SLOW_US });
+	fault_data((struct fault){ .kind = FAULT_ERROR, .ops = FAULT_WRITE });
 	t = start(write_all, NULL);
 	fx_write(&fx, f, 5 * BS, 10 * BS, 2);
 	pthread_join(t, NULL);
@@ -116,8 +120,8 @@ Test(writeback, one_promise_for_a_preallocated_block_that_failed)
 	FX_OK(vfs_fallocate(fx.fs, f, 0, 0, 20 * BS));
 	fx_write(&fx, f, 0, 20 * BS, 1);
 	cr_assert_eq(reserved(), 20);
-	fault_data(FAULT_DELAY, 1, SLOW_US);
-	fault_data(FAULT_WRITE_EIO, 1, 0);
+	fault_data((struct fault){ .kind = FAULT_DELAY, .ops = FAULT_IO, .usec = SLOW_US });
+	fault_data((struct fault){ .kind = FAULT_ERROR, .ops = FAULT_WRITE });
 	t = start(write_all, NULL);
 	fx_write(&fx, f, 5 * BS, 10 * BS, 2);
 	pthread_join(t, NULL);
@@ -137,7 +141,7 @@ Test(writeback, an_error_is_seen_by_every_open_file)
 	fx_file(&fx, "a", &f);
 	g = fx_open(&fx, "a");
 	fx_write(&fx, f, 0, 3 * BS, 1);
-	fault_data(FAULT_WRITE_EIO, 1, 0);
+	fault_data((struct fault){ .kind = FAULT_ERROR, .ops = FAULT_WRITE });
 	pagecache_sync(fx.fs->pagecache, true);
 	faultdev_clear(fx.dev);
 	FX_IS(vfs_flush(fx.fs, g), -EIO);
@@ -175,7 +179,8 @@ Test(writeback, truncation_while_the_block_is_written)
 	fx_file(&fx, "a", &f);
 	FX_OK(vfs_fsync(fx.fs, f, false));
 	fx_write(&fx, f, 0, 3 * BS, 1);
-	fault_data(FAULT_DELAY, -1, SLOW_US);
+	fault_data((struct fault){
+		.kind = FAULT_DELAY, .ops = FAULT_IO, .times = FAULT_ALWAYS, .usec = SLOW_US });
 	t = start(write_all, NULL);
 	u = start(shrink, f);
 	usleep(SLOW_US * 3 / 4); /* the whole blocks are there, the zeroed copy is on its way */
@@ -211,7 +216,7 @@ static void truncate_with_writes_behind(bool preallocated)
 		FX_OK(vfs_fallocate(fx.fs, f, 0, 0, 40 * BS));
 	FX_OK(vfs_fsync(fx.fs, f, false));
 	fx_write(&fx, f, 32 * BS, 8 * BS, 1);
-	fault_data(FAULT_DELAY, 1, 2 * SLOW_US);
+	fault_data((struct fault){ .kind = FAULT_DELAY, .ops = FAULT_IO, .usec = 2 * SLOW_US });
 	t = start(write_all, NULL);
 	fx_write(&fx, f, 0, 2 * BS, 2);
 	u = start(shrink, f);
@@ -291,8 +296,9 @@ static uint64_t file_far_away(const char *name, uint64_t blocks)
 
 static void break_bitmap(uint64_t group)
 {
-	faultdev_add(fx.dev, FAULT_READ_EIO,
-		     tfs_group_bitmap_block(&fx.fs->geom, group) << fx.fs->geom.blkbits, BS, -1, 0);
+	faultdev_plan(fx.dev, .kind = FAULT_ERROR, .ops = FAULT_READ,
+		      .off = tfs_group_bitmap_block(&fx.fs->geom, group) << fx.fs->geom.blkbits,
+		      .len = BS, .times = FAULT_ALWAYS);
 }
 
 /*
@@ -320,7 +326,7 @@ Test(writeback_many, what_one_file_meets_is_its_own)
 	FX_OK(journal_commit_all(fx.fs)); /* no section waits for room */
 	writes = faultdev_writes(fx.dev);
 	built = fx_stat(&fx, "cache", "ioends_built");
-	faultdev_add(fx.dev, FAULT_WRITE_STALL, 0, UINT64_MAX, -1, 0);
+	faultdev_plan(fx.dev, .kind = FAULT_STALL, .ops = FAULT_WRITE, .times = FAULT_ALWAYS);
 	FX_OK(pthread_create(&syncer, NULL, write_all, NULL));
 	while (fx_stat(&fx, "cache", "ioends_built") < built + 2 * NR_OTHERS)
 		usleep(1000);
@@ -369,7 +375,7 @@ Test(writeback, unmount_tries_again)
 	fx_file(&fx, "a", &f);
 	fx_write(&fx, f, 0, 20 * BS, 1);
 	fx_close(&fx, f);
-	fault_data(FAULT_WRITE_EIO, 2, 0);
+	fault_data((struct fault){ .kind = FAULT_ERROR, .ops = FAULT_WRITE, .times = 2 });
 	FX_OK(vfs_unmount(fx.fs));
 	mount_again();
 	f = fx_open(&fx, "a");
@@ -387,9 +393,10 @@ static void fail_data_alone(void)
 		alloc_node_area(g, k, &from, &to);
 		end = tfs_group_nr_blocks(g, k) - 1; /* there may be a copy of the superblock */
 		if (to < end)
-			faultdev_add(fx.dev, FAULT_WRITE_EIO,
-				     (tfs_group_start(g, k) + to) << g->blkbits,
-				     (uint64_t)(end - to) << g->blkbits, -1, 0);
+			faultdev_plan(fx.dev, .kind = FAULT_ERROR, .ops = FAULT_WRITE,
+				      .off = (tfs_group_start(g, k) + to) << g->blkbits,
+				      .len = (uint64_t)(end - to) << g->blkbits,
+				      .times = FAULT_ALWAYS);
 	}
 }
 
