@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "tests/lib/crashdev.h"
+#include "tests/lib/random.h"
 
 enum event_kind { EV_WRITE, EV_FUA, EV_DISCARD, EV_FLUSH };
 
@@ -290,30 +291,4 @@ void crashdev_image(struct crashdev *cd, uint64_t events, enum crash_mode mode, 
 	if (mode != CRASH_ALL)
 		apply_promised(cd, flushed, events, out);
 	pthread_mutex_unlock(&cd->lock);
-}
-
-uint64_t test_rand(uint64_t *state)
-{
-	*state ^= *state >> 12;
-	*state ^= *state << 25;
-	*state ^= *state >> 27;
-	return *state * 0x2545f4914f6cdd1dull;
-}
-
-uint64_t test_seed(uint64_t fallback)
-{
-	const char *s = getenv("TALLYFS_SEED");
-	uint64_t seed = s ? strtoull(s, NULL, 0) : fallback;
-
-	if (!seed)
-		seed = 1;
-	fprintf(stderr, "TALLYFS_SEED=%llu\n", (unsigned long long)seed);
-	return seed;
-}
-
-uint64_t test_ops(uint64_t fallback)
-{
-	const char *s = getenv("TALLYFS_OPS");
-
-	return s ? strtoull(s, NULL, 0) : fallback;
 }

@@ -43,11 +43,4 @@ void crashdev_image(struct crashdev *cd, uint64_t events, enum crash_mode mode, 
 /* No cut before @events will be asked for: memory that only those need is freed. */
 void crashdev_settle(struct crashdev *cd, uint64_t events);
 
-/* xorshift64*, for tests: *state must not be 0. */
-uint64_t test_rand(uint64_t *state);
-/* From the environment variable TALLYFS_SEED, or @fallback; printed to stderr. */
-uint64_t test_seed(uint64_t fallback);
-/* From the environment variable TALLYFS_OPS, or @fallback. */
-uint64_t test_ops(uint64_t fallback);
-
 #endif

@@ -14,6 +14,7 @@
 #include "fsck/check.h"
 #include "tallyfs/format.h"
 #include "tests/lib/crashsim_priv.h"
+#include "tests/lib/random.h"
 
 #define SMALL_IMAGE (8u << 20)
 #define LARGE_IMAGE (24u << 20) /* for large blocks, and the journal that goes with them */

@@ -15,6 +15,7 @@
 #include "tallyfs/format.h"
 #include "tests/lib/crashsim_priv.h"
 #include "tests/lib/fixture.h"
+#include "tests/lib/random.h"
 
 #define NR_NAMES 14
 #define NR_LONG 60 /* names that fill tree nodes quickly */

@@ -7,9 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 #include "core/lib/util.h"
-#include "tests/lib/crashdev.h"
 #include "tests/lib/exercise_content.h"
 #include "tests/lib/exercise_content_past.h"
+#include "tests/lib/random.h"
 
 #define LOG_LINES 24
 

@@ -9,6 +9,7 @@
 #include "tests/lib/crashdev.h"
 #include "tests/lib/exercise_cuts.h"
 #include "tests/lib/exercise_lib.h"
+#include "tests/lib/random.h"
 
 struct cuts_backend {
 	struct lib_backend e; /* first: what the exercisers' operations get */

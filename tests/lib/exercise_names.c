@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "core/lib/util.h"
-#include "tests/lib/crashdev.h"
 #include "tests/lib/exercise_names_priv.h"
+#include "tests/lib/random.h"
 
 /* A name in a directory, by its numbers. */
 struct at {

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "core/block/guard.h"
-#include "tests/lib/crashdev.h"
 #include "tests/lib/exercise_names_priv.h"
+#include "tests/lib/random.h"
 
 /* ---- a tree as a number: the sum over all its names, in whatever order they come ---- */
 

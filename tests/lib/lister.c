@@ -5,8 +5,8 @@
 #include <string.h>
 #include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
-#include "tests/lib/crashdev.h"
 #include "tests/lib/lister.h"
+#include "tests/lib/random.h"
 
 #define CHURN 400 /* names */
 

@@ -16,7 +16,7 @@
 #include "fs/vfs/fs_open.h"
 #include "fs/vfs/mkfs.h"
 #include "fs/vfs/vfs.h"
-#include "tests/lib/crashdev.h"
+#include "tests/lib/random.h"
 #include "tests/lib/thindev.h"
 #include "tests/lib/fixture_bare.h"
 

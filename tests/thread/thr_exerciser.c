@@ -21,9 +21,9 @@
 #include "fs/vfs/mkfs.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
-#include "tests/lib/crashdev.h"
 #include "tests/lib/faultdev.h"
 #include "tests/lib/exercise_lib.h"
+#include "tests/lib/random.h"
 
 #define MAX_THREADS 12
 #define NAMES_FACTOR 3

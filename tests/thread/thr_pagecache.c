@@ -10,7 +10,7 @@
 #include <string.h>
 #include "core/lib/log.h"
 #include "core/pagecache/pagecache_internal.h"
-#include "tests/lib/crashdev.h"
+#include "tests/lib/random.h"
 #include "tests/lib/toymap.h"
 
 #define FILE_MAX (2u << 20)

@@ -10,8 +10,8 @@
 #include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
-#include "tests/lib/crashdev.h"
 #include "tests/lib/lister.h"
+#include "tests/lib/random.h"
 
 #define READERS 3
 #define CHANGERS 2

@@ -16,8 +16,8 @@
 #include "fs/inode/inode.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
-#include "tests/lib/crashdev.h"
 #include "tests/lib/fixture.h"
+#include "tests/lib/random.h"
 
 #define THREADS 6
 #define FILES 4

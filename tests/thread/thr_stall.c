@@ -18,7 +18,6 @@
 #include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
-#include "tests/lib/crashdev.h"
 #include "tests/lib/faultdev.h"
 #include "tests/lib/fixture.h"
 

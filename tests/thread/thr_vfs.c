@@ -19,8 +19,8 @@
 #include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
-#include "tests/lib/crashdev.h"
 #include "tests/lib/fixture.h"
+#include "tests/lib/random.h"
 
 #define THREADS 6
 #define FILES 4

@@ -21,8 +21,8 @@
 #include "fs/vfs/fs_open.h"
 #include "fs/vfs/mkfs.h"
 #include "tallyfs/format.h"
-#include "tests/lib/crashdev.h"
 #include "tests/lib/fixture_bare.h"
+#include "tests/lib/random.h"
 
 #define IMAGE (8ull << 20)
 #define MAX_BLOCKS 8192

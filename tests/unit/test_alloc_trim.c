@@ -19,6 +19,7 @@
 #include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fixture.h"
+#include "tests/lib/random.h"
 
 #define MAX_SEEN 4096
 

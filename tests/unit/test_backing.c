@@ -21,8 +21,8 @@
 #include "fs/vfs/mkfs.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
-#include "tests/lib/crashdev.h"
 #include "tests/lib/fixture.h"
+#include "tests/lib/random.h"
 #include "tests/lib/thindev.h"
 
 #define KI (1ull << 10)

@@ -24,8 +24,8 @@
 #include "fs/vfs/fs_open.h"
 #include "fs/vfs/mkfs.h"
 #include "tallyfs/format.h"
-#include "tests/lib/crashdev.h"
 #include "tests/lib/fixture_bare.h"
+#include "tests/lib/random.h"
 
 #define TREE TFS_TREE_REFS /* the one that is not there yet: nothing else is in it */
 #define MAX_ITEMS 20000

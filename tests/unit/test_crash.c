@@ -9,8 +9,8 @@
 #include "core/iomap/iomap.h"
 #include "core/lib/log.h"
 #include "fs/state/fs.h"
-#include "tests/lib/crashdev.h"
 #include "tests/lib/crashsim.h"
+#include "tests/lib/random.h"
 
 static void setup(void)
 {

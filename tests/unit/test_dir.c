@@ -17,7 +17,6 @@
 #include "fs/vfs/fs_open.h"
 #include "fs/vfs/mkfs.h"
 #include "tallyfs/format.h"
-#include "tests/lib/crashdev.h"
 #include "tests/lib/section.h"
 #include "tests/lib/fixture_bare.h"
 

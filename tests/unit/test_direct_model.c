@@ -15,8 +15,8 @@
 #include "core/pagecache/pagecache.h"
 #include "fs/inode/inode.h"
 #include "fs/vfs/vfs.h"
-#include "tests/lib/crashdev.h"
 #include "tests/lib/fixture.h"
+#include "tests/lib/random.h"
 
 #define BS 4096u
 #define MAX_SIZE 700000u

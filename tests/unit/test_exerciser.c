@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include "fs/state/fs.h"
 #include "tallyfs/format.h"
-#include "tests/lib/crashdev.h"
 #include "tests/lib/exercise_cuts.h"
 #include "tests/lib/exercise_lib.h"
+#include "tests/lib/random.h"
 
 static struct fixture fx;
 

@@ -12,8 +12,8 @@
 #include "core/lib/util.h"
 #include "core/pagecache/pagecache.h"
 #include "fs/vfs/vfs.h"
-#include "tests/lib/crashdev.h"
 #include "tests/lib/fixture.h"
+#include "tests/lib/random.h"
 
 #define MAX_SIZE 700000u
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include "core/lib/log.h"
 #include "core/pagecache/pagecache_internal.h"
-#include "tests/lib/crashdev.h"
+#include "tests/lib/random.h"
 #include "tests/lib/toymap.h"
 
 #define BS 4096u

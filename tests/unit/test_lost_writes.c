@@ -32,9 +32,9 @@
 #include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
-#include "tests/lib/crashdev.h"
 #include "tests/lib/fixture.h"
 #include "tests/lib/faultdev.h"
+#include "tests/lib/random.h"
 
 #define NR_FILES 24
 #define MAX_BYTES (40u << 10)

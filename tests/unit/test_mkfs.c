@@ -18,6 +18,7 @@
 #include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fixture_bare.h"
+#include "tests/lib/random.h"
 
 #define M (1ull << 20)
 

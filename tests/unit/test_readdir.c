@@ -11,9 +11,9 @@
 #include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
-#include "tests/lib/crashdev.h"
 #include "tests/lib/fixture.h"
 #include "tests/lib/lister.h"
+#include "tests/lib/random.h"
 
 #define NAMES 500
 

@@ -7,6 +7,7 @@
 #include "tests/lib/crashdev.h"
 #include "tests/lib/faultdev.h"
 #include "tests/lib/fixture_bare.h"
+#include "tests/lib/random.h"
 #include "core/block/bdev.h"
 #include "core/block/guard.h"
 #include "core/lib/util.h"

@@ -20,6 +20,7 @@
 #include "tallyfs/format.h"
 #include "tests/lib/crashdev.h"
 #include "tests/lib/fixture.h"
+#include "tests/lib/random.h"
 
 #define NB 60u	  /* blocks of the source */
 #define SOURCE 1u /* patterns */

@@ -14,8 +14,8 @@
 #include "core/pagecache/pagecache.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
-#include "tests/lib/crashdev.h"
 #include "tests/lib/fixture.h"
+#include "tests/lib/random.h"
 
 #define NR_FILES 5
 #define MAX_SIZE 300000u

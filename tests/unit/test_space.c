@@ -10,8 +10,8 @@
 #include "fs/journal/trans.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/mkfs.h"
-#include "tests/lib/crashdev.h"
 #include "tests/lib/fixture_bare.h"
+#include "tests/lib/random.h"
 
 #define MAX_RUNS 20000
 
