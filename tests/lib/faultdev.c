@@ -191,10 +191,8 @@ static const struct bdev_ops async_ops = {
 
 struct bdev *faultdev_create(struct bdev *lower)
 {
-	struct faultdev *d = calloc(1, sizeof(*d));
+	struct faultdev *d = faultdev_must(calloc(1, sizeof(*d)));
 
-	if (!d)
-		return NULL;
 	d->b.ops = &sync_ops;
 	d->b.name = "faultdev";
 	d->b.size = lower->size;
@@ -211,8 +209,7 @@ struct bdev *faultdev_borrow(struct bdev *lower)
 {
 	struct bdev *b = faultdev_create(lower);
 
-	if (b)
-		of(b)->borrowed = true;
+	of(b)->borrowed = true;
 	return b;
 }
 
@@ -220,8 +217,6 @@ struct bdev *faultdev_create_async(struct bdev *lower)
 {
 	struct bdev *b = faultdev_create(lower);
 
-	if (!b)
-		return NULL;
 	b->ops = &async_ops;
 	of(b)->wq = faultdev_must(workqueue_create("faultdev", 2));
 	return b;

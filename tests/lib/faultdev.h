@@ -9,7 +9,7 @@
 #include "core/block/bdev.h"
 #include "tests/lib/fault_plan.h"
 
-/* Closing it closes @lower.  NULL: out of memory. */
+/* Closing it closes @lower.  Out of memory, the test ends, here and below. */
 struct bdev *faultdev_create(struct bdev *lower);
 /* @lower stays the caller's, who closes it later. */
 struct bdev *faultdev_borrow(struct bdev *lower);

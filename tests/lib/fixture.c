@@ -88,14 +88,31 @@ void fx_mount(struct fixture *f, struct bdev *dev, const struct tfs_mount_opts *
 	mount_now(f);
 }
 
+struct bdev *fx_mem(enum fx_size size)
+{
+	struct bdev *mem = bdev_mem_create(fx_bytes(size));
+
+	FX_CHECK(mem);
+	return mem;
+}
+
+void fx_mount_own(struct fixture *f, const struct tfs_mount_opts *opts)
+{
+	fx_mount(f, f->dev, opts);
+	f->own_dev = true;
+}
+
+void fx_create_on(struct fixture *f, struct bdev *dev, enum fx_size size, uint64_t seed,
+		  const struct tfs_mount_opts *opts)
+{
+	fx_format(dev, size, seed);
+	f->dev = dev;
+	fx_mount_own(f, opts);
+}
+
 void fx_create(struct fixture *f, enum fx_size size)
 {
-	struct bdev *dev = bdev_mem_create(fx_bytes(size));
-
-	FX_CHECK(dev);
-	fx_format(dev, size, 4711);
-	fx_mount(f, dev, NULL);
-	f->own_dev = true;
+	fx_create_on(f, fx_mem(size), size, 4711, NULL);
 }
 
 static void report(void *arg, const struct check_problem *p)

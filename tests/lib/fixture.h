@@ -52,10 +52,17 @@ void fx_format_as(struct bdev *dev, const struct tfs_format_opts *o);
 uint64_t fx_bytes(enum fx_size size);
 /* A copy of a memory device as it is now. */
 struct bdev *fx_copy_dev(struct bdev *mem);
+/* A memory device for that size. */
+struct bdev *fx_mem(enum fx_size size);
 /* On a memory device of its own, formatted and mounted without threads. */
 void fx_create(struct fixture *f, enum fx_size size);
+/* On @dev, which is formatted and becomes its own: a faultdev, say.  @opts: as of fx_mount. */
+void fx_create_on(struct fixture *f, struct bdev *dev, enum fx_size size, uint64_t seed,
+		  const struct tfs_mount_opts *opts);
 /* On a device passed in, formatted by the caller; @opts NULL: no threads, small cache. */
 void fx_mount(struct fixture *f, struct bdev *dev, const struct tfs_mount_opts *opts);
+/* On the device it has and owns, after whatever the test did to it unmounted. */
+void fx_mount_own(struct fixture *f, const struct tfs_mount_opts *opts);
 /* Unmount, run the checker, mount again: lookup counts start anew. */
 void fx_remount(struct fixture *f);
 /* Pull the plug without losing what the device has, check, mount again. */

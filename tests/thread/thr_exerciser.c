@@ -87,19 +87,12 @@ static void make(void)
 {
 	struct tfs_mount_opts o = { .cache_size = 2u << 20, .commit_interval = 1 };
 	struct tfs_format_opts fo = { .test_seed = 99, .journal_bytes = scene->journal_bytes };
-	struct bdev *mem = bdev_mem_create(fx_bytes(FX_MEDIUM)), *dev;
-	struct tfs_super super;
-	struct tfs_geom geom;
-	char why[200] = "";
+	struct bdev *mem = fx_mem(FX_MEDIUM), *dev;
 
-	FX_CHECK(mem);
 	/* a short run makes fewer, and some are to go all the same */
 	o.max_inodes = min_t(uint64_t, scene->max_inodes, 16 + ops / 2);
-	if (tfs_format_plan(mem, &fo, &super, &geom, why, sizeof(why)))
-		fx_die(__FILE__, __LINE__, why, 0);
-	FX_OK(tfs_format_write(mem, &fo, &super, &geom));
+	fx_format_as(mem, &fo);
 	dev = faultdev_create(mem);
-	FX_CHECK(dev);
 	fx_mount(&fx, dev, &o);
 	fx.own_dev = true;
 	if (!scene->usec)

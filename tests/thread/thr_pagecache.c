@@ -262,11 +262,9 @@ int main(void)
 	/* one block a folio, a few, and 1 MiB, over all block sizes */
 	static const unsigned char shapes[][2] = { { 12, 16 }, { 12, 12 }, { 10, 15 }, { 11, 20 },
 						   { 13, 13 }, { 14, 17 }, { 15, 20 }, { 16, 16 } };
-	const char *s = getenv("TALLYFS_SEED"), *n = getenv("TALLYFS_OPS");
 
-	seed = s ? strtoull(s, NULL, 0) : 1;
-	nr_ops = n ? strtoull(n, NULL, 0) : 60;
-	printf("TALLYFS_SEED=%llu\n", (unsigned long long)seed);
+	seed = test_seed(1);
+	nr_ops = test_ops(60);
 	log_set_hook(quiet);
 	for (size_t i = 0; i < ARRAY_SIZE(shapes); i++)
 		run(shapes[i][0], shapes[i][1]);

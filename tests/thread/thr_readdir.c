@@ -43,15 +43,11 @@ static void *read_thread(void *arg)
 
 static void run(unsigned int break_rules)
 {
-	struct bdev *dev = bdev_mem_create(fx_bytes(FX_SMALL));
 	pthread_t t[READERS + CHANGERS];
 	struct vfs_attr a;
 
-	FX_CHECK(dev);
-	fx_format(dev, FX_SMALL, seed);
-	fx_mount(&fx, dev,
-		 &(struct tfs_mount_opts){ .commit_interval = 1, .break_rules = break_rules });
-	fx.own_dev = true;
+	fx_create_on(&fx, fx_mem(FX_SMALL), FX_SMALL, seed,
+		     &(struct tfs_mount_opts){ .commit_interval = 1, .break_rules = break_rules });
 	FX_OK(vfs_mkdir(fx.fs, TFS_INO_ROOT, "d", 0755, &fx_root, &a));
 	dir = a.ino;
 	lister_make(fx.fs, dir);

@@ -70,13 +70,9 @@ static void one_round(int round)
 int main(void)
 {
 	struct tfs_mount_opts opts = { .cache_size = 4 << 20 };
-	struct bdev *dev = bdev_mem_create(fx_bytes(FX_SMALL));
 
 	fx_init();
-	FX_CHECK(dev);
-	fx_format(dev, FX_SMALL, 1);
-	fx_mount(&fx, dev, &opts);
-	fx.own_dev = true;
+	fx_create_on(&fx, fx_mem(FX_SMALL), FX_SMALL, 1, &opts);
 	for (int round = 0; round < ROUNDS; round++)
 		one_round(round);
 	fx_destroy(&fx);

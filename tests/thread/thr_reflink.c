@@ -127,15 +127,11 @@ static void *sync_thread(void *arg)
 int main(void)
 {
 	struct tfs_mount_opts o = { .cache_size = 2u << 20, .commit_interval = 1 };
-	struct bdev *dev = bdev_mem_create(fx_bytes(FX_MEDIUM));
 	uint8_t buf[2 * BLOCK];
 	pthread_t t[THREADS], syncer;
 
 	fx_init();
-	FX_CHECK(dev);
-	fx_format(dev, FX_MEDIUM, 98);
-	fx_mount(&fx, dev, &o);
-	fx.own_dev = true;
+	fx_create_on(&fx, fx_mem(FX_MEDIUM), FX_MEDIUM, 98, &o);
 	for (unsigned int n = 0; n < FILES; n++) {
 		char name[16];
 

@@ -283,17 +283,11 @@ int main(int argc, char **argv)
 	struct tfs_mount_opts o = { .cache_size = 64u << 20,
 				    .dirty_size = 8u << 20,
 				    .commit_interval = 10000 };
-	struct bdev *mem = bdev_mem_create(fx_bytes(FX_MEDIUM)), *dev;
 	struct vfs_attr a;
 	int bad = 0;
 
 	fx_init();
-	FX_CHECK(mem);
-	fx_format(mem, FX_MEDIUM, 99);
-	dev = faultdev_create(mem);
-	FX_CHECK(dev);
-	fx_mount(&fx, dev, &o);
-	fx.own_dev = true;
+	fx_create_on(&fx, faultdev_create(fx_mem(FX_MEDIUM)), FX_MEDIUM, 99, &o);
 	FX_OK(vfs_mkdir(fx.fs, TFS_INO_ROOT, "d", 0755, &fx_root, &a));
 	top = a.ino;
 	vfs_forget(fx.fs, a.ino, 1);

@@ -25,17 +25,7 @@ static void quiet(enum log_level level, const char *text)
 {
 }
 
-static void setup(void)
-{
-	fx_init();
-}
-
-static void teardown(void)
-{
-	fx_exit();
-}
-
-TestSuite(all_or_nothing, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(all_or_nothing, .init = fx_init, .fini = fx_exit, .timeout = 120);
 
 static bool exists(const char *name)
 {
@@ -51,11 +41,7 @@ static bool exists(const char *name)
 
 static void begin(void)
 {
-	struct bdev *dev = faultdev_create(bdev_mem_create(fx_bytes(FX_SMALL)));
-
-	fx_format(dev, FX_SMALL, 1);
-	fx_mount(&fx, dev, NULL);
-	fx.own_dev = true;
+	fx_create_on(&fx, faultdev_create(fx_mem(FX_SMALL)), FX_SMALL, 1, NULL);
 	/* checking and mounting speak up again */
 	log_set_hook(quiet);
 }

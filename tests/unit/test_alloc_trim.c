@@ -54,10 +54,7 @@ static void make(enum fx_size size, unsigned int break_rules)
 				     .cache_size = 4 << 20,
 				     .break_rules = break_rules };
 
-	fx.dev = bdev_mem_create(fx_bytes(size));
-	fx_format(fx.dev, size, 1);
-	fx_mount(&fx, fx.dev, &mo);
-	fx.own_dev = true;
+	fx_create_on(&fx, fx_mem(size), size, 1, &mo);
 	bs = fx.fs->geom.block_size;
 	real_ops = fx.dev->ops;
 	spy_ops = *real_ops;
@@ -68,17 +65,7 @@ static void make(enum fx_size size, unsigned int break_rules)
 	spy_hook = NULL;
 }
 
-static void setup(void)
-{
-	fx_init();
-}
-
-static void teardown(void)
-{
-	fx_exit();
-}
-
-TestSuite(alloc_trim, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(alloc_trim, .init = fx_init, .fini = fx_exit, .timeout = 120);
 
 static uint64_t trim(uint64_t start, uint64_t len, uint64_t minlen)
 {
@@ -273,8 +260,7 @@ static void check_cut(struct crashdev *cd, uint64_t events, enum crash_mode mode
 	crashdev_image(cd, events, mode, rng, bdev_mem_data(fx.dev));
 	if (mode != CRASH_RUINED)
 		fx_check_clean(&fx);
-	fx_mount(&fx, fx.dev, NULL);
-	fx.own_dev = true;
+	fx_mount_own(&fx, NULL);
 	for (unsigned int k = 0; k < NR_CUT; k++)
 		check_cut_file(k);
 	fx_destroy(&fx);

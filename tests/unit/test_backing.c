@@ -49,23 +49,11 @@ static void make(enum fx_size size, uint64_t room)
 				    .claim_maps = claim_maps };
 	struct bdev *b = image(size, room);
 
-	fx_format(b, size, 1);
-	fx_mount(&fx, b, &o);
-	fx.own_dev = true;
+	fx_create_on(&fx, b, size, 1, &o);
 	bs = fx.fs->geom.block_size;
 }
 
-static void setup(void)
-{
-	fx_init();
-}
-
-static void teardown(void)
-{
-	fx_exit();
-}
-
-TestSuite(backing, .init = setup, .fini = teardown, .timeout = 300);
+TestSuite(backing, .init = fx_init, .fini = fx_exit, .timeout = 300);
 
 static const char *name_of(unsigned int k)
 {
@@ -433,8 +421,7 @@ Test(backing, freed_from_holes)
 	FX_OK(vfs_unmount(fx.fs));
 	thindev_sparsify(fx.dev);
 	thindev_set_room(fx.dev, 7 * MI);
-	fx_mount(&fx, fx.dev, NULL);
-	fx.own_dev = true;
+	fx_mount_own(&fx, NULL);
 	n = fill(0, 10);
 	FX_OK(vfs_unlink(fx.fs, TFS_INO_ROOT, "zeros"));
 	FX_OK(vfs_sync(fx.fs));
@@ -552,9 +539,8 @@ Test(backing, host_that_copies_on_write)
 	fx_mount(&fx, fx.dev, &ro);
 	FX_IS(cow_warnings, 0);
 	FX_OK(vfs_unmount(fx.fs));
-	fx_mount(&fx, fx.dev, NULL);
+	fx_mount_own(&fx, NULL);
 	FX_IS(cow_warnings, 1);
-	fx.own_dev = true;
 	fx_destroy(&fx);
 	log_set_hook(NULL);
 }

@@ -18,13 +18,10 @@ static pthread_t other;
 
 static void setup(void)
 {
-	struct bdev *mem = bdev_mem_create(fx_bytes(FX_SMALL));
+	struct bdev *mem = fx_mem(FX_SMALL);
 
 	fx_init();
-	FX_CHECK(mem);
-	fx_format(mem, FX_SMALL, 4711);
-	fx_mount(&fx, faultdev_create(mem), NULL);
-	fx.own_dev = true;
+	fx_create_on(&fx, faultdev_create(mem), FX_SMALL, 4711, NULL);
 }
 
 static void teardown(void)

@@ -11,22 +11,11 @@
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/fixture.h"
+#include "tests/lib/fixture_suite.h"
 
 static struct fixture fx;
 
-static void setup(void)
-{
-	fx_init();
-	fx_create(&fx, FX_SMALL);
-}
-
-static void teardown(void)
-{
-	fx_destroy(&fx);
-	fx_exit();
-}
-
-TestSuite(file, .init = setup, .fini = teardown, .timeout = 120);
+FX_SUITE(file, fx, FX_SMALL, 120);
 
 Test(file, write_read_remount)
 {

@@ -16,6 +16,7 @@
 #include "fsck/check.h"
 #include "tallyfs/format.h"
 #include "tests/lib/fixture.h"
+#include "tests/lib/fixture_suite.h"
 #include "tests/lib/section.h"
 
 #define ROOT TFS_INO_ROOT
@@ -23,19 +24,7 @@
 static struct fixture fx;
 static const struct vfs_cred user = { .uid = 7, .gid = 7 };
 
-static void setup(void)
-{
-	fx_init();
-	fx_create(&fx, FX_SMALL);
-}
-
-static void teardown(void)
-{
-	fx_destroy(&fx);
-	fx_exit();
-}
-
-TestSuite(flags, .init = setup, .fini = teardown, .timeout = 120);
+FX_SUITE(flags, fx, FX_SMALL, 120);
 
 static struct vfs_attr attr_of(uint64_t ino)
 {
@@ -352,8 +341,7 @@ static void expect_bad(uint64_t ino, uint32_t flags)
 	FX_OK(vfs_unmount(fx.fs));
 	FX_OK(tfs_check_device(fx.dev, &o, &r, why, sizeof(why)));
 	cr_assert_gt(r.errors, 0, "flags %x", flags);
-	fx_mount(&fx, fx.dev, NULL);
-	fx.own_dev = true;
+	fx_mount_own(&fx, NULL);
 	set_raw(ino, 0);
 }
 

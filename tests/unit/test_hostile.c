@@ -42,8 +42,7 @@ static void mount_as(enum tfs_errors errors)
 {
 	struct tfs_mount_opts o = { .no_threads = true, .cache_size = 16u << 20, .errors = errors };
 
-	fx_mount(&fx, fx.dev, &o);
-	fx.own_dev = true;
+	fx_mount_own(&fx, &o);
 	bs = fx.fs->geom.block_size;
 }
 

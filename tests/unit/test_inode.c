@@ -14,22 +14,11 @@
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/fixture.h"
+#include "tests/lib/fixture_suite.h"
 
 static struct fixture fx;
 
-static void setup(void)
-{
-	fx_init();
-	fx_create(&fx, FX_MEDIUM);
-}
-
-static void teardown(void)
-{
-	fx_destroy(&fx);
-	fx_exit();
-}
-
-TestSuite(inode, .init = setup, .fini = teardown, .timeout = 300);
+FX_SUITE(inode, fx, FX_MEDIUM, 300);
 
 #define MANY 5000u
 

@@ -36,11 +36,8 @@ static void setup(void)
 	struct tfs_mount_opts o = { .no_threads = true, .cache_size = 16u << 20, .max_inodes = 4 };
 
 	fx_init();
-	mem = bdev_mem_create(fx_bytes(FX_SMALL));
-	FX_CHECK(mem);
-	fx_format(mem, FX_SMALL, 4711);
-	fx_mount(&fx, faultdev_create(mem), &o);
-	fx.own_dev = true;
+	mem = fx_mem(FX_SMALL);
+	fx_create_on(&fx, faultdev_create(mem), FX_SMALL, 4711, &o);
 }
 
 static void teardown(void)

@@ -13,6 +13,7 @@
 #include "core/block/integrity.h"
 #include "core/lib/log.h"
 #include "tests/lib/faultdev.h"
+#include "tests/lib/random.h"
 
 #define DEV_BYTES (1u << 20)
 #define ROUNDS 2000
@@ -26,10 +27,7 @@ static uint64_t rng;
 
 static uint32_t rnd(uint32_t below)
 {
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return (uint32_t)((rng >> 11) % below);
+	return (uint32_t)(test_rand(&rng) % below);
 }
 
 static uint32_t unit(void)
@@ -172,12 +170,9 @@ static void run(bool async)
 	static const struct integrity_profile *const profiles[] = {
 		&profile_xxh3_64, &profile_crc32, &profile_t10_type1_crc, &profile_t10_type1_ip
 	};
-	const char *env = getenv("TALLYFS_SEED");
-	uint64_t seed = env ? strtoull(env, NULL, 0) : 1;
 	size_t i;
 
-	fprintf(stderr, "TALLYFS_SEED=%llu\n", (unsigned long long)seed);
-	rng = seed * 2 + 88172645463325252u;
+	rng = test_seed(1) * 2 + 88172645463325252u;
 	log_init("test", false, LOG_LVL_ERR);
 	cr_assert_eq(blk_init(2), 0);
 	dev = (async ? faultdev_create_async : faultdev_create)(bdev_mem_create(DEV_BYTES));

@@ -10,6 +10,7 @@
 #include <string.h>
 #include "core/lib/log.h"
 #include "core/pagecache/pagecache_internal.h"
+#include "tests/lib/random.h"
 #include "tests/lib/toymap.h"
 
 #define FILE_MAX (2u << 20)
@@ -26,10 +27,7 @@ struct model {
 
 static uint64_t rnd(struct model *x, uint64_t n)
 {
-	x->rng ^= x->rng << 13;
-	x->rng ^= x->rng >> 7;
-	x->rng ^= x->rng << 17;
-	return (x->rng >> 11) % n;
+	return test_rand(&x->rng) % n;
 }
 
 #define ok(cond)                                                                               \

@@ -26,11 +26,8 @@ static struct bdev *dev;
 static void setup(void)
 {
 	fx_init();
-	dev = faultdev_create(bdev_mem_create(fx_bytes(FX_SMALL)));
-	FX_CHECK(dev);
-	fx_format(dev, FX_SMALL, 17);
-	fx_mount(&fx, dev, NULL);
-	fx.own_dev = true;
+	dev = faultdev_create(fx_mem(FX_SMALL));
+	fx_create_on(&fx, dev, FX_SMALL, 17, NULL);
 }
 
 TestSuite(iomap_ops, .init = setup, .timeout = 120);
@@ -177,8 +174,7 @@ Test(iomap_ops, dead_device)
 	faultdev_clear(dev);
 	log_set_hook(NULL);
 	fx_check_clean(&fx);
-	fx_mount(&fx, dev, NULL);
-	fx.own_dev = true;
+	fx_mount_own(&fx, NULL);
 	f = fx_open(&fx, "a");
 	fx_expect(&fx, f, 0, 50000, 1);
 	fx_close(&fx, f);

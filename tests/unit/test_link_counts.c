@@ -108,8 +108,7 @@ Test(link_counts, of_a_file)
 	/* the number survives being written and read */
 	FX_OK(vfs_sync(fx.fs));
 	FX_OK(vfs_unmount(fx.fs));
-	fx_mount(&fx, fx.dev, NULL);
-	fx.own_dev = true;
+	fx_mount_own(&fx, NULL);
 	cr_assert_eq(nlink_of(f), 1u << 31);
 	cr_assert_eq(link_to(f, e, "too many"), -EMLINK);
 	pretend(f, -more);

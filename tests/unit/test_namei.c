@@ -13,25 +13,14 @@
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/fixture.h"
+#include "tests/lib/fixture_suite.h"
 #include "tests/lib/section.h"
 
 #define ROOT TFS_INO_ROOT
 
 static struct fixture fx;
 
-static void setup(void)
-{
-	fx_init();
-	fx_create(&fx, FX_SMALL);
-}
-
-static void teardown(void)
-{
-	fx_destroy(&fx);
-	fx_exit();
-}
-
-TestSuite(namei, .init = setup, .fini = teardown, .timeout = 120);
+FX_SUITE(namei, fx, FX_SMALL, 120);
 
 static uint64_t mkdir_in(uint64_t dir, const char *name)
 {
@@ -400,8 +389,7 @@ Test(namei, read_only)
 	fx_close(&fx, f);
 	FX_OK(vfs_unmount(fx.fs));
 	fx.opts.ro = true;
-	fx_mount(&fx, fx.dev, &fx.opts);
-	fx.own_dev = true;
+	fx_mount_own(&fx, &fx.opts);
 	cr_assert_eq(vfs_create(fx.fs, ROOT, "x", 0644, &fx_root, 0, &a, NULL), -EROFS);
 	cr_assert_eq(vfs_unlink(fx.fs, ROOT, "a"), -EROFS);
 	cr_assert_eq(vfs_open(fx.fs, fx_ino(&fx, "a"), O_RDWR, &f), -EROFS);

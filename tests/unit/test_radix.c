@@ -3,15 +3,13 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include "core/lib/radix.h"
+#include "tests/lib/random.h"
 
 static uint64_t rng = 88172645463325252ULL;
 
 static uint64_t rnd(uint64_t n)
 {
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return (rng >> 11) % n;
+	return test_rand(&rng) % n;
 }
 
 Test(radix, far_apart_indices)

@@ -12,6 +12,7 @@
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/fixture.h"
+#include "tests/lib/fixture_suite.h"
 #include "tests/lib/lister.h"
 #include "tests/lib/random.h"
 
@@ -19,19 +20,7 @@
 
 static struct fixture fx;
 
-static void setup(void)
-{
-	fx_init();
-	fx_create(&fx, FX_SMALL);
-}
-
-static void teardown(void)
-{
-	fx_destroy(&fx);
-	fx_exit();
-}
-
-TestSuite(readdir, .init = setup, .fini = teardown, .timeout = 120);
+FX_SUITE(readdir, fx, FX_SMALL, 120);
 
 struct list {
 	int seen[NAMES], room, dots;
@@ -124,11 +113,8 @@ static void several_listings(unsigned int break_rules)
 	struct vfs_attr a;
 
 	fx_destroy(&fx);
-	fx.dev = bdev_mem_create(fx_bytes(FX_SMALL1K));
-	fx_format(fx.dev, FX_SMALL1K, rng);
-	fx_mount(&fx, fx.dev,
-		 &(struct tfs_mount_opts){ .no_threads = true, .break_rules = break_rules });
-	fx.own_dev = true;
+	fx_create_on(&fx, fx_mem(FX_SMALL1K), FX_SMALL1K, rng,
+		     &(struct tfs_mount_opts){ .no_threads = true, .break_rules = break_rules });
 	FX_OK(vfs_mkdir(fx.fs, TFS_INO_ROOT, "d", 0755, &fx_root, &a));
 	lister_make(fx.fs, a.ino);
 	for (size_t k = 0; k < ARRAY_SIZE(l); k++)

@@ -6,24 +6,13 @@
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/fixture.h"
+#include "tests/lib/fixture_suite.h"
 
 #define ROOT TFS_INO_ROOT
 
 static struct fixture fx;
 
-static void setup(void)
-{
-	fx_init();
-	fx_create(&fx, FX_SMALL);
-}
-
-static void teardown(void)
-{
-	fx_destroy(&fx);
-	fx_exit();
-}
-
-TestSuite(reap, .init = setup, .fini = teardown, .timeout = 120);
+FX_SUITE(reap, fx, FX_SMALL, 120);
 
 Test(reap, open_unlinked_lives)
 {
@@ -70,8 +59,7 @@ Test(reap, after_a_crash)
 	FX_OK(vfs_sync(fx.fs));
 	vfs_crash(fx.fs); /* with the file open: the fixture's handle is lost with it */
 	free(f);
-	fx_mount(&fx, fx.dev, NULL);
-	fx.own_dev = true;
+	fx_mount_own(&fx, NULL);
 	cr_assert_eq(vfs_getattr(fx.fs, ino, &a), -ESTALE);
 	cr_assert_eq(fx_stat(&fx, "tree", "inodes"), 1);
 	cr_assert_eq(fx_stat(&fx, "tree", "data_blocks"), 0);

@@ -588,8 +588,7 @@ Test(reflink, hostile_counts)
 	vfs_release(fx.fs, b);
 	vfs_crash(fx.fs);
 	fx_format(fx.dev, FX_SMALL, 1);
-	fx_mount(&fx, fx.dev, NULL);
-	fx.own_dev = true;
+	fx_mount_own(&fx, NULL);
 	fx_file(&fx, "a", &a);
 	fx_file(&fx, "b", &b);
 }

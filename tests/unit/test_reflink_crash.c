@@ -130,8 +130,7 @@ static void check_cut(const struct scene *s, struct crashdev *cd, uint64_t event
 	crashdev_image(cd, events, mode, rng, bdev_mem_data(fx.dev));
 	if (mode != CRASH_RUINED)
 		fx_check_clean(&fx);
-	fx_mount(&fx, fx.dev, NULL);
-	fx.own_dev = true;
+	fx_mount_own(&fx, NULL);
 	check_source();
 	check_copy(s);
 	fx_destroy(&fx); /* checks once more */

@@ -11,22 +11,11 @@
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/fixture.h"
+#include "tests/lib/fixture_suite.h"
 
 static struct fixture fx;
 
-static void setup(void)
-{
-	fx_init();
-	fx_create(&fx, FX_SMALL);
-}
-
-static void teardown(void)
-{
-	fx_destroy(&fx);
-	fx_exit();
-}
-
-TestSuite(truncate, .init = setup, .fini = teardown, .timeout = 120);
+FX_SUITE(truncate, fx, FX_SMALL, 120);
 
 static struct vfs_file *reopen(struct vfs_file *f, bool crash)
 {

@@ -31,11 +31,8 @@ static struct bdev *mem;
 static void setup(void)
 {
 	fx_init();
-	mem = bdev_mem_create(fx_bytes(FX_SMALL));
-	FX_CHECK(mem);
-	fx_format(mem, FX_SMALL, 4711);
-	fx_mount(&fx, faultdev_create(mem), NULL);
-	fx.own_dev = true;
+	mem = fx_mem(FX_SMALL);
+	fx_create_on(&fx, faultdev_create(mem), FX_SMALL, 4711, NULL);
 }
 
 static void teardown(void)
@@ -256,15 +253,10 @@ static void setup_large(void)
 	struct tfs_format_opts o = { .test_seed = 5,
 				     .blocks_per_group = 2048,
 				     .journal_bytes = 7u << 20 };
-	struct tfs_super super;
-	struct tfs_geom geom;
-	char why[200];
 
 	fx_init();
 	mem = bdev_mem_create(64u << 20);
-	FX_CHECK(mem);
-	FX_OK(tfs_format_plan(mem, &o, &super, &geom, why, sizeof(why)));
-	FX_OK(tfs_format_write(mem, &o, &super, &geom));
+	fx_format_as(mem, &o);
 	fx_mount(&fx, faultdev_create(mem), NULL);
 	fx.own_dev = true;
 }
