@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The allocator: against a model with a state for each block, and what it must refuse. */
+/*
+ * fs/alloc/alloc.c, alloc_data.c, alloc_node.c, group_trans.c: the allocator: against a model with
+ * a state for each block, and what it must refuse.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>

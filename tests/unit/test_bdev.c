@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Backing devices: memory, files with and without io_uring and O_DIRECT, locks between
- * processes. */
+/*
+ * core/block/bdev*.c, lockholder.c: backing devices: memory, files with and without io_uring and
+ * O_DIRECT, locks between processes.
+ */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <errno.h>

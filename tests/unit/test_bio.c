@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Bios: vectors, iterators, cutting, chains, pools, the way to the device. */
+/*
+ * core/block/bio.c, bio_clone.c, bioset.c, blk.c: bios: vectors, iterators, cutting, chains, pools,
+ * the way to the device.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>

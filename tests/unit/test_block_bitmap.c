@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Bit arrays against a model of one byte per bit. */
+/* fs/disk/block_bitmap.c: bit arrays against a model of one byte per bit. */
 #include <criterion/criterion.h>
 #include <string.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The B+tree on a real (if small) file system, against a sorted array.  Items get
- * keys of a small space so that operations hit, and all lengths.  Now and then the
- * file system is closed and opened, or loses power after a commit, so that what the
- * tree logs of its changes must be all there is.
+ * fs/btree/btree*.c, fs/disk/btree_key.c: the B+tree on a real (if small) file system, against a
+ * sorted array.  Items get keys of a small space so that operations hit, and all lengths.  Now and
+ * then the file system is closed and opened, or loses power after a commit, so that what the tree
+ * logs of its changes must be all there is.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Tree nodes from a hostile device: each rule of btree_check_node, and random bytes. */
+/*
+ * fs/disk/btree_check.c: tree nodes from a hostile device: each rule of btree_check_node, and
+ * random bytes.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>

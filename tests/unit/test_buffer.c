@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The buffer cache: verification, copy on write, ranges, eviction. */
+/*
+ * fs/journal/buffer.c, bufcache.c, buffer_read.c, image.c: the buffer cache: verification, copy on
+ * write, ranges, eviction.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>

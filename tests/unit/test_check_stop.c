@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A check that is stopped finds nothing more: what it has not seen yet is not missing. */
+/*
+ * fsck/check.c: a check that is stopped finds nothing more: what it has not seen yet is not
+ * missing.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The crash simulator's seeded slice.  A long run: TALLYFS_SEED=n TALLYFS_OPS=images
- * test_crash --filter crash/mixed
+ * tests/lib/crashsim.c: the crash simulator's seeded slice.  A long run: TALLYFS_SEED=n
+ * TALLYFS_OPS=images test_crash --filter crash/mixed
  */
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Directory entries, back-references and paths. */
+/* fs/names/dir.c, link.c, path.c: directory entries, back-references and paths. */
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Files opened with O_DIRECT, next to cached descriptors of the same file: against a byte array,
- * over remounts and crashes.  TALLYFS_SEED replays, TALLYFS_OPS lengthens.
+ * fs/vfs/file.c, core/iomap/direct.c: files opened with O_DIRECT, next to cached descriptors of the
+ * same file: against a byte array, over remounts and crashes.  TALLYFS_SEED replays, TALLYFS_OPS
+ * lengthens.
  */
 #include <criterion/criterion.h>
 #include <errno.h>

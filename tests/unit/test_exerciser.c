@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The exercisers on the library: file contents and the name space against models, with power cuts
- * too.  TALLYFS_SEED replays a run, TALLYFS_OPS makes it longer.
+ * tests/lib/exercise_*.c: the exercisers on the library: file contents and the name space against
+ * models, with power cuts too.  TALLYFS_SEED replays a run, TALLYFS_OPS makes it longer.
  */
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One scenario that touches every row of docs/IO.md, again and again: each
- * time the N-th allocation fails, or the N-th I/O of the device fails, comes
- * short or brings bad data, for every N there is.
+ * All of core/iomap/ and core/pagecache/: one scenario that touches every row of docs/IO.md, again
+ * and again: each time the N-th allocation fails, or the N-th I/O of the device fails, comes short
+ * or brings bad data, for every N there is.
  *
- * A step that fails says why with an error that fits; every byte is then what
- * it was before or what it should have become; all promises and all space of
- * the device are accounted for; and the whole scenario, run once more without
- * the fault, succeeds.  Leaks are ASan's to find.
+ * A step that fails says why with an error that fits; every byte is then what it was before or
+ * what it should have become; all promises and all space of the device are accounted for; and the
+ * whole scenario, run once more without the fault, succeeds.  Leaks are ASan's to find.
  */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One file against a byte array: random writes, reads, truncation, punching, preallocation, syncs,
- * dropped caches, evictions and remounts.  TALLYFS_SEED replays, TALLYFS_OPS lengthens.
+ * fs/vfs/file.c, fallocate.c: one file against a byte array: random writes, reads, truncation,
+ * punching, preallocation, syncs, dropped caches, evictions and remounts.  TALLYFS_SEED replays,
+ * TALLYFS_OPS lengthens.
  */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Per-folio state: B2, B5, B6, and errseq (B17). */
+/*
+ * core/pagecache/folio_state.c, folio.c, errseq.c: per-folio state: B2, B5, B6, and errseq (B17).
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>

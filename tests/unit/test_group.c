@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Geometry and groups: places, fixed ranges, fresh headers and their checks. */
+/*
+ * fs/disk/geom.c, group.c: geometry and groups: places, fixed ranges, fresh headers and their
+ * checks.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>

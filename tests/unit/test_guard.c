@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guards against published answers. */
+/* core/block/guard.c: guards against published answers. */
 #include <criterion/criterion.h>
 #include <string.h>
 

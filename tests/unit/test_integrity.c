@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Block integrity with bios: payloads, prepare, verify, completion, tags, failures. */
+/*
+ * core/block/integrity.c, integrity_profile.c, integrity_t10.c, integrity_tag.c: block integrity
+ * with bios: payloads, prepare, verify, completion, tags, failures.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Advance, trim, split and clone in random combination: after each step the
- * window shows the tuples of exactly the intervals that the bio covers, and a
- * bad byte anywhere in them is found, nowhere else.  The seed is fixed;
- * TALLYFS_SEED=n takes another.
+ * core/block/integrity_window.c, bio_clone.c: advance, trim, split and clone in random combination:
+ * after each step the window shows the tuples of exactly the intervals that the bio covers, and a
+ * bad byte anywhere in them is found, nowhere else.  The seed is fixed; TALLYFS_SEED=n takes
+ * another.
  */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Direct I/O on the toy mapping: what is read and written where, next to the cache, and whom errors
- * hit. */
+/*
+ * core/iomap/direct.c, direct_write.c: direct I/O on the toy mapping: what is read and written
+ * where, next to the cache, and whom errors hit.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdlib.h>

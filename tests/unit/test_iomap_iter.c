@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* B1: the walk over a range, one mapping at a time, against a file system that answers as told. */
+/*
+ * core/iomap/iter.c: B1: the walk over a range, one mapping at a time, against a file system that
+ * answers as told.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include "core/iomap/iomap.h"

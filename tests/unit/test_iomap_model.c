@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Random operations on a toy file, compared with a plain byte array.  The
- * seed is fixed, so that every run is alike: TALLYFS_SEED takes another one,
+ * All of core/iomap/ and core/pagecache/: random operations on a toy file, compared with a plain
+ * byte array.  The seed is fixed, so that every run is alike: TALLYFS_SEED takes another one,
  * TALLYFS_OPS sets the length.
  */
 #include <criterion/criterion.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* B3, B4: what is read, in how many requests, and whom an error hits. */
+/*
+ * core/iomap/read.c, read_io.c, suspect.c: B3, B4: what is read, in how many requests, and whom an
+ * error hits.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>

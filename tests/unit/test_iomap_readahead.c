@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* B4: sequential readers: what is fetched before them, and what is let go behind them. */
+/*
+ * core/iomap/readahead.c: B4: sequential readers: what is fetched before them, and what is let go
+ * behind them.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include "core/lib/log.h"

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* B1, B7 to B12: iterating, writing, zeroing, unsharing. */
+/*
+ * core/iomap/write.c, zero.c, unshare.c, mkwrite.c: B1, B7 to B12: iterating, writing, zeroing,
+ * unsharing.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>

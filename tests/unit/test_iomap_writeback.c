@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* B13 to B18: how ioends are built, what becomes of errors, sorting and merging; and seeking. */
+/*
+ * core/iomap/writeback.c, ioend.c, seek.c: B13 to B18: how ioends are built, what becomes of
+ * errors, sorting and merging; and seeking.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>

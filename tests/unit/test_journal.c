@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The journal: commits, checkpoints, what is logged how, and what happens when the device fails. */
+/*
+ * fs/journal/journal*.c, checkpoint.c: the journal: commits, checkpoints, what is logged how, and
+ * what happens when the device fails.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>

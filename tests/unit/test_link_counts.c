@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Link counts: 2^31 at most, of files and of directories; tens of thousands for real. */
+/*
+ * fs/vfs/namei.c, fs/inode/inode_sync.c: link counts: 2^31 at most, of files and of directories;
+ * tens of thousands for real.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/fs.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Lists: linking, splicing, stable sort. */
+/* core/lib/list.c: lists: linking, splicing, stable sort. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* How much memory there may be, and what happens when it is refused. */
+/* core/lib/memlimit.c: how much memory there may be, and what happens when it is refused. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>

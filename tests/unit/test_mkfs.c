@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Making a file system: plans, refusals, left-overs, and power cuts while at it. */
+/*
+ * fs/vfs/mkfs.c, mkfs_plan.c: making a file system: plans, refusals, left-overs, and power cuts
+ * while at it.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The options of tallyfs and mount.tallyfs. */
+/* common/options.c: the options of tallyfs and mount.tallyfs. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Orphans, intents, inode items and symbolic links: the small things kept by inode number. */
+/*
+ * fs/names/orphan.c, inode_item.c, symlink.c: orphans, intents, inode items and symbolic links: the
+ * small things kept by inode number.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The cache as a whole: bounds, throttling, reclaim, truncation, sync. */
+/*
+ * core/pagecache/pagecache.c, filemap.c, reclaim.c, flusher.c: the cache as a whole: bounds,
+ * throttling, reclaim, truncation, sync.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The index of a mapping against a plain table. */
+/* core/lib/radix.c: the index of a mapping against a plain table. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include "core/lib/radix.h"

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Recovery: torn tails, corruption, left-overs, hostile logs, crashes at every point. */
+/*
+ * fs/journal/recover.c, recover_super.c, fs/disk/log_ring.c, log_scan.c, overlay.c: recovery: torn
+ * tails, corruption, left-overs, hostile logs, crashes at every point.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>

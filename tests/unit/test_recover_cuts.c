@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Something the file system has twice is damaged, and then the power goes while a mount mends
- * it. */
+/*
+ * fs/journal/recover.c, recover_super.c: something the file system has twice is damaged, and then
+ * the power goes while a mount mends it.
+ */
 #include <criterion/criterion.h>
 #include <string.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The power goes in the middle of copying a file by sharing its blocks, of writing to a shared
- * block (cached or direct), of unsharing, of removing one of the two: at every write and flush, in
- * every way that the simulator knows. The checker, data verified, is content with what is left; the
- * source is whole; each block of the copy is old or new.
+ * fs/vfs/reflink.c: the power goes in the middle of copying a file by sharing its blocks, of
+ * writing to a shared block (cached or direct), of unsharing, of removing one of the two: at every
+ * write and flush, in every way that the simulator knows. The checker, data verified, is content
+ * with what is left; the source is whole; each block of the copy is old or new.
  */
 #include <criterion/criterion.h>
 #include <limits.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Files that share blocks against byte arrays: copies, overwriting, truncation, holes, unsharing,
- * unlinking, syncs, crashes and remounts, the checker after each few.  TALLYFS_SEED replays,
- * TALLYFS_OPS lengthens.
+ * fs/vfs/reflink.c, fs/inode/refs.c: files that share blocks against byte arrays: copies,
+ * overwriting, truncation, holes, unsharing, unlinking, syncs, crashes and remounts, the checker
+ * after each few.  TALLYFS_SEED replays, TALLYFS_OPS lengthens.
  */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Memory segments: rounding, references, the byte count, reuse, failures. */
+/* core/block/seg.c: memory segments: rounding, references, the byte count, reuse, failures. */
 #include <criterion/criterion.h>
 #include <string.h>
 

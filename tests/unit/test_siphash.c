@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* SipHash-2-4 against vectors published with it (key 00..0f, message 00, 01, 02 ... of each
- * length), and the cookies made of it. */
+/*
+ * fs/disk/siphash.c: SipHash-2-4 against vectors published with it (key 00..0f, message 00, 01, 02
+ * ... of each length), and the cookies made of it.
+ */
 #include <criterion/criterion.h>
 #include <string.h>
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Promises: what is promised can be had, and the hidden pool serves overwriting to the end. */
+/*
+ * fs/alloc/space.c: promises: what is promised can be had, and the hidden pool serves overwriting
+ * to the end.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 

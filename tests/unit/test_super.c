@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The superblock: copies, versions, features, nonsense. */
+/* fs/disk/super.c, super_copy.c: the superblock: copies, versions, features, nonsense. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What strangers wrote, made fit for a terminal. */
+/* core/lib/text.c: what strangers wrote, made fit for a terminal. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>

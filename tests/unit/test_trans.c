@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Sections: what they wait for, how they start over, what an error in them does. */
+/*
+ * fs/journal/trans.c: sections: what they wait for, how they start over, what an error in them
+ * does.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Tuples of data: runs over tuple blocks, groups without a header, and the way through a commit. */
+/*
+ * fs/journal/tuple.c: tuples of data: runs over tuple blocks, groups without a header, and the way
+ * through a commit.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Arithmetic, allocation with fault injection, log lines and their rate limit. */
+/*
+ * core/lib/util.c, log.c: arithmetic, allocation with fault injection, log lines and their rate
+ * limit.
+ */
 #include <criterion/criterion.h>
 #include <stdint.h>
 #include <stdio.h>

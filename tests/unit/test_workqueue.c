@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Work queues: order, flush, destroy. */
+/* core/lib/workqueue.c: work queues: order, flush, destroy. */
 #include <criterion/criterion.h>
 #include <stdatomic.h>
 #include <unistd.h>

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Extended attributes: short and long values, replacing one kind by the other, limits, hostile
- * items. */
+/*
+ * fs/names/xattr.c, chunks.c: extended attributes: short and long values, replacing one kind by the
+ * other, limits, hostile items.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>

@@ -18,11 +18,11 @@
 
 static struct fixture fx;
 
-FX_SUITE(inode, fx, FX_MEDIUM, 300);
+FX_SUITE(icache, fx, FX_MEDIUM, 300);
 
 #define MANY 5000u
 
-Test(inode, eviction)
+Test(icache, eviction)
 {
 	uint64_t limit = fx_stat(&fx, "inodes", "limit"), first = 0;
 	struct vfs_file *f;
@@ -62,7 +62,7 @@ Test(inode, eviction)
 	fx_close(&fx, f);
 }
 
-Test(inode, lookup_counts)
+Test(icache, lookup_counts)
 {
 	uint64_t x = 1;
 
@@ -81,7 +81,7 @@ Test(inode, lookup_counts)
 	vfs_forget(fx.fs, 77, 1); /* none there: nothing happens */
 }
 
-Test(inode, times_survive_eviction)
+Test(icache, times_survive_eviction)
 {
 	struct vfs_attr a, b;
 	struct vfs_file *f;
@@ -119,7 +119,7 @@ static void *flush_thread(void *arg)
 }
 
 /* What another thread is about to write is not yet written: fsync does not take it for done. */
-Test(inode, fsync_beside_a_flush)
+Test(icache, fsync_beside_a_flush)
 {
 	pthread_t flusher, syncer;
 	struct tfs_trans t = { 0 };
@@ -151,7 +151,7 @@ static void *second_flush_thread(void *arg)
 }
 
 /* Nor does whoever syncs everything. */
-Test(inode, sync_beside_a_flush)
+Test(icache, sync_beside_a_flush)
 {
 	pthread_t first, second;
 	struct tfs_trans t = { 0 };

@@ -42,7 +42,7 @@ static void teardown(void)
 	fx_exit();
 }
 
-TestSuite(writeback, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(map_blocks, .init = setup, .fini = teardown, .timeout = 120);
 
 /* A fault for all of the device but the journal. */
 static void fault_data(struct fault f)
@@ -83,7 +83,7 @@ static uint64_t reserved(void)
 
 /* Blocks written to again while their writeback was under way, and failed, hold one promise, not
  * two. */
-Test(writeback, one_promise_for_a_block_that_failed_and_was_dirtied)
+Test(map_blocks, one_promise_for_a_block_that_failed_and_was_dirtied)
 {
 	struct vfs_file *f;
 	pthread_t t;
@@ -108,7 +108,7 @@ Test(writeback, one_promise_for_a_block_that_failed_and_was_dirtied)
 }
 
 /* The same where the blocks are written in place and no claim was made for them. */
-Test(writeback, one_promise_for_a_preallocated_block_that_failed)
+Test(map_blocks, one_promise_for_a_preallocated_block_that_failed)
 {
 	struct vfs_file *f;
 	pthread_t t;
@@ -131,7 +131,7 @@ Test(writeback, one_promise_for_a_preallocated_block_that_failed)
 }
 
 /* An error of writeback is seen once by each file that was open, and the data is not given up. */
-Test(writeback, an_error_is_seen_by_every_open_file)
+Test(map_blocks, an_error_is_seen_by_every_open_file)
 {
 	struct vfs_file *f, *g;
 
@@ -165,7 +165,7 @@ static void *shrink(void *arg)
  * block is written with a zeroed tail is the file as it was before, not the new size with the old
  * tail behind it.
  */
-Test(writeback, truncation_while_the_block_is_written)
+Test(map_blocks, truncation_while_the_block_is_written)
 {
 	struct bdev *copy = bdev_mem_create(mem->size);
 	struct vfs_file *f, *g;
@@ -233,12 +233,12 @@ static void truncate_with_writes_behind(bool preallocated)
 	cr_assert_eq(reserved(), 0);
 }
 
-Test(writeback, truncation_waits_for_what_lies_behind)
+Test(map_blocks, truncation_waits_for_what_lies_behind)
 {
 	truncate_with_writes_behind(false);
 }
 
-Test(writeback, truncation_waits_for_what_is_written_in_place)
+Test(map_blocks, truncation_waits_for_what_is_written_in_place)
 {
 	truncate_with_writes_behind(true);
 }
@@ -261,7 +261,7 @@ static void setup_large(void)
 	fx.own_dev = true;
 }
 
-TestSuite(writeback_many, .init = setup_large, .fini = teardown, .timeout = 120);
+TestSuite(map_blocks_many, .init = setup_large, .fini = teardown, .timeout = 120);
 
 /* A file of @blocks blocks that lie in another group than all that follows; which. */
 static uint64_t file_far_away(const char *name, uint64_t blocks)
@@ -297,7 +297,7 @@ static void break_bitmap(uint64_t group)
  * The end of the writeback of many files is one section.  That of one of them needs a block that
  * can't be read: its data stays dirty and its fsync fails, and no other's.
  */
-Test(writeback_many, what_one_file_meets_is_its_own)
+Test(map_blocks_many, what_one_file_meets_is_its_own)
 {
 	uint64_t group = file_far_away("bad", 40), writes, built;
 	struct vfs_file *bad, *other[NR_OTHERS];
@@ -360,7 +360,7 @@ static void mount_again(void)
 }
 
 /* What fails for once is tried again, and then nothing was lost. */
-Test(writeback, unmount_tries_again)
+Test(map_blocks, unmount_tries_again)
 {
 	struct vfs_file *f;
 
@@ -421,13 +421,13 @@ static void unmount_with_unwritable_data(bool damaged)
 	FX_OK(vfs_unlink(fx.fs, TFS_INO_ROOT, "a"));
 }
 
-Test(writeback, unmount_tells_what_it_could_not_write)
+Test(map_blocks, unmount_tells_what_it_could_not_write)
 {
 	unmount_with_unwritable_data(false);
 }
 
 /* Also when nobody may change anything any more. */
-Test(writeback, unmount_tells_what_it_could_not_write_after_damage)
+Test(map_blocks, unmount_tells_what_it_could_not_write_after_damage)
 {
 	unmount_with_unwritable_data(true);
 	/* the checker would tell of it, at the end */
