@@ -4,8 +4,9 @@
  *
  * Submitters share the submission queue under a lock and enter the kernel
  * with each bio; the reaper is the only one to look at the completion queue.
- * Requests in the kernel are limited to what that queue holds, so it never
- * overflows; the others wait in a list, and the reaper sends them on.
+ * Requests in the kernel are limited to what that queue holds, with those that do nothing, so it
+ * never overflows; the others wait in a list, and the reaper sends them on.  What the kernel does
+ * not take, threads do.
  */
 #include "core/block/bdev_uring.h"
 
@@ -21,6 +22,8 @@
 
 #define RING_ENTRIES 128
 #define IN_KERNEL_MAX RING_ENTRIES
+/* So often the kernel may refuse an entry, a millisecond apart. */
+#define SUBMIT_TRIES 3
 /* What the reaper verifies itself: waking a worker would take longer. */
 #define INLINE_VERIFY_BYTES (64u << 10)
 
@@ -33,6 +36,9 @@ struct uring_req {
 	struct iovec iov[];
 };
 
+/* Marks the entries that do nothing, since the kernel did not take them at once. */
+static struct uring_req taken_back;
+
 struct bdev_uring {
 	struct io_uring ring;
 	int fd;
@@ -42,29 +48,42 @@ struct bdev_uring {
 	unsigned int in_kernel;
 };
 
-/* With the lock held.  A transient refusal leaves the entry in the queue, so it is only tried
- * again. */
-static void enter_kernel(struct bdev_uring *u)
+/* With the lock held.  0, or -errno: the kernel has not taken all, and the last entry is among what
+ * it has not. */
+static int enter_kernel(struct bdev_uring *u)
 {
-	static struct ratelimit rl = RATELIMIT_INIT;
-	unsigned int held;
-	int ret;
+	unsigned int tries = 0;
+	int ret = 0;
 
-	while ((ret = io_uring_submit(&u->ring)) < 0) {
-		if (ret == -EINTR)
+	while (io_uring_sq_ready(&u->ring)) {
+		ret = io_uring_submit(&u->ring);
+		if (ret > 0 || ret == -EINTR)
 			continue;
-		if (ret != -EAGAIN && ret != -EBUSY && ratelimit_ok(&rl, &held))
-			log_err("io_uring: %s", strerror(-ret));
+		/* for want of memory, or of room for completions: there may be some in a moment */
+		if ((ret && ret != -EAGAIN && ret != -EBUSY) || ++tries == SUBMIT_TRIES)
+			return ret ? ret : -EAGAIN;
 		usleep(1000);
 	}
+	return 0;
 }
 
-static void push(struct bdev_uring *u, struct uring_req *req)
+/* A free entry; NULL: those that were taken back fill the queue, and the kernel takes none. */
+static struct io_uring_sqe *get_entry(struct bdev_uring *u)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
 
-	/* Entries are handed over as soon as they are made: there is always a free one. */
-	assert(sqe);
+	return sqe || enter_kernel(u) ? sqe : io_uring_get_sqe(&u->ring);
+}
+
+static bool try_push(struct bdev_uring *u, struct uring_req *req)
+{
+	static struct ratelimit rl = RATELIMIT_INIT;
+	struct io_uring_sqe *sqe = get_entry(u);
+	unsigned int held;
+	int err;
+
+	if (!sqe)
+		return false;
 	if (req->bio->bi_op == BIO_OP_READ)
 		io_uring_prep_readv(sqe, u->fd, req->iov + req->cur, req->nr_iov - req->cur,
 				    req->off);
@@ -72,8 +91,28 @@ static void push(struct bdev_uring *u, struct uring_req *req)
 		io_uring_prep_writev(sqe, u->fd, req->iov + req->cur, req->nr_iov - req->cur,
 				     req->off);
 	io_uring_sqe_set_data(sqe, req);
-	u->in_kernel++;
-	enter_kernel(u);
+	err = enter_kernel(u);
+	if (!err)
+		return true;
+	/* an entry cannot leave the queue, but it can be made to do nothing */
+	io_uring_prep_nop(sqe);
+	io_uring_sqe_set_data(sqe, &taken_back);
+	if (ratelimit_ok(&rl, &held))
+		log_warn("io_uring: %s; threads do what it refuses", strerror(-err));
+	return false;
+}
+
+/* With the lock held.  What the kernel refuses goes the pool's way, from its beginning. */
+static void push(struct bdev_uring *u, struct uring_req *req)
+{
+	struct bio *bio = req->bio;
+
+	if (try_push(u, req)) {
+		u->in_kernel++;
+		return;
+	}
+	tl_free(req);
+	blk_queue_sync_io(bio);
 }
 
 static struct uring_req *make_req(struct bio *bio)
@@ -121,7 +160,8 @@ static bool progress(struct uring_req *req, int res, int *err)
 	uint32_t done;
 
 	*err = 0;
-	if (res == -EINTR || res == -EAGAIN)
+	/* cancelled: the thread that submitted it has ended; the reaper will not */
+	if (res == -EINTR || res == -EAGAIN || res == -ECANCELED)
 		return true;
 	if (res <= 0) {
 		*err = res ? res : -EIO; /* 0: the file ends here */
@@ -152,9 +192,9 @@ static void finish_req(struct bdev_uring *u, struct uring_req *req, int res)
 	pthread_mutex_lock(&u->lock);
 	u->in_kernel--;
 	again = progress(req, res, &err);
-	if (again) {
+	if (again)
 		push(u, req);
-	} else if (!list_empty(&u->waiting)) {
+	while (u->in_kernel < IN_KERNEL_MAX && !list_empty(&u->waiting)) {
 		struct uring_req *next = list_first_entry(&u->waiting, struct uring_req, list);
 
 		list_del_init(&next->list);
@@ -191,6 +231,8 @@ static void *reaper_main(void *arg)
 		io_uring_cqe_seen(&u->ring, cqe);
 		if (!req)
 			return NULL; /* bdev_uring_destroy() */
+		if (req == &taken_back)
+			continue;
 		finish_req(u, req, res);
 	}
 }
@@ -234,10 +276,13 @@ void bdev_uring_destroy(struct bdev_uring *u)
 		return;
 	assert(!u->in_kernel && list_empty(&u->waiting));
 	pthread_mutex_lock(&u->lock);
-	sqe = io_uring_get_sqe(&u->ring);
+	/* Nothing else ends the reaper, and what it uses must not go before it. */
+	while (!(sqe = get_entry(u)))
+		usleep(1000);
 	io_uring_prep_nop(sqe);
 	io_uring_sqe_set_data(sqe, NULL);
-	enter_kernel(u);
+	while (enter_kernel(u))
+		usleep(1000);
 	pthread_mutex_unlock(&u->lock);
 	pthread_join(u->reaper, NULL);
 	pthread_mutex_destroy(&u->lock);
