@@ -9,10 +9,12 @@
 #include <unistd.h>
 #include "core/block/bdev.h"
 #include "core/lib/log.h"
+#include "core/lib/util.h"
 #include "core/pagecache/pagecache.h"
 #include "fs/alloc/alloc_int.h"
 #include "fs/disk/geom.h"
 #include "fs/inode/inode.h"
+#include "fs/inode/wb_eof.h"
 #include "fs/journal/journal.h"
 #include "fs/journal/trans.h"
 #include "fs/state/error.h"
@@ -196,6 +198,41 @@ Test(map_blocks, truncation_while_the_block_is_written)
 	fx_expect(&then, g, 0, 3 * BS, 1);
 	fx_close(&then, g);
 	fx_destroy(&then);
+}
+
+/*
+ * A copy of the EOF block is on its way while other ioends of the file meet a lack of memory: where
+ * the file ended in that copy is not forgotten.
+ */
+Test(map_blocks, eof_of_a_copy_is_remembered_while_others_fail)
+{
+	struct address_space *m;
+	struct vfs_file *f;
+	bool all = false;
+	pthread_t t;
+
+	fx_file(&fx, "a", &f);
+	m = &f->inode->mapping;
+	fx_write(&fx, f, 20 * BS, 100, 1);
+	fault_data((struct fault){ .kind = FAULT_STALL, .ops = FAULT_WRITE });
+	t = start(write_all, NULL);
+	while (!faultdev_stalled(fx.dev))
+		usleep(1000);
+	log_set_hook(NULL);
+	for (uint64_t n = 1; !all && !atomic_load(&fx.fs->read_only); n++) {
+		fx_write(&fx, f, 0, BS, 2);
+		tl_alloc_fail_nth(n);
+		filemap_write_and_wait_range(m, 0, BS);
+		all = tl_alloc_count() < n;
+		tl_alloc_fail_nth(0);
+		cr_assert(wb_eof_find(f->inode, 20, 21), "allocation %llu", (unsigned long long)n);
+	}
+	faultdev_clear(fx.dev);
+	pthread_join(t, NULL);
+	cr_assert(!wb_eof_find(f->inode, 20, 21));
+	fx_close(&fx, f);
+	if (atomic_load(&fx.fs->read_only))
+		fx_crash_remount(&fx);
 }
 
 /*
