@@ -2,6 +2,7 @@
 /* Bitmaps against what the trees refer to; shared extents against their counts; the superblock's
  * counters. */
 #include "core/lib/util.h"
+#include "fs/disk/block_bitmap.h"
 #include "fs/disk/geom.h"
 #include "fs/disk/group.h"
 #include "fs/state/fs.h"
@@ -139,7 +140,7 @@ static void check_shared(struct check *c)
 	tl_free(edges.v);
 }
 
-static void compare_group(struct check *c, uint64_t group, uint64_t *free)
+static void compare_group(struct check *c, uint64_t group, uint64_t *free, uint64_t *free_slots)
 {
 	const struct tfs_geom *g = &c->fs->geom;
 	uint64_t first = tfs_group_start(g, group), missing = 0, leaked = 0, at = 0, leak_at = 0;
@@ -157,6 +158,9 @@ static void compare_group(struct check *c, uint64_t group, uint64_t *free)
 				leak_at = first + i;
 		}
 	}
+	if (c->disk[group])
+		*free_slots += block_bitmap_count_slots(
+			c->disk[group], 0, tfs_group_nr_blocks(g, group), g->node_blocks);
 	if (missing)
 		check_report(c, CHECK_ERROR, "bitmap-missing", 0, at,
 			     "group %llu: %llu blocks in use are marked free, the first is %llu",
@@ -183,12 +187,12 @@ void check_space(struct check *c)
 	const struct tfs_counters *n = &c->fs->cnt;
 	const struct tfs_geom *g = &c->fs->geom;
 	uint32_t blocks, slots;
-	uint64_t free = 0;
+	uint64_t free = 0, free_slots = 0;
 
 	check_shared(c);
 	for (uint64_t i = 0; i < g->nr_groups && check_step(c, "space", i, g->nr_groups); i++) {
 		if (i < n->groups_init) {
-			compare_group(c, i, &free);
+			compare_group(c, i, &free, &free_slots);
 			continue;
 		}
 		if (c->used[i])
@@ -197,13 +201,16 @@ void check_space(struct check *c)
 				     (unsigned long long)i);
 		group_fresh_counts(g, i, &blocks, &slots);
 		free += blocks;
+		free_slots += slots;
 	}
 	if (c->err)
 		return;
 	c->res->extents = c->extent_items;
 	c->res->data_blocks = c->data_blocks;
-	if (!c->bitmap_incomplete)
+	if (!c->bitmap_incomplete) {
 		counter(c, "free blocks", n->free_blocks, free);
+		counter(c, "places for tree nodes", n->free_slots, free_slots);
+	}
 	if (c->tree_incomplete)
 		return;
 	counter(c, "data blocks", n->data_blocks, c->data_blocks);

@@ -588,8 +588,11 @@ Test(hostile, counts_that_there_cannot_be)
 						   TFS_SUPER_OFFSET),
 			 good;
 	struct tfs_mount_opts o = { .no_threads = true };
+	struct check_opts co = { .report = heard };
+	struct check_result r;
 	char why[300];
 
+	said.code = "counter";
 	FX_OK(vfs_unmount(fx.fs));
 	good = *s;
 	for (unsigned int k = 0; k < ARRAY_SIZE(bad); k++) {
@@ -598,6 +601,9 @@ Test(hostile, counts_that_there_cannot_be)
 		*s = good;
 		memcpy((char *)s + bad[k].at, &v, sizeof(v));
 		tfs_super_seal(s);
+		said.hits = 0;
+		FX_OK(tfs_check_device(fx.dev, &co, &r, why, sizeof(why)));
+		cr_assert_eq(said.hits, 1, "number %u", k);
 		o.ro = false;
 		FX_IS(vfs_mount(fx.dev, &o, &fx.fs, why, sizeof(why)), -EUCLEAN);
 		cr_assert(strstr(why, "counts more blocks"), "%s", why);
