@@ -83,7 +83,9 @@ static int check_leaf(const struct tfs_geom *g, const struct tfs_node *node, uns
 	for (i = 0; i < n; i++) {
 		off = le32_get(item[i].off);
 		len = le32_get(item[i].len);
-		if (len > TFS_MAX_ITEM(size) || off < start || off > size || len > size - off)
+		/* an empty item lies nowhere, and may stay behind when data_start moves up */
+		if (len > TFS_MAX_ITEM(size) || (len && off < start) || off > size ||
+		    len > size - off)
 			return bad(why, why_len, "item %u has %u bytes at %u", i, len, off);
 		if (!claim_bytes(&map, off, len))
 			return bad(why, why_len, "item %u overlaps another", i);

@@ -120,6 +120,9 @@ Test(btree_check, leaf)
 	cr_assert_eq(check(), 0, "an empty item at the end: %s", why);
 	item[3].off = le32_of(geom.node_size + 1);
 	cr_assert_eq(check(), -EUCLEAN);
+	/* data_start has moved past it */
+	item[3].off = le32_of(80);
+	cr_assert_eq(check(), 0, "an empty item anywhere: %s", why);
 }
 
 Test(btree_check, item_too_long)
