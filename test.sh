@@ -5,7 +5,7 @@
 #
 #   ./test.sh [STEP...]
 #
-# Steps: format imports references man scripts release clang asan tsan integration integration-asan (default: all of them, in this order).
+# Steps: format imports references man scripts release clang asan tsan fuzz integration integration-asan (default: all of them, in this order).
 # Installs what is missing.  LONG=1 runs the integration tests at full size, those marked "by hand" included.
 # Closes with "N passed, N failed"; exit 0 when nothing failed.
 set -uo pipefail
@@ -31,7 +31,7 @@ case "${1:-}" in
 	;;
 esac
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(format imports references man scripts release clang asan tsan integration integration-asan)
+[ ${#steps[@]} -gt 0 ] || steps=(format imports references man scripts release clang asan tsan fuzz integration integration-asan)
 
 # build PRESET: one result for "builds without a warning"
 build() {
@@ -125,6 +125,18 @@ for step in "${steps[@]}"; do
 		build "$step" && counted "$step" python3 tests/run_units.py "$step"
 		;;
 	clang) build clang ;;
+	fuzz)
+		# all inputs that were worth keeping, under gcc's sanitizers; then a little of the real thing
+		[ -x build/asan/bin/fuzz_image ] || build asan || continue
+		say "replaying the fuzzers' inputs"
+		if ./scripts/fuzz.sh --replay build/asan/bin; then ok; else bad "fuzz: replay"; fi
+		./scripts/fuzz.sh 30s
+		case $? in
+		0) ok ;;
+		77) ;; # no libFuzzer: it has said so
+		*) bad fuzz ;;
+		esac
+		;;
 	integration)
 		[ -x build/release/bin/tallyfs ] || build release || continue
 		counted "$step" env BIN="$here/build/release/bin" python3 tests/integration/run.py

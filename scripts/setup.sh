@@ -47,12 +47,28 @@ if [ ! -e /etc/mtab ] && [ ! -L /etc/mtab ] && [ "$(id -u)" -eq 0 ]; then
 	ln -s ../proc/self/mounts /etc/mtab
 fi
 
+is_installed() {
+	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null || true)" = installed ]
+}
+
+# libFuzzer has a package named by clang's version: libclang-rt-14-dev, libclang-rt-19-dev.  Where there is none, the fuzzers are
+# skipped.
+fuzzer_package() {
+	local version
+	version=$(dpkg-query -W -f '${Depends}' clang 2>/dev/null || apt-cache show clang 2>/dev/null || true)
+	version=$(grep -m 1 -o 'clang-[0-9]*' <<<"$version" | tr -dc '0-9')
+	[ -n "$version" ] && apt-cache show "libclang-rt-$version-dev" >/dev/null 2>&1 && echo "libclang-rt-$version-dev"
+}
+
 missing=()
 for p in "${wanted[@]}"; do
 	[ "$p" != libisal-dev ] || [ $isal = yes ] || continue
-	status=$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null || true)
-	[ "$status" = installed ] || missing+=("$p")
+	is_installed "$p" || missing+=("$p")
 done
+if [ "$1" != build ] && [ ${#missing[@]} -eq 0 ]; then
+	fuzzer=$(fuzzer_package || true)
+	[ -z "$fuzzer" ] || is_installed "$fuzzer" || missing+=("$fuzzer")
+fi
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 echo "setup.sh: installing ${#missing[@]} missing packages: ${missing[*]}"
@@ -74,5 +90,10 @@ fi
 if ! apt_get install --no-install-recommends "${missing[@]}"; then
 	tail -n 20 "$log" >&2
 	die "apt-get could not install: ${missing[*]}"
+fi
+fuzzer=
+[ "$1" = build ] || fuzzer=$(fuzzer_package || true)
+if [ -n "$fuzzer" ] && ! is_installed "$fuzzer" && ! apt_get install --no-install-recommends "$fuzzer"; then
+	echo "setup.sh: $fuzzer could not be installed: no fuzzing" >&2
 fi
 echo "setup.sh: done"

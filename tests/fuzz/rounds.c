@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What an image goes through.  Whatever it is: nobody crashes, hangs or eats memory, the checker
+ * and mounts for reading write nothing, and no block is delivered that nothing vouches for.  And if
+ * the checker calls it clean: it mounts, nothing in it is damage, it is clean afterwards, and also
+ * after the journal was replayed.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "fs/journal/journal.h"
+#include "fs/vfs/admit.h"
+#include "fs/vfs/vfs.h"
+#include "fsck/check.h"
+#include "tests/fuzz/fuzzdev.h"
+#include "tests/fuzz/rounds.h"
+#include "tests/fuzz/use.h"
+
+#define CACHE_BYTES (2u << 20)
+#define STEPS_MAX 24
+
+static char problem[300];
+
+static void report(void *arg, const struct check_problem *p)
+{
+	if (p->severity != CHECK_NOTE && !problem[0])
+		snprintf(problem, sizeof(problem), "%s: %s", p->code, p->text);
+}
+
+/* fsck -n: clean? */
+static bool check(struct base *b)
+{
+	struct check_opts o = { .verify_data = true, .report = report };
+	struct check_result r;
+	char why[300] = "";
+	int err;
+
+	problem[0] = '\0';
+	fuzzdev_read_only(b->dev, true);
+	err = tfs_check_device(b->dev, &o, &r, why, sizeof(why));
+	fuzzdev_read_only(b->dev, false);
+	fuzz_quiet();
+	fuzz_errno(err, "check");
+	if (err)
+		snprintf(problem, sizeof(problem), "%s", why);
+	return !err && !r.errors && !r.leaks;
+}
+
+/* fsck -p: what a mount would do first.  False: it can't. */
+static bool repair(struct base *b)
+{
+	struct tfs_recovery rec = { 0 };
+	struct tfs_super super = { 0 };
+	struct tfs_geom geom;
+	char why[300] = "";
+	int err = tfs_admit(b->dev, -1, ADMIT_WRITE, &super, &geom, &rec, why, sizeof(why));
+	bool ok = !err && !rec.corrupt;
+
+	fuzz_errno(err, "admit");
+	if (ok && (rec.pending || journal_recovery_mends(&rec)))
+		ok = !fuzz_errno(journal_recover_apply(b->dev, &super, &geom, &rec), "apply");
+	journal_recovery_free(&rec);
+	return ok;
+}
+
+static struct tfs_fs *mount(struct base *b, bool ro, unsigned int flags)
+{
+	struct tfs_mount_opts o = { .no_threads = true,
+				    .cache_size = CACHE_BYTES,
+				    .ro = ro,
+				    .errors = flags & ROUNDS_CONTINUE ? TFS_ERRORS_CONTINUE
+								      : TFS_ERRORS_REMOUNT_RO };
+	struct tfs_fs *fs = NULL;
+	char why[300] = "";
+	int err = vfs_mount(b->dev, &o, &fs, why, sizeof(why));
+
+	fuzz_errno(err, "mount");
+	snprintf(problem, sizeof(problem), "%s", why);
+	return err ? NULL : fs;
+}
+
+static bool look(struct base *b, bool sound)
+{
+	static struct use u;
+
+	fuzzdev_read_only(b->dev, true);
+	u.fs = mount(b, true, 0);
+	u.sound = sound;
+	if (u.fs) {
+		use_walk(&u);
+		fuzz_errno(vfs_unmount(u.fs), "unmount");
+	}
+	fuzzdev_read_only(b->dev, false);
+	return u.fs;
+}
+
+static bool work(struct base *b, struct fuzz_in *in, unsigned int flags, bool sound)
+{
+	static struct use u;
+
+	u.fs = mount(b, false, flags);
+	u.sound = sound;
+	if (!u.fs)
+		return false;
+	use_walk(&u);
+	use_work(&u, in, STEPS_MAX);
+	if (flags & ROUNDS_CRASH)
+		vfs_crash(u.fs);
+	else
+		use_ret(&u, vfs_unmount(u.fs), "unmount");
+	return true;
+}
+
+/* To look at it with the programs. */
+static void dump(struct base *b)
+{
+	const char *path = getenv("FUZZ_DUMP");
+	FILE *f = path ? fopen(path, "wb") : NULL;
+
+	if (!f)
+		return;
+	fwrite(fuzzdev_data(b->dev), 1, b->dev->size, f);
+	fclose(f);
+}
+
+bool rounds(struct base *b, struct fuzz_in *in, unsigned int flags)
+{
+	bool sound;
+
+	dump(b);
+	sound = check(b);
+
+	if (repair(b) && sound && !check(b))
+		fuzz_die("clean, and not after the journal was replayed: %s", problem);
+	if (!work(b, in, flags, sound) && sound)
+		fuzz_die("clean, and does not mount: %s", problem);
+	if (!check(b) && sound)
+		fuzz_die("clean, and not after it was used: %s", problem);
+	if (!look(b, sound) && sound)
+		fuzz_die("clean, and does not mount again: %s", problem);
+	return sound;
+}
