@@ -79,7 +79,7 @@ class Tree:
 
     def named(self, name):
         """the files that a name, path or pattern means"""
-        name = re.sub(r'^\./', '', name)
+        name = re.sub(r'^(\.\.?/)+', '', name)
         return [f for f in self.files if fnmatch.fnmatchcase('/' + f, '*/' + name)]
 
     def defines(self, paths, name):
