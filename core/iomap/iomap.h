@@ -48,6 +48,7 @@ enum {
 	IOMAP_FAULT = 1 << 3,
 	IOMAP_DIRECT = 1 << 4,
 	IOMAP_UNSHARE = 1 << 5,
+	IOMAP_NOWAIT = 1 << 6, /* of iomap_file_buffered_read() alone */
 };
 
 struct iomap_ops {
@@ -142,13 +143,13 @@ struct iomap_read_result {
 	unsigned int nr_iov;
 	size_t bytes;
 };
-/* Bytes clipped to i_size; 0 with res->bytes == 0 at EOF. */
-int iomap_file_buffered_read(struct address_space *m, uint64_t pos, size_t len,
+/*
+ * Bytes clipped to i_size; 0 with res->bytes == 0 at EOF.
+ * @flags: 0, or IOMAP_NOWAIT: waits for no I/O and starts none; all or nothing, -EAGAIN when
+ * something is missing, -ENOMEM.
+ */
+int iomap_file_buffered_read(struct address_space *m, uint64_t pos, size_t len, unsigned int flags,
 			     const struct iomap_ops *ops, struct iomap_read_result *res);
-/* The same of what is all there: waits for no I/O and starts none.  -EAGAIN: something is missing;
- * -ENOMEM. */
-int iomap_file_cached_read(struct address_space *m, uint64_t pos, size_t len,
-			   struct iomap_read_result *res);
 void iomap_read_result_release(struct iomap_read_result *res);
 
 /* ---- writing (B7 to B12) ---- */

@@ -281,29 +281,7 @@ static int read_missing(struct reader *r)
 	return r->pos > before ? 0 : err ? err : -EIO;
 }
 
-int iomap_file_cached_read(struct address_space *m, uint64_t pos, size_t len,
-			   struct iomap_read_result *res)
-{
-	uint64_t isize = i_size_read(m);
-	struct reader r = { .m = m, .res = res, .pos = pos };
-	int ret = 1;
-
-	memset(res, 0, sizeof(*res));
-	if (!len || pos >= isize)
-		return 0;
-	r.end = len < isize - pos ? pos + len : isize;
-	while (ret > 0 && r.pos < r.end)
-		ret = read_cached(&r);
-	if (ret > 0) {
-		atomic_fetch_add(&m->cache->read_hits,
-				 div_up(r.end, block_bytes(m)) - (pos >> m->blkbits));
-		return 0;
-	}
-	iomap_read_result_release(res);
-	return ret ? ret : -EAGAIN;
-}
-
-int iomap_file_buffered_read(struct address_space *m, uint64_t pos, size_t len,
+int iomap_file_buffered_read(struct address_space *m, uint64_t pos, size_t len, unsigned int flags,
 			     const struct iomap_ops *ops, struct iomap_read_result *res)
 {
 	uint64_t isize = i_size_read(m);
@@ -318,9 +296,13 @@ int iomap_file_buffered_read(struct address_space *m, uint64_t pos, size_t len,
 	while (!ret && r.pos < r.end) {
 		ret = read_cached(&r);
 		if (!ret)
-			ret = read_missing(&r);
+			ret = flags & IOMAP_NOWAIT ? -EAGAIN : read_missing(&r);
 		else if (ret > 0)
 			ret = 0;
+	}
+	if (ret && flags & IOMAP_NOWAIT) {
+		iomap_read_result_release(res);
+		return ret;
 	}
 	blocks = (div_up(r.pos, block_bytes(m)) - (pos >> m->blkbits));
 	atomic_fetch_add(&m->cache->read_misses, r.missed);

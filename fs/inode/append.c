@@ -97,7 +97,8 @@ static int same_bytes(struct tfs_inode *i, uint64_t pos, const char *buf, size_t
 {
 	struct iomap_read_result res = { 0 };
 	size_t done = 0;
-	int err = iomap_file_buffered_read(&i->mapping, pos, len, &tfs_iomap_ops, &res), same = 1;
+	int err = iomap_file_buffered_read(&i->mapping, pos, len, 0, &tfs_iomap_ops, &res),
+	    same = 1;
 
 	if (err)
 		return err;

@@ -199,7 +199,7 @@ static int read_eof_block(struct tfs_inode *i, uint64_t size)
 
 	if (!(size & (i->fs->geom.block_size - 1)))
 		return 0;
-	err = iomap_file_buffered_read(&i->mapping, size, 1, &tfs_iomap_ops, &res);
+	err = iomap_file_buffered_read(&i->mapping, size, 1, 0, &tfs_iomap_ops, &res);
 	if (!err)
 		iomap_read_result_release(&res);
 	return err;

@@ -82,39 +82,32 @@ static int use_result(struct read_request *r, struct iomap_read_result *res)
 	return ret;
 }
 
-/* Inode lock held shared with I/O. */
-static int read_missing(struct read_request *r)
-{
-	struct address_space *m = &r->i->mapping;
-	struct iomap_read_result res = { 0 };
-	int ret = iomap_file_buffered_read(m, r->pos, r->len, &tfs_iomap_ops, &res);
-
-	if (!ret)
-		ret = use_result(r, &res);
-	if (r->more)
-		iomap_read_ahead(m, &r->ahead, &tfs_iomap_ops);
-	return ret;
-}
-
-/* -EAGAIN: not all of it is cached.  Waits for nobody who waits for the device. */
-static int read_cached(struct read_request *r)
+/*
+ * Through the cache.  Without @wait for nobody who waits for the device: -EAGAIN when not all of it
+ * is there.
+ */
+static int read_buffered(struct read_request *r, bool wait)
 {
 	struct address_space *m = &r->i->mapping;
 	struct iomap_read_result res = { 0 };
 	int ret;
 
-	inode_lock_shared(r->i, false);
-	ret = iomap_file_cached_read(m, r->pos, r->len, &res);
+	inode_lock_shared(r->i, wait);
+	ret = iomap_file_buffered_read(m, r->pos, r->len, wait ? 0 : IOMAP_NOWAIT, &tfs_iomap_ops,
+				       &res);
 	if (!ret) {
 		ret = use_result(r, &res);
-		ret = ret == -EAGAIN ? -EIO : ret; /* has a meaning of its own here */
+		if (!wait && ret == -EAGAIN)
+			ret = -EIO; /* has a meaning of its own here */
 	}
-	inode_unlock_shared(r->i, false);
-	if (r->more) {
+	if (r->more && !wait) {
+		inode_unlock_shared(r->i, false);
+		wait = true;
 		inode_lock_shared(r->i, true);
-		iomap_read_ahead(m, &r->ahead, &tfs_iomap_ops);
-		inode_unlock_shared(r->i, true);
 	}
+	if (r->more)
+		iomap_read_ahead(m, &r->ahead, &tfs_iomap_ops);
+	inode_unlock_shared(r->i, wait);
 	return ret;
 }
 
@@ -123,16 +116,18 @@ int vfs_read(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, size_t len,
 {
 	struct tfs_inode *i = f->inode;
 	struct read_request r = { .i = i, .pos = pos, .len = len, .use = use, .arg = arg };
-	bool direct = f->flags & O_DIRECT;
 	int ret;
 
 	if (!inode_is_reg(i))
 		return inode_is_dir(i) ? -EISDIR : -EINVAL;
-	ret = direct ? -EAGAIN : read_cached(&r);
-	if (ret == -EAGAIN) {
+	if (f->flags & O_DIRECT) {
 		inode_lock_shared(i, true);
-		ret = direct ? read_direct(&r) : read_missing(&r);
+		ret = read_direct(&r);
 		inode_unlock_shared(i, true);
+	} else {
+		ret = read_buffered(&r, false);
+		if (ret == -EAGAIN)
+			ret = read_buffered(&r, true);
 	}
 	if (damage_pending(fs))
 		damage_run(fs);

@@ -96,20 +96,23 @@ static int64_t write_locked(struct tfs_inode *i, struct vfs_file *f, uint64_t po
 	return ret;
 }
 
-static void fetch_block(struct tfs_inode *i, uint64_t pos)
+static int fetch(struct tfs_inode *i, uint64_t pos, bool wait)
 {
 	struct iomap_read_result res = { 0 };
 	int err;
 
-	inode_lock_shared(i, false);
-	err = iomap_file_cached_read(&i->mapping, pos, 1, &res);
-	inode_unlock_shared(i, false);
-	if (err == -EAGAIN) {
-		inode_lock_shared(i, true);
-		iomap_file_buffered_read(&i->mapping, pos, 1, &tfs_iomap_ops, &res);
-		inode_unlock_shared(i, true);
-	}
+	inode_lock_shared(i, wait);
+	err = iomap_file_buffered_read(&i->mapping, pos, 1, wait ? 0 : IOMAP_NOWAIT, &tfs_iomap_ops,
+				       &res);
+	inode_unlock_shared(i, wait);
 	iomap_read_result_release(&res);
+	return err;
+}
+
+static void fetch_block(struct tfs_inode *i, uint64_t pos)
+{
+	if (fetch(i, pos, false) == -EAGAIN)
+		fetch(i, pos, true);
 }
 
 /*

@@ -265,7 +265,7 @@ static int64_t copy_some(struct copy *c)
 	int64_t n;
 
 	len = min_t(uint64_t, len, c->len);
-	n = iomap_file_buffered_read(&c->in->mapping, c->pos_in, len, &tfs_iomap_ops, &res);
+	n = iomap_file_buffered_read(&c->in->mapping, c->pos_in, len, 0, &tfs_iomap_ops, &res);
 	if (n)
 		return n;
 	n = res.bytes ? write_pieces(c, &res) : -EIO;

@@ -462,7 +462,7 @@ int64_t toymap_read(struct toymap *t, uint64_t pos, void *buf, size_t len)
 {
 	struct iomap_read_result res;
 	size_t done = 0;
-	int err = iomap_file_buffered_read(&t->mapping, pos, len, &toy_ops, &res);
+	int err = iomap_file_buffered_read(&t->mapping, pos, len, 0, &toy_ops, &res);
 	struct iomap_ahead ahead;
 
 	if (err)

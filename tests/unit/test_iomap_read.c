@@ -221,7 +221,7 @@ Test(iomap_read, block_moved_meanwhile)
 	t.scatter = true;
 	moves = 3;
 	no_readahead();
-	cr_assert_eq(iomap_file_buffered_read(&t.mapping, 0, BS, &ops, &res), 0);
+	cr_assert_eq(iomap_file_buffered_read(&t.mapping, 0, BS, 0, &ops, &res), 0);
 	cr_assert_eq(res.bytes, BS);
 	cr_assert_eq(*(unsigned char *)res.iov[0].iov_base, 100);
 	iomap_read_result_release(&res);
