@@ -90,7 +90,7 @@ static bool has_open(const struct holders *h, const char *proc)
 	return found;
 }
 
-static void look_at(struct holders *h, const char *pid)
+static void note_holder(struct holders *h, const char *pid)
 {
 	char proc[32], path[64], name[64] = "?";
 	bool works = false;
@@ -125,7 +125,7 @@ void explain_busy(char *why, size_t size, const char *mountpoint)
 
 	while (d && (de = readdir(d)))
 		if (isdigit((unsigned char)de->d_name[0]))
-			look_at(&h, de->d_name);
+			note_holder(&h, de->d_name);
 	if (d)
 		closedir(d);
 	if (h.nr > NAMED_MAX)

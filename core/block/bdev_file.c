@@ -34,7 +34,7 @@ struct bdev_file {
 	struct bdev_uring *ring; /* once started: NULL where the thread pool does the work */
 };
 
-static struct bdev_file *file_of(struct bdev *b)
+static struct bdev_file *bdev_file_of(struct bdev *b)
 {
 	return container_of(b, struct bdev_file, b);
 }
@@ -109,24 +109,25 @@ static int file_readv(struct bdev *b, const struct iovec *iov, int n, uint64_t o
 {
 	int err = bdev_check_iov(b, iov, n, off);
 
-	return err ? err : transfer_all(file_of(b)->fd, false, iov, n, off);
+	return err ? err : transfer_all(bdev_file_of(b)->fd, false, iov, n, off);
 }
 
 static int file_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
 {
 	int err = bdev_check_iov(b, iov, n, off);
 
-	return err ? err : transfer_all(file_of(b)->fd, true, iov, n, off);
+	return err ? err : transfer_all(bdev_file_of(b)->fd, true, iov, n, off);
 }
 
 static int file_writev_fua(struct bdev *b, const struct iovec *iov, int n, uint64_t off)
 {
-	return file_of(b)->fua ? bdev_fua_writev(file_of(b)->fd, iov, n, off) : -EOPNOTSUPP;
+	return bdev_file_of(b)->fua ? bdev_fua_writev(bdev_file_of(b)->fd, iov, n, off)
+				    : -EOPNOTSUPP;
 }
 
 static int file_flush(struct bdev *b)
 {
-	return fdatasync(file_of(b)->fd) ? -errno : 0;
+	return fdatasync(bdev_file_of(b)->fd) ? -errno : 0;
 }
 
 static int file_discard(struct bdev *b, uint64_t off, uint64_t len)
@@ -135,9 +136,9 @@ static int file_discard(struct bdev *b, uint64_t off, uint64_t len)
 	int ret;
 
 	if (b->is_block)
-		ret = ioctl(file_of(b)->fd, BLKDISCARD, range);
+		ret = ioctl(bdev_file_of(b)->fd, BLKDISCARD, range);
 	else
-		ret = fallocate(file_of(b)->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		ret = fallocate(bdev_file_of(b)->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 				(off_t)off, (off_t)len);
 	if (!ret)
 		return 0;
@@ -148,24 +149,24 @@ static int file_discard(struct bdev *b, uint64_t off, uint64_t len)
 
 static int file_provision(struct bdev *b, uint64_t off, uint64_t len)
 {
-	return bdev_thin_provision(file_of(b)->fd, off, len);
+	return bdev_thin_provision(bdev_file_of(b)->fd, off, len);
 }
 
 static int file_backed(struct bdev *b, uint64_t off, uint64_t end, uint64_t *start, uint64_t *stop)
 {
-	return bdev_thin_backed(file_of(b)->fd, off, end, start, stop);
+	return bdev_thin_backed(bdev_file_of(b)->fd, off, end, start, stop);
 }
 
 static int file_usage(struct bdev *b, struct bdev_usage *u)
 {
-	return b->is_block ? 0 : bdev_thin_usage(file_of(b)->fd, u);
+	return b->is_block ? 0 : bdev_thin_usage(bdev_file_of(b)->fd, u);
 }
 
 /* Asynchronous I/O */
 
 static int file_start(struct bdev *b)
 {
-	struct bdev_file *f = file_of(b);
+	struct bdev_file *f = bdev_file_of(b);
 	int err;
 
 	pthread_mutex_lock(&f->start_lock);
@@ -184,7 +185,7 @@ static int file_start(struct bdev *b)
 
 static void file_submit(struct bdev *b, struct bio *bio)
 {
-	struct bdev_file *f = file_of(b);
+	struct bdev_file *f = bdev_file_of(b);
 
 	if (unlikely(!atomic_load_explicit(&f->started, memory_order_acquire)))
 		file_start(b);
@@ -198,7 +199,7 @@ static void file_submit(struct bdev *b, struct bio *bio)
 
 static void file_close(struct bdev *b)
 {
-	struct bdev_file *f = file_of(b);
+	struct bdev_file *f = bdev_file_of(b);
 
 	bdev_uring_destroy(f->ring);
 	bdev_lock_drop(&f->lock);
@@ -386,5 +387,5 @@ out_close:
 void bdev_set_serving(struct bdev *b, bool serving)
 {
 	if (b->ops == &file_ops)
-		bdev_lock_set_serving(&file_of(b)->lock, serving);
+		bdev_lock_set_serving(&bdev_file_of(b)->lock, serving);
 }

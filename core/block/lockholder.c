@@ -96,7 +96,7 @@ static void describe(const char *pid, struct lockholder *h)
 }
 
 /* One open file of process @pid.  Its locks that are looked for. */
-static unsigned int look_at(const struct search *s, int dir, const char *fd, bool *writes)
+static unsigned int count_locks(const struct search *s, int dir, const char *fd, bool *writes)
 {
 	char *line = NULL;
 	unsigned int n = 0, flags = 0;
@@ -130,7 +130,7 @@ static void look_at_process(const struct search *s, const char *pid,
 	snprintf(path, sizeof(path), "/proc/%s/fdinfo", pid);
 	dir = opendir(path);
 	while (dir && (e = readdir(dir))) {
-		n = e->d_name[0] == '.' ? 0 : look_at(s, dirfd(dir), e->d_name, &h.writes);
+		n = e->d_name[0] == '.' ? 0 : count_locks(s, dirfd(dir), e->d_name, &h.writes);
 		if (n && !h.pid)
 			describe(pid, &h);
 		while (n--)

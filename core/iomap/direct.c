@@ -49,7 +49,7 @@ bool iomap_dio_aligned(const struct address_space *m, const void *mem)
 	return !((uintptr_t)mem & (min_t(uint64_t, block_bytes(m), 4096) - 1));
 }
 
-static void note_bad(struct dio_read *r, uint64_t pos, int err)
+static void dio_read_failed(struct dio_read *r, uint64_t pos, int err)
 {
 	if (pos < r->bad) {
 		r->bad = pos;
@@ -179,7 +179,7 @@ static void recover_blocks(struct dio_read *r, struct dio_io *io)
 		if (err) {
 			/* it may not be looked at, whatever becomes of the memory */
 			memset(s.data, 0, block_bytes(r->m));
-			note_bad(r, s.pos, err);
+			dio_read_failed(r, s.pos, err);
 		}
 	}
 }
@@ -227,7 +227,7 @@ static int64_t read_blocks(struct address_space *m, uint64_t pos, char *mem, uin
 	while ((ret = iomap_iter(&it, ops)) > 0)
 		it.processed = read_mapping(&r, &it, mem + (it.pos - pos));
 	if (ret < 0)
-		note_bad(&r, it.pos, ret);
+		dio_read_failed(&r, it.pos, ret);
 	wait_all(&r);
 	pthread_cond_destroy(&r.done);
 	pthread_mutex_destroy(&r.lock);

@@ -29,7 +29,7 @@ struct iomap_dio {
 	int error;    /* which */
 };
 
-static void note_bad(struct iomap_dio *dio, uint64_t pos, int err)
+static void dio_write_failed(struct iomap_dio *dio, uint64_t pos, int err)
 {
 	if (pos < dio->bad) {
 		dio->bad = pos;
@@ -41,15 +41,15 @@ void iomap_dio_end_ioend(struct iomap_dio *dio, uint64_t pos, int error)
 {
 	pthread_mutex_lock(&dio->lock);
 	if (error)
-		note_bad(dio, pos, error);
+		dio_write_failed(dio, pos, error);
 	if (!--dio->inflight)
 		pthread_cond_signal(&dio->done);
 	pthread_mutex_unlock(&dio->lock);
 }
 
 /* @bytes from file offset @pos on into bios. */
-static void fill_ioend(struct iomap_dio *dio, struct iomap_ioend *ioend, uint64_t pos,
-		       uint64_t bytes)
+static void dio_fill_ioend(struct iomap_dio *dio, struct iomap_ioend *ioend, uint64_t pos,
+			   uint64_t bytes)
 {
 	struct iomap_writepage_ctx *wpc = dio->wpc;
 	char *mem = (char *)dio->src->buf + (pos - dio->pos);
@@ -66,8 +66,8 @@ static void fill_ioend(struct iomap_dio *dio, struct iomap_ioend *ioend, uint64_
 }
 
 /* A place for the front of @len bytes at @pos, and off they go.  Bytes or -errno. */
-static int64_t write_run(struct iomap_dio *dio, const struct iomap_writeback_ops *wb_ops,
-			 uint64_t pos, uint64_t len)
+static int64_t dio_write_run(struct iomap_dio *dio, const struct iomap_writeback_ops *wb_ops,
+			     uint64_t pos, uint64_t len)
 {
 	struct iomap_writepage_ctx *wpc = dio->wpc;
 	/* all that can fail for want of memory comes first: space that has a block must not be lost
@@ -97,7 +97,7 @@ static int64_t write_run(struct iomap_dio *dio, const struct iomap_writeback_ops
 	len = min_t(uint64_t, len, wpc->iomap.offset + wpc->iomap.length - pos);
 	iomap_ioend_start(ioend, &wpc->iomap, pos);
 	ioend->io_dio = dio;
-	fill_ioend(dio, ioend, pos, len);
+	dio_fill_ioend(dio, ioend, pos, len);
 	pthread_mutex_lock(&dio->lock);
 	dio->inflight++;
 	pthread_mutex_unlock(&dio->lock);
@@ -105,16 +105,16 @@ static int64_t write_run(struct iomap_dio *dio, const struct iomap_writeback_ops
 	return (int64_t)len;
 }
 
-/* The current mapping brought a promise for each of its blocks; those in ioends keep it.  Bytes or
- * -errno. */
-static int64_t write_mapping(struct iomap_dio *dio, struct iomap_iter *it,
-			     const struct iomap_writeback_ops *wb_ops)
+/* The current mapping brought a reservation for each of its blocks; those in ioends keep it.  Bytes
+ * or -errno. */
+static int64_t dio_write_mapping(struct iomap_dio *dio, struct iomap_iter *it,
+				 const struct iomap_writeback_ops *wb_ops)
 {
 	uint64_t len = iomap_length(it), done = 0;
 	int64_t n = 0;
 
 	while (done < len) {
-		n = write_run(dio, wb_ops, it->pos + done, len - done);
+		n = dio_write_run(dio, wb_ops, it->pos + done, len - done);
 		if (n < 0)
 			break;
 		done += (uint64_t)n;
@@ -124,9 +124,9 @@ static int64_t write_mapping(struct iomap_dio *dio, struct iomap_iter *it,
 }
 
 /* Bytes of whole blocks written and mapped in a row, or -errno. */
-static int64_t write_blocks(struct address_space *m, uint64_t pos, const struct iomap_src *src,
-			    const struct iomap_ops *ops, struct iomap_writepage_ctx *wpc,
-			    const struct iomap_writeback_ops *wb_ops)
+static int64_t dio_write_blocks(struct address_space *m, uint64_t pos, const struct iomap_src *src,
+				const struct iomap_ops *ops, struct iomap_writepage_ctx *wpc,
+				const struct iomap_writeback_ops *wb_ops)
 {
 	struct iomap_dio dio = {
 		.m = m, .src = src, .pos = pos, .wpc = wpc, .bad = pos + src->len
@@ -141,10 +141,10 @@ static int64_t write_blocks(struct address_space *m, uint64_t pos, const struct 
 	wpc->ops = wb_ops;
 	wpc->direct = true;
 	while ((ret = iomap_iter(&it, ops)) > 0)
-		it.processed = write_mapping(&dio, &it, wb_ops);
+		it.processed = dio_write_mapping(&dio, &it, wb_ops);
 	pthread_mutex_lock(&dio.lock);
 	if (ret < 0)
-		note_bad(&dio, it.pos, ret);
+		dio_write_failed(&dio, it.pos, ret);
 	while (dio.inflight)
 		pthread_cond_wait(&dio.done, &dio.lock);
 	pthread_mutex_unlock(&dio.lock);
@@ -159,8 +159,8 @@ static int64_t write_blocks(struct address_space *m, uint64_t pos, const struct 
 }
 
 /* Through the cache, and from there to the device. */
-static int64_t write_cached(struct address_space *m, uint64_t pos, const struct iomap_src *src,
-			    const struct iomap_ops *ops)
+static int64_t dio_write_cached(struct address_space *m, uint64_t pos, const struct iomap_src *src,
+				const struct iomap_ops *ops)
 {
 	uint64_t bs = block_bytes(m);
 	int64_t ret = iomap_file_buffered_write(m, pos, src, ops);
@@ -189,8 +189,8 @@ static int64_t write_aligned(struct address_space *m, uint64_t pos, const struct
 	if (ret)
 		return ret;
 	if (invalidate_inode_pages_range(m, pos, end))
-		return write_cached(m, pos, src, ops);
-	ret = write_blocks(m, pos, src, ops, wpc, wb_ops);
+		return dio_write_cached(m, pos, src, ops);
+	ret = dio_write_blocks(m, pos, src, ops, wpc, wb_ops);
 	/* a reader without the inode lock may have brought the old content back */
 	invalidate_inode_pages_range(m, pos, end);
 	return ret;
@@ -209,7 +209,7 @@ int64_t iomap_dio_write(struct address_space *m, uint64_t pos, const struct ioma
 		return 0;
 	trace3(iomap_dio_write_begin, m->ino, pos, src->len);
 	if (ws >= we || !iomap_dio_aligned(m, (const char *)src->buf + (ws - pos)))
-		return write_cached(m, pos, src, ops);
+		return dio_write_cached(m, pos, src, ops);
 	while (at < end) {
 		uint64_t stop = at < ws ? ws : at < we ? we : end;
 		struct iomap_src part = { (const char *)src->buf + (at - pos), stop - at,
@@ -218,7 +218,7 @@ int64_t iomap_dio_write(struct address_space *m, uint64_t pos, const struct ioma
 		if (stop == we)
 			ret = write_aligned(m, at, &part, ops, wpc, wb_ops);
 		else
-			ret = write_cached(m, at, &part, ops);
+			ret = dio_write_cached(m, at, &part, ops);
 		if (ret > 0)
 			at += (uint64_t)ret;
 		if (ret <= 0 || at < stop)

@@ -94,8 +94,8 @@ const struct iomap *iomap_readable_map(struct address_space *m, const struct iom
 				       uint64_t pos);
 /* The folio at @pos, locked, if the mapping still holds; NULL: *err is set, or 0 and the mapping is
  * stale. */
-struct folio *iomap_write_folio(struct iomap_iter *it, uint64_t pos, const struct iomap_ops *ops,
-				int *err);
+struct folio *iomap_get_folio(struct iomap_iter *it, uint64_t pos, const struct iomap_ops *ops,
+			      int *err);
 /* Does the block have memory that may be changed?  State lock held. */
 bool folio_block_writable(const struct folio *f, struct folio_state *fs, unsigned int i);
 

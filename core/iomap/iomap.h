@@ -57,7 +57,7 @@ struct iomap_ops {
 	 * *srcmap is preset to IOMAP_HOLE: leave it, unless the data to be read before a
 	 * partial write lies elsewhere than *iomap says.
 	 *
-	 * With IOMAP_WRITE, IOMAP_ZERO or IOMAP_UNSHARE the file system promises space
+	 * With IOMAP_WRITE, IOMAP_ZERO or IOMAP_UNSHARE the file system reserves space
 	 * for every block of the mapping it returns.  0 or -errno (-ENOSPC, ...).
 	 *
 	 * For reading, and with IOMAP_FAULT, folios may be locked: it must not wait
@@ -69,7 +69,7 @@ struct iomap_ops {
 			   unsigned int flags, struct iomap *iomap, struct iomap *srcmap);
 	/*
 	 * @written bytes were done; @dirtied blocks went from clean to dirty (each
-	 * keeps its promise; promises for the others go back now).
+	 * keeps its reservation; reservations for the others go back now).
 	 */
 	int (*iomap_end)(struct address_space *m, uint64_t pos, uint64_t length, uint64_t written,
 			 uint64_t dirtied, unsigned int flags, struct iomap *iomap);
@@ -175,7 +175,7 @@ int iomap_zero_range(struct address_space *m, uint64_t pos, uint64_t len, bool *
 int iomap_truncate_page(struct address_space *m, uint64_t pos, bool *did_zero,
 			const struct iomap_ops *ops);
 /*
- * A locked, uptodate folio is about to be changed in place: space is promised
+ * A locked, uptodate folio is about to be changed in place: space is reserved
  * for its blocks inside EOF, they become dirty, and none shares its memory with
  * a write in flight or with static zeros.  0, -EFAULT (truncated, or wholly beyond
  * EOF), -EIO (a block is not uptodate), -errno of iomap_begin.
@@ -211,7 +211,7 @@ struct iomap_writeback_ops {
 	void (*discard_folio)(struct folio *f, uint64_t pos, uint64_t len);
 	/*
 	 * May be NULL.  @nblocks blocks of @ioend, whose writeback failed, are dirty again: the
-	 * space promised for them is needed once more.  No lock held.
+	 * space reserved for them is needed once more.  No lock held.
 	 */
 	void (*redirty)(struct iomap_ioend *ioend, uint64_t nblocks);
 	/* What of a failed block (docs/DESIGN.md, rule 5)?  true: stays dirty, is retried later;

@@ -41,7 +41,7 @@ static int64_t unshare_mapping(struct iomap_iter *it, const struct iomap_ops *op
 	while (done < length && it->dirtied << m->blkbits < pagecache_unit(m->cache)) {
 		uint64_t pos = it->pos + done, off = pos & (size - 1);
 		uint64_t want = min_t(uint64_t, size - off, length - done);
-		struct folio *f = iomap_write_folio(it, pos, ops, &err);
+		struct folio *f = iomap_get_folio(it, pos, ops, &err);
 
 		if (!f)
 			break;

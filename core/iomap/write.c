@@ -178,8 +178,8 @@ int64_t folio_write(struct folio *f, size_t off, size_t len, const struct iomap_
 	return (int64_t)(min_t(size_t, (size_t)i << m->blkbits, p.end) - off);
 }
 
-struct folio *iomap_write_folio(struct iomap_iter *it, uint64_t pos, const struct iomap_ops *ops,
-				int *err)
+struct folio *iomap_get_folio(struct iomap_iter *it, uint64_t pos, const struct iomap_ops *ops,
+			      int *err)
 {
 	struct folio *f = filemap_grab_folio(it->mapping, pos >> it->mapping->folio_shift);
 
@@ -210,7 +210,7 @@ static int64_t write_mapping(struct iomap_iter *it, const struct iomap_src *src,
 	while (done < length) {
 		uint64_t pos = it->pos + done, off = pos & (size - 1);
 		uint64_t want = min_t(uint64_t, size - off, length - done);
-		struct folio *f = iomap_write_folio(it, pos, ops, &err);
+		struct folio *f = iomap_get_folio(it, pos, ops, &err);
 
 		if (!f) {
 			n = err;

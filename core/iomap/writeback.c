@@ -12,7 +12,7 @@
 #include "core/iomap/internal.h"
 #include "core/lib/trace.h"
 
-/* Bios that one run of blocks inside a folio may add to an ioend: prepare() has that many. */
+/* Bios that one run of blocks inside a folio may add to an ioend: reserve_bios() has that many. */
 #define WB_RUN_BIOS 1
 
 struct wb {
@@ -46,7 +46,7 @@ static bool can_add(const struct iomap_ioend *ioend, const struct iomap *map,
  * What a run of up to BIO_MAX_VECS blocks of a folio may need: an ioend of its own with one bio,
  * and one more bio in that at hand, should it go on there.  0 or -ENOMEM.
  */
-static int prepare(struct wb *wb, const struct folio *f)
+static int reserve_bios(struct wb *wb, const struct folio *f)
 {
 	struct iomap_writepage_ctx *wpc = wb->wpc;
 	unsigned int vecs = (unsigned int)min_t(
@@ -67,8 +67,8 @@ static int prepare(struct wb *wb, const struct folio *f)
 }
 
 /* Blocks [first, first + n) of @f into @ioend. */
-static void fill_ioend(struct wb *wb, struct iomap_ioend *ioend, struct folio *f,
-		       unsigned int first, unsigned int n)
+static void add_to_ioend(struct wb *wb, struct iomap_ioend *ioend, struct folio *f,
+			 unsigned int first, unsigned int n)
 {
 	struct address_space *m = wb->m;
 	struct bio *bio = ioend->io_bio;
@@ -144,7 +144,7 @@ static void fail_run(struct wb *wb, struct folio *f, unsigned int first, unsigne
 }
 
 /* Mapped blocks [first, first + n): into the ioend at hand or a new one. */
-static void write_blocks(struct wb *wb, struct folio *f, unsigned int first, unsigned int n)
+static void writeback_blocks(struct wb *wb, struct folio *f, unsigned int first, unsigned int n)
 {
 	struct iomap_writepage_ctx *wpc = wb->wpc;
 	uint64_t pos = folio_pos(wb->m, f) + ((uint64_t)first << wb->m->blkbits);
@@ -157,16 +157,16 @@ static void write_blocks(struct wb *wb, struct folio *f, unsigned int first, uns
 		wpc->ioend = wb->spare;
 		wb->spare = NULL;
 	}
-	fill_ioend(wb, wpc->ioend, f, first, n);
+	add_to_ioend(wb, wpc->ioend, f, first, n);
 	start_writeback(wb, f, first, n);
 }
 
 /* One run of dirty blocks, or its front.  Blocks dealt with, or -ENOMEM. */
-static int write_run(struct wb *wb, struct folio *f, unsigned int first, unsigned int n)
+static int writeback_run(struct wb *wb, struct folio *f, unsigned int first, unsigned int n)
 {
 	struct iomap_writepage_ctx *wpc = wb->wpc;
 	uint64_t pos = folio_pos(wb->m, f) + ((uint64_t)first << wb->m->blkbits), mapped;
-	int err = prepare(wb, f);
+	int err = reserve_bios(wb, f);
 
 	if (err)
 		return err;
@@ -183,7 +183,7 @@ static int write_run(struct wb *wb, struct folio *f, unsigned int first, unsigne
 	if (wpc->iomap.type == IOMAP_HOLE)
 		drop_dirty(wb, f, first, n);
 	else
-		write_blocks(wb, f, first, n);
+		writeback_blocks(wb, f, first, n);
 	return (int)n;
 }
 
@@ -234,7 +234,7 @@ static void write_folio(struct wb *wb, struct folio *f)
 		i = (unsigned int)((wb->wbc->start - fpos) >> m->blkbits);
 	zero_eof_tail(m, f, isize);
 	while ((n = next_dirty_run(f, &i, end))) {
-		ret = write_run(wb, f, i, n);
+		ret = writeback_run(wb, f, i, n);
 		if (ret < 0) {
 			wb_error(wb, ret);
 			break;

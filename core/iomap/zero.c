@@ -9,8 +9,8 @@
 
 /* The first run of blocks in [*first, end) that are dirty; *unsettled: one under writeback and
  * clean came before it. */
-static unsigned int next_dirty_run(struct folio *f, unsigned int *first, unsigned int end,
-				   bool *unsettled)
+static unsigned int next_settled_dirty_run(struct folio *f, unsigned int *first, unsigned int end,
+					   bool *unsettled)
 {
 	struct folio_state *fs = folio_state(f);
 	unsigned int dirty, stop, i;
@@ -42,7 +42,7 @@ static int zero_dirty_blocks(struct folio *f, size_t from, size_t to, struct iom
 		return 0;
 	if (ops->iomap_valid && !ops->iomap_valid(m, &it->iomap))
 		return -EAGAIN;
-	while ((n = next_dirty_run(f, &i, end, &unsettled)) && !unsettled) {
+	while ((n = next_settled_dirty_run(f, &i, end, &unsettled)) && !unsettled) {
 		size_t start = max_t(size_t, from, (size_t)i << m->blkbits);
 		size_t stop = min_t(size_t, to, (size_t)(i + n) << m->blkbits);
 		int64_t ret = folio_write(f, start, stop - start, NULL, 0, it, ops, &it->dirtied);
@@ -110,7 +110,7 @@ static int64_t zero_mapping(struct iomap_iter *it, const struct iomap_ops *ops, 
 	while (done < length && it->dirtied << m->blkbits < unit) {
 		uint64_t pos = it->pos + done, off = pos & (size - 1);
 		uint64_t want = min_t(uint64_t, size - off, length - done);
-		struct folio *f = iomap_write_folio(it, pos, ops, &err);
+		struct folio *f = iomap_get_folio(it, pos, ops, &err);
 
 		if (!f)
 			return done ? (int64_t)done : err;

@@ -32,14 +32,14 @@ uint64_t hist_bucket_start(unsigned int i)
 	return (uint64_t)(i - e * STEPS) << e;
 }
 
-static uint64_t load(const atomic_ullong *n)
+static uint64_t count_of(const atomic_ullong *n)
 {
 	return atomic_load_explicit(n, memory_order_relaxed);
 }
 
 static void raise_max(struct hist *h, uint64_t us)
 {
-	unsigned long long max = load(&h->max);
+	unsigned long long max = count_of(&h->max);
 
 	while (us > max && !atomic_compare_exchange_weak_explicit(
 				   &h->max, &max, us, memory_order_relaxed, memory_order_relaxed))
@@ -59,20 +59,20 @@ uint64_t hist_total(const struct hist *h)
 	uint64_t n = 0;
 
 	for (unsigned int i = 0; i < HIST_BUCKETS; i++)
-		n += load(&h->count[i]);
+		n += count_of(&h->count[i]);
 	return n;
 }
 
 uint64_t hist_percentile(const struct hist *h, unsigned int percent)
 {
-	uint64_t total = hist_total(h), max = load(&h->max), seen = 0;
+	uint64_t total = hist_total(h), max = count_of(&h->max), seen = 0;
 	/* total * percent may not fit */
 	uint64_t rank = total / 100 * percent + div_up(total % 100 * percent, 100);
 
 	if (!total)
 		return 0;
 	for (unsigned int i = 0; i < HIST_BUCKETS - 1; i++) {
-		seen += load(&h->count[i]);
+		seen += count_of(&h->count[i]);
 		if (seen >= rank)
 			return min_t(uint64_t, hist_bucket_start(i + 1) - 1, max);
 	}
@@ -87,9 +87,9 @@ void hist_export(const struct hist *h, const char *group, const char *name, hist
 	if (!hist_total(h))
 		return;
 	snprintf(full, sizeof(full), "%s.max", name);
-	fn(arg, group, full, load(&h->max));
+	fn(arg, group, full, count_of(&h->max));
 	for (unsigned int i = 0; i < HIST_BUCKETS; i++) {
-		uint64_t n = load(&h->count[i]);
+		uint64_t n = count_of(&h->count[i]);
 
 		snprintf(full, sizeof(full), "%s.%llu", name,
 			 (unsigned long long)hist_bucket_start(i));

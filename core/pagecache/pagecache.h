@@ -89,7 +89,7 @@ struct address_space_ops {
 	int (*writepages)(struct address_space *m, struct writeback_control *wbc);
 	/*
 	 * @nblocks dirty blocks were dropped without being written (truncate,
-	 * invalidate): the space promised for them goes back.
+	 * invalidate): the space reserved for them goes back.
 	 */
 	void (*undirty)(struct address_space *m, uint64_t nblocks);
 	/*

@@ -146,7 +146,7 @@ static void evict(struct tfs_fs *fs)
 	}
 }
 
-static int load(struct tfs_trans *t, uint64_t group)
+static int load_group(struct tfs_trans *t, uint64_t group)
 {
 	struct tfs_fs *fs = t->fs;
 	struct tfs_alloc *a = fs->alloc;
@@ -189,7 +189,7 @@ struct agroup *alloc_lock_group(struct tfs_trans *t, uint64_t group, int *err)
 			return &a->groups[group];
 		}
 		pthread_mutex_unlock(&a->lock);
-		*err = load(t, group);
+		*err = load_group(t, group);
 		if (*err)
 			return NULL;
 	}
@@ -209,7 +209,7 @@ struct agroup *alloc_lock_group_sleep(struct tfs_fs *fs, uint64_t group, int *er
 		pthread_mutex_unlock(&a->lock);
 		do {
 			trans_read_begin(&t, fs);
-			*err = load(&t, group);
+			*err = load_group(&t, group);
 		} while (trans_again(&t, err));
 		if (*err)
 			return NULL;
@@ -280,9 +280,9 @@ void alloc_note_growth(struct tfs_fs *fs)
 
 static int bad_bits(struct tfs_fs *fs, uint64_t start, uint64_t n, bool set)
 {
-	return tfs_fs_error(fs, -EUCLEAN, "blocks %llu+%llu: %s", (unsigned long long)start,
-			    (unsigned long long)n,
-			    set ? "allocated, but in use already" : "freed, but not in use");
+	return tfs_handle_fs_error(fs, -EUCLEAN, "blocks %llu+%llu: %s", (unsigned long long)start,
+				   (unsigned long long)n,
+				   set ? "allocated, but in use already" : "freed, but not in use");
 }
 
 /* What the header and the counters say must bear the change, or they are wrong. */
@@ -296,9 +296,9 @@ static int mark_header(struct tfs_trans *t, struct tfs_buf *hdr, uint32_t n, uin
 
 	if (set ? free < n || fs < slots || c->free_blocks < n || c->free_slots < slots
 		: free + n > nr || fs + slots > nr)
-		return tfs_fs_error(t->fs, -EUCLEAN,
-				    "group %llu: the counts of free blocks are wrong",
-				    (unsigned long long)le64_get(h->index));
+		return tfs_handle_fs_error(t->fs, -EUCLEAN,
+					   "group %llu: the counts of free blocks are wrong",
+					   (unsigned long long)le64_get(h->index));
 	h->free_blocks = le32_of(set ? free - n : free + n);
 	h->free_slots = le32_of(set ? fs - slots : fs + slots);
 	buf_log(t, hdr, offsetof(struct tfs_group, free_blocks),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Space: which blocks are free, who was promised how many, and tuples.
+ * Space: which blocks are free, how many are reserved, and tuples.
  *
  * Two views of a group's bitmap: the one in the buffer cache is what the running
  * transaction will commit; the *claim map* in memory is what may be handed out: in-use

@@ -5,7 +5,7 @@
  *
  * A tree node needs an aligned run of free blocks (a slot).  Data leaves as many
  * slots alone as the trees may come to need (space_slot_reserve); as the space
- * promised to data never includes these, there are always other blocks for it:
+ * reserved for data never includes these, there are always other blocks for it:
  * further slots, or blocks of slots that are broken already.
  */
 #include <errno.h>
@@ -59,7 +59,7 @@ static uint64_t run_limit(struct search *s)
 	return min_t(uint64_t, s->want, (spare - SLACK_SLOTS + 1) * s->fs->geom.node_blocks);
 }
 
-static void take(struct search *s, struct agroup *ag, uint32_t at, uint32_t n)
+static void take_run(struct search *s, struct agroup *ag, uint32_t at, uint32_t n)
 {
 	struct tfs_alloc *a = s->a;
 	uint64_t group = (uint64_t)(ag - a->groups);
@@ -108,7 +108,7 @@ static bool try_run(struct search *s, struct agroup *ag, uint32_t from, uint32_t
 		*longest = n; /* all of it was looked at */
 	if (n < least || !n)
 		return false;
-	take(s, ag, at, n);
+	take_run(s, ag, at, n);
 	return true;
 }
 
@@ -125,7 +125,7 @@ static bool try_broken(struct search *s, struct agroup *ag, uint32_t nr)
 		if (block_bitmap_next_set(ag->map, slot, slot + nb) == slot + nb)
 			continue;
 		end = (uint32_t)min_t(uint64_t, slot + nb, at + s->want);
-		take(s, ag, at, block_bitmap_next_set(ag->map, at, end) - at);
+		take_run(s, ag, at, block_bitmap_next_set(ag->map, at, end) - at);
 		return true;
 	}
 	return false;
@@ -140,7 +140,7 @@ static bool try_slot(struct search *s, struct agroup *ag, uint32_t nr)
 	at = block_bitmap_next_slot(ag->map, 0, nr, nb);
 	if (at >= nr)
 		return false;
-	take(s, ag, at, (uint32_t)min_t(uint64_t, nb, s->want));
+	take_run(s, ag, at, (uint32_t)min_t(uint64_t, nb, s->want));
 	return true;
 }
 
@@ -246,7 +246,7 @@ static bool search_goal(struct search *s, uint64_t goal)
 	limit = run_limit(s);
 	if (limit && !block_bitmap_test(ag->map, at)) {
 		end = (uint32_t)min_t(uint64_t, nr, at + limit);
-		take(s, ag, at, block_bitmap_next_set(ag->map, at, end) - at);
+		take_run(s, ag, at, block_bitmap_next_set(ag->map, at, end) - at);
 		found = true;
 	} else if (limit && group < a->open_groups) {
 		s->how = GOOD_RUN;

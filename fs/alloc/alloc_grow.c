@@ -129,7 +129,7 @@ static uint64_t found_run(struct tfs_fs *fs, uint64_t group, uint64_t start, uin
 }
 
 /* What the host has of @group.  A group that can't be read has no blocks for anybody. */
-static uint64_t find(struct tfs_fs *fs, uint64_t group)
+static uint64_t find_backed(struct tfs_fs *fs, uint64_t group)
 {
 	struct tfs_alloc *a = fs->alloc;
 	uint64_t at = tfs_block_to_byte(fs, tfs_group_start(&fs->geom, group)), start, stop,
@@ -193,7 +193,7 @@ static uint64_t find_some(struct tfs_fs *fs, uint64_t want, uint64_t groups)
 	uint64_t gained = 0, group;
 
 	while (gained < want && groups-- && next_to_find(fs, &group))
-		gained += find(fs, group);
+		gained += find_backed(fs, group);
 	return gained;
 }
 
@@ -202,7 +202,7 @@ void alloc_find(struct tfs_fs *fs, uint64_t group)
 	if (!fs->alloc->thin || group >= fs->alloc->nr_groups)
 		return;
 	pthread_mutex_lock(&fs->alloc->grow);
-	find(fs, group);
+	find_backed(fs, group);
 	pthread_mutex_unlock(&fs->alloc->grow);
 }
 
@@ -295,7 +295,7 @@ static uint64_t ask_host(struct tfs_fs *fs, uint64_t want)
 		if (group >= a->nr_groups) {
 			err = open_group(fs, group);
 			if (!err)
-				gained += find(fs, group);
+				gained += find_backed(fs, group);
 		}
 		if (!err && gained < want)
 			err = back_group(fs, group, want - gained, &gained);

@@ -42,7 +42,7 @@ struct agroup {
 
 struct tfs_alloc {
 	pthread_mutex_t lock;
-	pthread_cond_t freed; /* blocks were released or promises given back */
+	pthread_cond_t freed; /* blocks were released or reservations given back */
 	struct agroup *groups;
 	struct list_head lru;
 	unsigned int nr_loaded, max_loaded; /* groups with a map */
@@ -52,7 +52,7 @@ struct tfs_alloc {
 	uint64_t node_group;		    /* where the last node was put */
 	/* totals of the claim view, in blocks (slots: in nodes) */
 	uint64_t free, slots, claimed, pending;
-	uint64_t reserved;   /* promised, not yet claimed */
+	uint64_t reserved;   /* for data in the cache, not yet claimed */
 	uint64_t growth;     /* blocks that may still become an extent of their own; as of the last
 				change */
 	uint64_t const_pool; /* blocks for a few operations on the trees */
@@ -121,7 +121,7 @@ bool alloc_grow(struct tfs_fs *fs, uint64_t want);
 void alloc_find(struct tfs_fs *fs, uint64_t group);
 /* How many of @hidden blocks could be had at this moment, @known being free now. */
 uint64_t alloc_growable(struct tfs_fs *fs, uint64_t known, uint64_t hidden);
-/* Blocks, and in *slots (or NULL) slots, that are free beyond all promises and the pool.
+/* Blocks, and in *slots (or NULL) slots, that are free beyond all reservations and the pool.
  * alloc->lock held. */
 uint64_t space_spare(const struct tfs_fs *fs, uint64_t *slots);
 /* At mount: the pool gets its space from the host. */
@@ -132,7 +132,7 @@ void space_back_pool(struct tfs_fs *fs);
  * along; clearing also tells the journal.  One group.  -EUCLEAN if a bit was so already.
  */
 int alloc_disk_mark(struct tfs_trans *t, uint64_t start, uint64_t n, bool set);
-/* The counters promises depend on changed (meta_lock exclusive). */
+/* The counters reservations depend on changed (meta_lock exclusive). */
 void alloc_note_growth(struct tfs_fs *fs);
 
 /* Blocks and slots that are free, or will be in a moment.  alloc->lock held. */

@@ -18,7 +18,7 @@
 #include "fs/state/fs.h"
 
 /* Take the slot at @block.  alloc->lock held. */
-static void take(struct tfs_fs *fs, struct agroup *ag, uint64_t block)
+static void take_slot(struct tfs_fs *fs, struct agroup *ag, uint64_t block)
 {
 	uint64_t group = tfs_group_of(&fs->geom, block);
 	uint32_t at = (uint32_t)(block - tfs_group_start(&fs->geom, group)),
@@ -60,7 +60,7 @@ static int pick_in(struct tfs_trans *t, uint64_t group, uint32_t from, uint32_t 
 	at = ag->slots ? block_bitmap_next_slot(ag->map, from, to, t->fs->geom.node_blocks) : to;
 	if (at < to) {
 		*block = tfs_group_start(&t->fs->geom, group) + at;
-		take(t->fs, ag, *block);
+		take_slot(t->fs, ag, *block);
 	}
 	pthread_mutex_unlock(&a->lock);
 	return at < to ? 0 : -ENOSPC;
@@ -191,7 +191,7 @@ static bool take_prefaulted(struct tfs_trans *t, uint64_t *block)
 		at = (uint32_t)(*block % t->fs->geom.blocks_per_group);
 		ok = ag->map && block_bitmap_next_set(ag->map, at, at + nb) == at + nb;
 		if (ok)
-			take(t->fs, ag, *block);
+			take_slot(t->fs, ag, *block);
 		pthread_mutex_unlock(&a->lock);
 	}
 	return ok;
@@ -244,9 +244,9 @@ int alloc_free_node(struct tfs_trans *t, uint64_t block)
 	int err;
 
 	if (block % fs->geom.blocks_per_group % nb || fs->cnt.node_blocks < nb)
-		return tfs_fs_error(fs, -EUCLEAN,
-				    "block %llu: freed as a tree node, which it can't be",
-				    (unsigned long long)block);
+		return tfs_handle_fs_error(fs, -EUCLEAN,
+					   "block %llu: freed as a tree node, which it can't be",
+					   (unsigned long long)block);
 	err = alloc_free(t, block, nb);
 	if (!err)
 		fs->cnt.node_blocks -= nb;

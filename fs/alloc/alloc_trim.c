@@ -5,10 +5,10 @@
  * What the claim map shows as free was never used, or was freed by a transaction that is durable:
  * no crash brings back anything that refers to it, and no checkpoint or replay writes it any more
  * (a freed node is revoked).  A run is *held* while the device works on it: set in the claim map,
- * so that nobody is handed it, and no lock.  Promises go on counting it as free; who finds no other
- * block waits for the end of the step under way.
+ * so that nobody is handed it, and no lock.  Reservations go on counting it as free; who finds no
+ * other block waits for the end of the step under way.
  *
- * A thin device loses the space: the run is hidden from then on (alloc_grow.c), and no promise
+ * A thin device loses the space: the run is hidden from then on (alloc_grow.c), and no reservation
  * counts it.
  */
 #include <errno.h>
@@ -60,7 +60,7 @@ bool alloc_trim_wait(struct tfs_fs *fs, uint64_t *seq)
 }
 
 /*
- * On a thin device what is discarded has no space any more, but promises and the pool must keep
+ * On a thin device what is discarded has no space any more, but reservations and the pool must keep
  * theirs: as many blocks of a run as can be spared.
  */
 static uint32_t spared(struct trim *tr, uint32_t n)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Promises (rule 6).  Of the blocks that are free in the claim view,
+ * Reservations (rule 6).  Of the blocks that are free in the claim view,
  *
- *   |<- users ->|<- promised to dirty data ->|<- overwriting ->|<- trees ->|
+ *   |<- users ->|<- reserved for dirty data ->|<- overwriting ->|<- trees ->|
  *
  * the last two are the hidden pool.  "Trees": a leaf half full for each block of data
  * that may yet become an extent of its own (each overwrite can split an
@@ -68,7 +68,7 @@ static uint64_t overwrite_pool(const struct tfs_fs *fs)
 	return overwrite_pool_with(fs, 0);
 }
 
-/* Blocks the trees may come to need when @extra more blocks of data are promised. */
+/* Blocks the trees may come to need when @extra more blocks of data are reserved. */
 static uint64_t tree_need(const struct tfs_fs *fs, uint64_t extra)
 {
 	const struct tfs_alloc *a = fs->alloc;
@@ -127,7 +127,7 @@ uint64_t space_spare(const struct tfs_fs *fs, uint64_t *slots)
  * A thin device: get from the host what @blocks, and the trees' slots, are short of.  True if it
  * gave some. alloc->lock held, and let go meanwhile.
  */
-static bool grow(struct tfs_fs *fs, uint64_t blocks, enum space_use use)
+static bool grow_image(struct tfs_fs *fs, uint64_t blocks, enum space_use use)
 {
 	struct tfs_alloc *a = fs->alloc;
 	uint64_t want = max_t(uint64_t, shortage(fs, blocks, use),
@@ -147,7 +147,7 @@ void space_back_pool(struct tfs_fs *fs)
 	struct tfs_alloc *a = fs->alloc;
 
 	pthread_mutex_lock(&a->lock);
-	while (grow(fs, META_NODES * fs->geom.node_blocks, SPACE_NEW))
+	while (grow_image(fs, META_NODES * fs->geom.node_blocks, SPACE_NEW))
 		;
 	pthread_mutex_unlock(&a->lock);
 }
@@ -167,7 +167,7 @@ static int force_commit(struct tfs_fs *fs, bool *freed)
 	return err;
 }
 
-/* Until a block goes free or a promise is given back, at most 100 ms. */
+/* Until a block goes free or a reservation is given back, at most 100 ms. */
 static void wait_freed(struct tfs_alloc *a)
 {
 	struct timespec end;
@@ -219,7 +219,7 @@ int space_reserve(struct tfs_fs *fs, uint64_t blocks, enum space_use use)
 
 	pthread_mutex_lock(&a->lock);
 	while (!fits(fs, blocks, use)) {
-		if (grow(fs, blocks, use))
+		if (grow_image(fs, blocks, use))
 			continue;
 		more = more_to_come(fs, use); /* before the commit: it is the last word */
 		err = force_commit(fs, &freed);
@@ -271,7 +271,7 @@ static bool meta_fits(struct tfs_fs *fs, enum space_use use)
 	do {
 		if (fits(fs, blocks, use) && !slot_shortage(fs, use == SPACE_NEW ? META_NODES : 0))
 			return true;
-	} while (grow(fs, blocks, use));
+	} while (grow_image(fs, blocks, use));
 	return false;
 }
 

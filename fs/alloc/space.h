@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Promises of space (rule 6).  No meta_lock held; may wait for commits. */
+/* Reservations of space (rule 6).  No meta_lock held; may wait for commits. */
 #ifndef FS_ALLOC_SPACE_H
 #define FS_ALLOC_SPACE_H
 
@@ -18,7 +18,7 @@ struct tfs_space_stats {
 };
 
 /*
- * Promise space for @blocks blocks of file data, each to be given back
+ * Reserve space for @blocks blocks of file data, each to be given back
  * (space_unreserve), or used up by the extent written (alloc_data's claim takes
  * over).  From the pool many blocks at once may be refused where one would be
  * waited for.  -ENOSPC only after a forced commit freed nothing.

@@ -74,9 +74,9 @@ bool node_belongs(const struct tfs_buf *b, enum tfs_tree_id tree, unsigned int l
 
 static int node_misplaced(struct tfs_trans *t, const struct tfs_buf *b, enum tfs_tree_id tree)
 {
-	return tfs_fs_error(t->fs, -EUCLEAN,
-			    "tree node at block %llu does not belong where tree %u has it",
-			    (unsigned long long)b->block, (unsigned int)tree);
+	return tfs_handle_fs_error(t->fs, -EUCLEAN,
+				   "tree node at block %llu does not belong where tree %u has it",
+				   (unsigned long long)b->block, (unsigned int)tree);
 }
 
 static int path_push(struct tfs_trans *t, struct btree_path *p, uint64_t block, unsigned int level)
@@ -110,8 +110,8 @@ static int path_push_root(struct tfs_trans *t, struct btree_path *p)
 	if (!root->addr)
 		return -ENOENT;
 	if (root->level >= BTREE_MAX_DEPTH)
-		return tfs_fs_error(t->fs, -EUCLEAN, "tree %u is %u levels high",
-				    (unsigned int)p->tree, root->level);
+		return tfs_handle_fs_error(t->fs, -EUCLEAN, "tree %u is %u levels high",
+					   (unsigned int)p->tree, root->level);
 	return path_push(t, p, root->addr, root->level);
 }
 
@@ -259,10 +259,10 @@ int btree_lookup(struct tfs_trans *t, enum tfs_tree_id tree, const struct tkey *
 	if (it.len == len && len)
 		memcpy(data, it.data, len);
 	else if (it.len != len)
-		err = tfs_fs_error(t->fs, -EUCLEAN,
-				   "item (%llu %u %llu) in tree %u has %u bytes, not %u",
-				   (unsigned long long)key->ino, key->type,
-				   (unsigned long long)key->off, (unsigned int)tree, it.len, len);
+		err = tfs_handle_fs_error(
+			t->fs, -EUCLEAN, "item (%llu %u %llu) in tree %u has %u bytes, not %u",
+			(unsigned long long)key->ino, key->type, (unsigned long long)key->off,
+			(unsigned int)tree, it.len, len);
 	btree_release(&p);
 	return err;
 }

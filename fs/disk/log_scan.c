@@ -53,8 +53,8 @@ static int make_room(void **list, size_t nr, size_t *max, size_t each)
 	return 0;
 }
 
-static int look_at(const struct log_ring *r, const struct log_head *head, uint64_t pos,
-		   const struct tfs_log_commit *c, struct log_found *f)
+static int note_commit(const struct log_ring *r, const struct log_head *head, uint64_t pos,
+		       const struct tfs_log_commit *c, struct log_found *f)
 {
 	void *list = f->commits;
 	int err;
@@ -103,7 +103,7 @@ static int look_at_chunk(const struct log_ring *r, const struct log_head *head, 
 		if (together && ring_read(r, pos + i, 1, chunk + i))
 			err = note_bad(f, pos + i);
 		else
-			err = look_at(r, head, pos + i, chunk + i, f);
+			err = note_commit(r, head, pos + i, chunk + i, f);
 	}
 	return err;
 }

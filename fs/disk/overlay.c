@@ -74,7 +74,7 @@ static struct entry **slot(struct entry **hash, unsigned int bits, uint64_t bloc
 	return &hash[(block * 0x9e3779b97f4a7c15ull) >> (64 - bits)];
 }
 
-static struct entry *find(const struct tfs_overlay *o, uint64_t block)
+static struct entry *find_entry(const struct tfs_overlay *o, uint64_t block)
 {
 	struct entry *e;
 
@@ -84,7 +84,7 @@ static struct entry *find(const struct tfs_overlay *o, uint64_t block)
 }
 
 /* Twice the slots; without the memory for it the chains only get longer. */
-static void grow(struct tfs_overlay *o)
+static void grow_hash(struct tfs_overlay *o)
 {
 	struct entry **hash, **s, *e, *next;
 	size_t i;
@@ -116,7 +116,7 @@ static int add(struct tfs_overlay *o, uint64_t block, const void *data, uint32_t
 		return -ENOMEM;
 	}
 	if (o->nr >> o->bits)
-		grow(o);
+		grow_hash(o);
 	s = slot(o->hash, o->bits, block);
 	*e = (struct entry){ .next = *s, .block = block, .bytes = bytes, .data = copy };
 	memcpy(copy, data, bytes);
@@ -137,7 +137,7 @@ static void drop(struct tfs_overlay *o, struct entry **p)
 
 int overlay_image(struct tfs_overlay *o, uint64_t block, const void *data, uint32_t bytes)
 {
-	struct entry *e = find(o, block);
+	struct entry *e = find_entry(o, block);
 	void *copy;
 
 	if (!e)
@@ -157,7 +157,7 @@ int overlay_image(struct tfs_overlay *o, uint64_t block, const void *data, uint3
 int overlay_range(struct tfs_overlay *o, uint64_t block, uint32_t bytes, uint32_t off,
 		  const void *data, uint32_t len)
 {
-	struct entry *e = find(o, block);
+	struct entry *e = find_entry(o, block);
 
 	if (!e || e->bytes != bytes || off > bytes || len > bytes - off)
 		return -EUCLEAN;
@@ -272,7 +272,7 @@ void overlay_end_tx(struct tfs_overlay *o)
 
 const void *overlay_lookup(const struct tfs_overlay *o, uint64_t block, uint32_t *bytes)
 {
-	struct entry *e = find(o, block);
+	struct entry *e = find_entry(o, block);
 
 	if (!e)
 		return NULL;

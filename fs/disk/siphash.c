@@ -39,7 +39,7 @@ static void absorb(struct sip *s, uint64_t word)
 	s->v0 ^= word;
 }
 
-static uint64_t load(const uint8_t *p)
+static uint64_t load_word(const uint8_t *p)
 {
 	uint64_t x;
 
@@ -50,18 +50,18 @@ static uint64_t load(const uint8_t *p)
 uint64_t siphash24(const uint8_t key[16], const void *data, size_t len)
 {
 	const uint8_t *p = data;
-	uint64_t k0 = load(key), k1 = load(key + 8);
+	uint64_t k0 = load_word(key), k1 = load_word(key + 8);
 	struct sip s = { k0 ^ 0x736f6d6570736575ull, k1 ^ 0x646f72616e646f6dull,
 			 k0 ^ 0x6c7967656e657261ull, k1 ^ 0x7465646279746573ull };
 	uint8_t last[8] = { 0 };
 	size_t i;
 
 	for (i = 0; i + 8 <= len; i += 8)
-		absorb(&s, load(p + i));
+		absorb(&s, load_word(p + i));
 	if (len > i)
 		memcpy(last, p + i, len - i);
 	last[7] = (uint8_t)len;
-	absorb(&s, load(last));
+	absorb(&s, load_word(last));
 	s.v2 ^= 0xff;
 	rounds(&s, 4);
 	return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;

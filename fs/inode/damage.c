@@ -133,7 +133,7 @@ bool damage_pending(struct tfs_fs *fs)
 	return pending;
 }
 
-static bool take(struct tfs_damage *d, struct damage *out)
+static bool take_first(struct tfs_damage *d, struct damage *out)
 {
 	bool some;
 
@@ -221,7 +221,7 @@ void damage_run(struct tfs_fs *fs)
 {
 	struct damage x;
 
-	while (take(fs->damage, &x)) {
+	while (take_first(fs->damage, &x)) {
 		tell(fs->damage, &x);
 		if (!fs->opts.ro && !atomic_load(&fs->shutdown))
 			store(fs, &x);

@@ -32,7 +32,7 @@ static int run_section(struct tfs_fs *fs, struct wb_part **parts, unsigned int n
 	do {
 		err = trans_begin_settle(&t, fs, credits);
 		for (unsigned int k = 0; !err && k < n; k++)
-			err = wb_part_look(&t, parts[k]);
+			err = wb_part_prefault(&t, parts[k]);
 		for (unsigned int k = 0; !err && k < n; k++)
 			err = wb_part_apply(&t, parts[k]);
 	} while (trans_again(&t, &err));
@@ -88,16 +88,16 @@ static void commit_parts(struct tfs_fs *fs, struct wb_part *parts, unsigned int 
 /* ---- space ---- */
 
 /*
- * Promises of a batch's parts that failed, in blocks, for those of their blocks that become dirty
- * again when their ioends are finished: io_private leads there.  Blocks dirtied meanwhile have one
- * of their own.
+ * Reservations of a batch's parts that failed, in blocks, for those of their blocks that become
+ * dirty again when their ioends are finished: io_private leads there.  Blocks dirtied meanwhile
+ * have one of their own.
  */
-struct kept_promises {
+struct kept_reservations {
 	uint64_t blocks;
 };
 
 /* Space of a part: what was not used goes back, or is kept for tfs_redirty. */
-static void settle_space(struct wb_part *p, struct kept_promises *kept)
+static void settle_space(struct wb_part *p, struct kept_reservations *kept)
 {
 	struct tfs_fs *fs = p->i->fs;
 	bool claimed = p->type == IOMAP_MAPPED;
@@ -119,12 +119,12 @@ static void settle_space(struct wb_part *p, struct kept_promises *kept)
 	}
 }
 
-/* Blocks that are dirty once more need a promise once more, also those that a committed step has
- * mapped. */
+/* Blocks that are dirty once more need a reservation once more, also those that a committed step
+ * has mapped. */
 void tfs_redirty(struct iomap_ioend *io, uint64_t nblocks)
 {
 	struct tfs_inode *i = io->io_mapping->host;
-	struct kept_promises *kept = io->io_private;
+	struct kept_reservations *kept = io->io_private;
 	uint64_t have = min_t(uint64_t, nblocks, kept->blocks);
 
 	if (atomic_load(&i->fs->shutdown))
@@ -133,14 +133,14 @@ void tfs_redirty(struct iomap_ioend *io, uint64_t nblocks)
 	space_reserve_again(i->fs, nblocks - have);
 }
 
-static void settle_rest(struct tfs_fs *fs, const struct kept_promises *kept)
+static void settle_rest(struct tfs_fs *fs, const struct kept_reservations *kept)
 {
 	if (kept->blocks)
 		space_unreserve(fs, kept->blocks);
 }
 
 /* What is held of a part, but for the inode. */
-static void part_end(struct wb_part *p, struct kept_promises *kept)
+static void part_end(struct wb_part *p, struct kept_reservations *kept)
 {
 	settle_space(p, kept);
 	wb_eof_forget(p->i, p->off, p->off + p->len);
@@ -149,7 +149,7 @@ static void part_end(struct wb_part *p, struct kept_promises *kept)
 
 /* ---- batches ---- */
 
-static void fail_part(struct iomap_ioend *io, int err, struct kept_promises *kept)
+static void fail_part(struct iomap_ioend *io, int err, struct kept_reservations *kept)
 {
 	struct wb_part p;
 
@@ -166,7 +166,7 @@ static void fail_batch(struct list_head *ioends, int err)
 
 	list_for_each_entry_safe(top, next, ioends, io_list) {
 		struct tfs_inode *i = top->io_mapping->host;
-		struct kept_promises kept = { 0 };
+		struct kept_reservations kept = { 0 };
 
 		inode_hold(i);
 		list_del_init(&top->io_list);
@@ -196,7 +196,7 @@ void tfs_end_ioends(void *host_fs, struct list_head *ioends)
 {
 	struct tfs_fs *fs = host_fs;
 	struct iomap_ioend *top, *next, *io;
-	struct kept_promises kept = { 0 };
+	struct kept_reservations kept = { 0 };
 	unsigned int nr = count_parts(ioends), k = 0;
 	struct wb_part *parts = tl_alloc(nr * sizeof(*parts));
 

@@ -19,8 +19,8 @@
 
 static int bad_extent(struct tfs_trans *t, uint64_t ino, uint64_t off, const char *what)
 {
-	return tfs_fs_error(t->fs, -EUCLEAN, "inode %llu: extent at file block %llu: %s",
-			    (unsigned long long)ino, (unsigned long long)off, what);
+	return tfs_handle_fs_error(t->fs, -EUCLEAN, "inode %llu: extent at file block %llu: %s",
+				   (unsigned long long)ino, (unsigned long long)off, what);
 }
 
 /*
@@ -122,7 +122,7 @@ static int look_buf(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind)
 	return err;
 }
 
-int extent_look_blocks(struct tfs_trans *t, uint64_t start, uint64_t n, bool tuples)
+int extent_prefault_blocks(struct tfs_trans *t, uint64_t start, uint64_t n, bool tuples)
 {
 	const struct tfs_geom *g = &t->fs->geom;
 	int err = 0;
@@ -171,10 +171,10 @@ static int look_extent(struct tfs_trans *t, uint64_t ino, const struct extent *e
 
 	*reach = min_t(uint64_t, to, extent_end(e));
 	if (!err)
-		err = extent_look_blocks(t, e->start, e->len, false);
+		err = extent_prefault_blocks(t, e->start, e->len, false);
 	if (err || !(e->flags & TFS_EXTENT_SHARED))
 		return err;
-	err = refs_look(t, e->start + (from - e->off), *reach - from, false, refs, &n);
+	err = refs_prefault(t, e->start + (from - e->off), *reach - from, false, refs, &n);
 	*reach = from + n;
 	return err;
 }
@@ -210,8 +210,8 @@ static int look_extents(struct tfs_trans *t, uint64_t ino, uint64_t from, unsign
 	return 0;
 }
 
-int extent_look(struct tfs_trans *t, uint64_t ino, uint64_t from, uint64_t to, unsigned int max,
-		uint64_t *stop)
+int extent_prefault(struct tfs_trans *t, uint64_t ino, uint64_t from, uint64_t to, unsigned int max,
+		    uint64_t *stop)
 {
 	int err;
 

@@ -35,10 +35,10 @@ int extent_before(struct tfs_trans *t, uint64_t ino, uint64_t fblk, struct exten
  * looking at no more than @max extents, and a quarter of that in reference counts.  *stop: how far
  * that reaches (@to if all; into an extent, if its blocks' counts differ).
  */
-int extent_look(struct tfs_trans *t, uint64_t ino, uint64_t from, uint64_t to, unsigned int max,
-		uint64_t *stop);
+int extent_prefault(struct tfs_trans *t, uint64_t ino, uint64_t from, uint64_t to, unsigned int max,
+		    uint64_t *stop);
 /* The bitmap, and with @tuples the tuple blocks, of a run of blocks are in memory. */
-int extent_look_blocks(struct tfs_trans *t, uint64_t start, uint64_t n, bool tuples);
+int extent_prefault_blocks(struct tfs_trans *t, uint64_t start, uint64_t n, bool tuples);
 /*
  * Remove the mapping of [from, to); with @free_blocks the blocks go free, shared ones with their
  * last user.  Counters of the file system and of @i follow; the caller writes the inode item.

@@ -41,8 +41,8 @@ static int inode_decode(struct tfs_inode *i, const struct tfs_inode_item *it)
 	a->ctime = time_get(&it->ctime);
 	a->btime = time_get(&it->btime);
 	if (size > (uint64_t)TFS_MAX_FILE_SIZE)
-		return tfs_fs_error(i->fs, -EUCLEAN, "inode %llu: size out of range",
-				    (unsigned long long)i->ino);
+		return tfs_handle_fs_error(i->fs, -EUCLEAN, "inode %llu: size out of range",
+					   (unsigned long long)i->ino);
 	switch (a->mode & S_IFMT) {
 	case S_IFREG:
 	case S_IFLNK:
@@ -57,8 +57,8 @@ static int inode_decode(struct tfs_inode *i, const struct tfs_inode_item *it)
 	case S_IFSOCK:
 		break;
 	default:
-		return tfs_fs_error(i->fs, -EUCLEAN, "inode %llu: unknown type in mode %o",
-				    (unsigned long long)i->ino, a->mode);
+		return tfs_handle_fs_error(i->fs, -EUCLEAN, "inode %llu: unknown type in mode %o",
+					   (unsigned long long)i->ino, a->mode);
 	}
 	return 0;
 }

@@ -6,10 +6,10 @@
  * one section: whatever happens to the blocks afterwards, other content than
  * the one mapped at that moment never verifies.
  *
- * A mapping for writing comes with a promise of one block of space for each of its
+ * A mapping for writing comes with a reservation of one block of space for each of its
  * blocks, which iomap_end takes back except for those that became dirty: every
- * dirty block of the cache holds exactly one promise until it is written or
- * dropped.  The number promised travels in iomap->private.
+ * dirty block of the cache holds exactly one reservation until it is written or
+ * dropped.  The number reserved travels in iomap->private.
  */
 #include <errno.h>
 #include <string.h>
@@ -32,7 +32,7 @@
 #include "fs/state/fs.h"
 #include "tallyfs/format.h"
 
-/* Blocks in one mapping that carries tuples or a promise. */
+/* Blocks in one mapping that carries tuples or a reservation. */
 #define MAP_MAX_BLOCKS 256u
 
 struct map_request {
@@ -68,8 +68,9 @@ static int map_inline(struct tfs_trans *t, struct map_request *r)
 	btree_item(&p, &it);
 	if (it.len > t->fs->geom.block_size) {
 		btree_release(&p);
-		return tfs_fs_error(t->fs, -EUCLEAN, "inode %llu: inline data longer than a block",
-				    (unsigned long long)r->i->ino);
+		return tfs_handle_fs_error(t->fs, -EUCLEAN,
+					   "inode %llu: inline data longer than a block",
+					   (unsigned long long)r->i->ino);
 	}
 	memcpy(r->inline_buf, it.data, it.len);
 	r->iomap->inline_len = it.len;
@@ -125,7 +126,7 @@ static int map_extent(struct tfs_trans *t, struct map_request *r)
 	return err;
 }
 
-static int map_look(struct tfs_trans *t, struct map_request *r)
+static int map_lookup(struct tfs_trans *t, struct map_request *r)
 {
 	int err;
 
@@ -160,7 +161,7 @@ static int map_request(struct map_request *r)
 		if (!r->inline_buf)
 			goto out;
 	}
-	err = TRANS_READ(t, fs, map_look(t, r));
+	err = TRANS_READ(t, fs, map_lookup(t, r));
 out:
 	if (!err && r->iomap->type == IOMAP_INLINE) {
 		r->iomap->inline_data = r->inline_buf;
@@ -208,10 +209,10 @@ static bool stays_inline(struct tfs_inode *i, uint64_t end)
 }
 
 /*
- * @n promises.  Where shared blocks get their own, each may cut an extent in three and its
- * reference count too, which no other promise has room for: more than the blocks must be free.
+ * @n reservations.  Where shared blocks get their own, each may cut an extent in three and its
+ * reference count too, which no other reservation has room for: more than the blocks must be free.
  */
-static int promise_blocks(struct tfs_fs *fs, uint64_t n, enum space_use use, bool shared)
+static int reserve_blocks(struct tfs_fs *fs, uint64_t n, enum space_use use, bool shared)
 {
 	int err = space_reserve(fs, shared ? 2 * n : n, use);
 
@@ -235,8 +236,8 @@ static enum space_use use_of(struct tfs_inode *i, uint64_t end, unsigned int fla
 	return flags & IOMAP_ZERO && i->gives_back ? SPACE_TRUNCATE : SPACE_NEW;
 }
 
-/* Promise space for every block of the mapping; a shorter mapping when not all can be had. */
-static int promise(struct tfs_inode *i, uint64_t end, unsigned int flags, struct iomap *iomap)
+/* Reserve space for every block of the mapping; a shorter mapping when not all can be had. */
+static int reserve(struct tfs_inode *i, uint64_t end, unsigned int flags, struct iomap *iomap)
 {
 	unsigned int bits = i->fs->geom.blkbits;
 	uint64_t n = iomap->length >> bits;
@@ -245,7 +246,7 @@ static int promise(struct tfs_inode *i, uint64_t end, unsigned int flags, struct
 	int err;
 
 	for (;;) {
-		err = promise_blocks(i->fs, n, use, shared);
+		err = reserve_blocks(i->fs, n, use, shared);
 		if (err != -ENOSPC || n == 1)
 			break;
 		n = (n + 1) / 2;
@@ -280,7 +281,7 @@ static int map_for_write(struct tfs_inode *i, uint64_t pos, uint64_t length, uns
 		return 0;
 	if (iomap->length >> m->blkbits > MAP_MAX_BLOCKS)
 		iomap->length = (uint64_t)MAP_MAX_BLOCKS << m->blkbits;
-	return promise(i, pos + length, flags, iomap);
+	return reserve(i, pos + length, flags, iomap);
 }
 
 static int tfs_iomap_begin(struct address_space *m, uint64_t pos, uint64_t length,
@@ -328,12 +329,12 @@ static int tfs_iomap_end(struct address_space *m, uint64_t pos, uint64_t length,
 			 uint64_t dirtied, unsigned int flags, struct iomap *iomap)
 {
 	struct tfs_inode *i = m->host;
-	uint64_t promised = (uint64_t)(uintptr_t)iomap->private;
+	uint64_t reserved = (uint64_t)(uintptr_t)iomap->private;
 
 	release_buffers(iomap);
-	assert(dirtied <= promised || !promised);
-	if (promised > dirtied)
-		space_unreserve(i->fs, promised - dirtied);
+	assert(dirtied <= reserved || !reserved);
+	if (reserved > dirtied)
+		space_unreserve(i->fs, reserved - dirtied);
 	return 0;
 }
 

@@ -3,7 +3,7 @@
  * Where dirty blocks go.  New space is claimed, in memory only; the tree hears of it when the data
  * is on the device (end_ioends.c).
  *
- *   promise (1 unit a dirty block)
+ *   reservation (1 unit a dirty block)
  *      | alloc_data: the unit becomes the claim        unwritten or inline: the unit stays
  *      v                                                        v
  *   claim -- I/O --> alloc_commit in the transaction      given back when the transaction is made
@@ -133,8 +133,8 @@ static void settle_behind_eof(struct tfs_inode *i, uint64_t isize)
 
 #define ENOSPC_TRIES 4
 
-/* Every dirty block has its promise, so space is there, at the latest when the transactions that
- * free it are durable.  Less than asked for may be got. */
+/* Every dirty block has its reservation, so space is there, at the latest when the transactions
+ * that free it are durable.  Less than asked for may be got. */
 static int claim(struct tfs_fs *fs, struct wb_target *w)
 {
 	uint64_t want = w->n, goal = w->block;

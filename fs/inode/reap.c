@@ -167,13 +167,13 @@ static int finish_intents(struct tfs_fs *fs)
 
 	while (!(err = next_intent(fs, ino, &ino, &it))) {
 		if (le32_get(it.op) != TFS_INTENT_TRUNCATE)
-			return tfs_fs_error(fs, -EUCLEAN, "inode %llu: unknown intent",
-					    (unsigned long long)ino);
+			return tfs_handle_fs_error(fs, -EUCLEAN, "inode %llu: unknown intent",
+						   (unsigned long long)ino);
 		err = inode_get(fs, ino, &i);
 		if (err == -ESTALE)
-			return tfs_fs_error(fs, -EUCLEAN,
-					    "intent for inode %llu, which does not exist",
-					    (unsigned long long)ino);
+			return tfs_handle_fs_error(fs, -EUCLEAN,
+						   "intent for inode %llu, which does not exist",
+						   (unsigned long long)ino);
 		if (err)
 			return err;
 		if (inode_is_reg(i))
@@ -198,9 +198,9 @@ int reap_mount(struct tfs_fs *fs)
 		if (err == -ESTALE || (!err && !atomic_load(&i->unlinked))) {
 			if (!err)
 				inode_put(i);
-			return tfs_fs_error(fs, -EUCLEAN,
-					    "inode %llu is listed as unlinked, but is not",
-					    (unsigned long long)ino);
+			return tfs_handle_fs_error(fs, -EUCLEAN,
+						   "inode %llu is listed as unlinked, but is not",
+						   (unsigned long long)ino);
 		}
 		if (err)
 			return err;

@@ -52,9 +52,9 @@ static int ref_decode(struct tfs_trans *t, const struct btree_item *it, struct r
 		    !tfs_geom_fixed(g, r->start, r->len))
 			return 0;
 	}
-	return tfs_fs_error(t->fs, -EUCLEAN,
-			    "the reference count of blocks from %llu on makes no sense",
-			    (unsigned long long)it->key.off);
+	return tfs_handle_fs_error(t->fs, -EUCLEAN,
+				   "the reference count of blocks from %llu on makes no sense",
+				   (unsigned long long)it->key.off);
 }
 
 static int ref_item(struct tfs_trans *t, uint64_t block, enum btree_seek how, struct ref *r)
@@ -91,9 +91,9 @@ static int ref_at(struct tfs_trans *t, uint64_t block, uint64_t n, struct ref *r
 		return err;
 	/* every walk relies on it: a stretch is never empty */
 	if (!err && next.start <= block)
-		return tfs_fs_error(t->fs, -EUCLEAN,
-				    "the reference counts of blocks around %llu contradict",
-				    (unsigned long long)block);
+		return tfs_handle_fs_error(t->fs, -EUCLEAN,
+					   "the reference counts of blocks around %llu contradict",
+					   (unsigned long long)block);
 	*r = (struct ref){ .start = block, .len = n, .count = 1 };
 	if (!err && next.start - block < n)
 		r->len = next.start - block;
@@ -117,8 +117,8 @@ static int look_key(struct tfs_trans *t, uint64_t block)
 	return btree_prefault(t, TFS_TREE_REFS, &TKEY(TFS_INO_META, TFS_KEY_REFS, block));
 }
 
-int refs_look(struct tfs_trans *t, uint64_t start, uint64_t n, bool add, unsigned int *budget,
-	      uint64_t *got)
+int refs_prefault(struct tfs_trans *t, uint64_t start, uint64_t n, bool add, unsigned int *budget,
+		  uint64_t *got)
 {
 	uint64_t at = start, end = start + n;
 	struct ref r;

@@ -22,8 +22,8 @@ int refs_get(struct tfs_trans *t, uint64_t start, uint64_t n, uint32_t *count, u
  * at most *budget stretches of equal count (which are taken off it), so *got may be less than @n.
  * -EMLINK: with @add, a block is referenced as often as can be counted.
  */
-int refs_look(struct tfs_trans *t, uint64_t start, uint64_t n, bool add, unsigned int *budget,
-	      uint64_t *got);
+int refs_prefault(struct tfs_trans *t, uint64_t start, uint64_t n, bool add, unsigned int *budget,
+		  uint64_t *got);
 /* One reference more. */
 int refs_add(struct tfs_trans *t, uint64_t start, uint64_t n);
 /* One less; blocks that nobody refers to any more go free.  The file system's data_blocks

@@ -50,12 +50,12 @@ uint64_t truncate_credits(struct tfs_fs *fs)
 	return extent_remove_credits(fs, TRUNC_EXTENTS) + 3 * (uint64_t)fs->geom.node_size;
 }
 
-int truncate_look(struct tfs_trans *t, struct tfs_inode *i, uint64_t size)
+int truncate_prefault(struct tfs_trans *t, struct tfs_inode *i, uint64_t size)
 {
 	struct tkey inl = TKEY(i->ino, TFS_KEY_INLINE, 0);
 	struct tkey intent = TKEY(TFS_INO_META, TFS_KEY_INTENT, i->ino);
 	uint64_t stop;
-	int err = extent_look(t, i->ino, first_gone(i, size), UINT64_MAX, TRUNC_EXTENTS, &stop);
+	int err = extent_prefault(t, i->ino, first_gone(i, size), UINT64_MAX, TRUNC_EXTENTS, &stop);
 
 	if (!err && !size)
 		err = btree_prefault(t, TFS_TREE_FS, &inl);
@@ -70,7 +70,7 @@ int truncate_apply(struct tfs_trans *t, struct tfs_inode *i, uint64_t size)
 {
 	struct tkey inl = TKEY(i->ino, TFS_KEY_INLINE, 0);
 	uint64_t from = first_gone(i, size), stop;
-	int err = extent_look(t, i->ino, from, UINT64_MAX, TRUNC_EXTENTS, &stop);
+	int err = extent_prefault(t, i->ino, from, UINT64_MAX, TRUNC_EXTENTS, &stop);
 
 	if (err)
 		return err;
@@ -98,7 +98,7 @@ int truncate_apply(struct tfs_trans *t, struct tfs_inode *i, uint64_t size)
 static int remove_some(struct tfs_trans *t, struct tfs_inode *i, uint64_t *from, uint64_t to)
 {
 	uint64_t stop;
-	int err = extent_look(t, i->ino, *from, to, TRUNC_EXTENTS, &stop);
+	int err = extent_prefault(t, i->ino, *from, to, TRUNC_EXTENTS, &stop);
 
 	if (!err)
 		err = inode_prefault(t, i->ino);
@@ -161,7 +161,7 @@ static int truncate_section(struct tfs_inode *i, uint64_t size)
 	do {
 		err = trans_begin(&t, i->fs, truncate_credits(i->fs) + TRANS_CREDITS(i->fs));
 		if (!err)
-			err = truncate_look(&t, i, size);
+			err = truncate_prefault(&t, i, size);
 		/* the flusher may have been quicker with the EOF block */
 		if (!err && atomic_load(&i->trunc_pending))
 			err = truncate_apply(&t, i, size);
@@ -277,7 +277,7 @@ static int grow_in_section(struct tfs_trans *t, struct tfs_inode *i, uint64_t si
 	return inode_write(t, i);
 }
 
-static int grow(struct tfs_inode *i, uint64_t size)
+static int grow_file(struct tfs_inode *i, uint64_t size)
 {
 	int err;
 
@@ -321,5 +321,5 @@ int inode_set_size(struct tfs_inode *i, uint64_t size)
 	inode_mark_dirty(i);
 	if (size < old)
 		return shrink(i, size);
-	return size > old ? grow(i, size) : drop_preallocated(i, size);
+	return size > old ? grow_file(i, size) : drop_preallocated(i, size);
 }

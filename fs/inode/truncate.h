@@ -20,7 +20,7 @@ int inode_set_size(struct tfs_inode *i, uint64_t size);
 
 /* An earlier truncation failed half way: finish it.  Inode lock held exclusively. */
 int inode_finish_truncate(struct tfs_inode *i);
-int truncate_look(struct tfs_trans *t, struct tfs_inode *i, uint64_t size);
+int truncate_prefault(struct tfs_trans *t, struct tfs_inode *i, uint64_t size);
 int truncate_apply(struct tfs_trans *t, struct tfs_inode *i, uint64_t size);
 uint64_t truncate_credits(struct tfs_fs *fs);
 

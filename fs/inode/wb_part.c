@@ -88,7 +88,7 @@ static uint64_t part_next(const struct wb_part *p)
 	return p->off + p->done;
 }
 
-int wb_part_look(struct tfs_trans *t, struct wb_part *p)
+int wb_part_prefault(struct tfs_trans *t, struct wb_part *p)
 {
 	uint64_t from = part_next(p), left = p->len - p->done,
 		 max = CLAIM_MAX_BYTES >> t->fs->geom.blkbits, stop;
@@ -98,12 +98,12 @@ int wb_part_look(struct tfs_trans *t, struct wb_part *p)
 
 	if (left > max)
 		left = max;
-	err = extent_look(t, p->i->ino, from, from + left, STEP_EXTENTS, &stop);
+	err = extent_prefault(t, p->i->ino, from, from + left, STEP_EXTENTS, &stop);
 	if (err)
 		return err;
 	p->step = stop - from;
 	if (p->type != IOMAP_INLINE) {
-		err = extent_look_blocks(t, p->block + p->done, p->step, true);
+		err = extent_prefault_blocks(t, p->block + p->done, p->step, true);
 		if (!err)
 			err = extent_before(t, p->i->ino, from, &e);
 		if (!err || err == -ENOENT)
@@ -120,7 +120,7 @@ int wb_part_look(struct tfs_trans *t, struct wb_part *p)
 	}
 	eof = wb_eof_find(p->i, from, stop);
 	if (eof && eof->trunc) {
-		err = truncate_look(t, p->i, eof->size);
+		err = truncate_prefault(t, p->i, eof->size);
 		if (err)
 			return err;
 	}

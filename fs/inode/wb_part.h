@@ -28,7 +28,7 @@ bool wb_part_over(const struct wb_part *p); /* all of it in the tree, or failed 
 /* Bytes of log that its next step may take. */
 uint64_t wb_part_credits(const struct wb_part *p);
 /* Everything its next step changes is in memory; settles how many blocks the step takes. */
-int wb_part_look(struct tfs_trans *t, struct wb_part *p);
+int wb_part_prefault(struct tfs_trans *t, struct wb_part *p);
 int wb_part_apply(struct tfs_trans *t, struct wb_part *p);
 
 #endif

@@ -105,9 +105,9 @@ int buf_get(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind, struct 
 	assert(t->active);
 	err = bufcache_lookup(c, block, kind, &b);
 	if (err)
-		return tfs_fs_error(t->fs, err,
-				    "block %llu is referred to as a %s but is something else",
-				    (unsigned long long)block, buf_kind_name(kind));
+		return tfs_handle_fs_error(
+			t->fs, err, "block %llu is referred to as a %s but is something else",
+			(unsigned long long)block, buf_kind_name(kind));
 	if (b) {
 		atomic_store_explicit(&b->hot, true, memory_order_relaxed);
 		atomic_fetch_add_explicit(&c->hits, 1, memory_order_relaxed);
@@ -139,9 +139,9 @@ int buf_new(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind, struct 
 
 	assert(t->active && t->write);
 	if (!buf_place_ok(&t->fs->geom, block, kind))
-		return tfs_fs_error(t->fs, -EUCLEAN,
-				    "block %llu was allocated as a %s, but can't be one",
-				    (unsigned long long)block, buf_kind_name(kind));
+		return tfs_handle_fs_error(t->fs, -EUCLEAN,
+					   "block %llu was allocated as a %s, but can't be one",
+					   (unsigned long long)block, buf_kind_name(kind));
 	b = buf_alloc(t->fs, block, kind);
 	if (!b)
 		return -ENOMEM;
@@ -149,8 +149,8 @@ int buf_new(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind, struct 
 	used_as = kind;
 	err = bufcache_replace(b, &used_as);
 	if (err)
-		tfs_fs_error(t->fs, err, "block %llu was allocated, but is in use as a %s",
-			     (unsigned long long)block, buf_kind_name(used_as));
+		tfs_handle_fs_error(t->fs, err, "block %llu was allocated, but is in use as a %s",
+				    (unsigned long long)block, buf_kind_name(used_as));
 	else
 		err = buf_modify(t, b);
 	if (err) {

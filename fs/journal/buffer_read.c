@@ -288,9 +288,9 @@ int buf_load_locked(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind,
 	int err;
 
 	if (!buf_place_ok(&fs->geom, block, kind))
-		return tfs_fs_error(fs, -EUCLEAN,
-				    "a pointer to a %s leads to block %llu, where none can be",
-				    buf_kind_name(kind), (unsigned long long)block);
+		return tfs_handle_fs_error(
+			fs, -EUCLEAN, "a pointer to a %s leads to block %llu, where none can be",
+			buf_kind_name(kind), (unsigned long long)block);
 	sub.sync = true;
 	err = get_proof(&sub, block, kind, &p);
 	if (err)
@@ -311,8 +311,8 @@ int buf_load_locked(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind,
 		return err;
 	}
 	atomic_fetch_add(&fs->mismatches, 1);
-	return tfs_fs_error(fs, -EUCLEAN, "%s at block %llu: %s", buf_kind_name(kind),
-			    (unsigned long long)block, why);
+	return tfs_handle_fs_error(fs, -EUCLEAN, "%s at block %llu: %s", buf_kind_name(kind),
+				   (unsigned long long)block, why);
 }
 
 /* ---- readahead ---- */

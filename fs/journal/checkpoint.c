@@ -161,7 +161,8 @@ int journal_checkpoint_once(struct tfs_journal *j)
 		return err;
 	err = empty_log(j);
 	if (err) {
-		tfs_fs_shutdown(fs, err, "the checkpoint could not be written: %s", strerror(-err));
+		tfs_force_shutdown(fs, err, "the checkpoint could not be written: %s",
+				   strerror(-err));
 		return err;
 	}
 	trace3(journal_checkpoint, atomic_load(&j->durable), used, err);

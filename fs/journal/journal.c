@@ -89,7 +89,8 @@ int journal_commit_once(struct tfs_journal *j)
 		}
 	}
 	if (err && !atomic_load(&j->fs->shutdown))
-		tfs_fs_shutdown(j->fs, err, "the journal could not be written: %s", strerror(-err));
+		tfs_force_shutdown(j->fs, err, "the journal could not be written: %s",
+				   strerror(-err));
 	return err;
 }
 

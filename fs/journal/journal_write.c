@@ -61,7 +61,7 @@ static void write_chunk(struct log_writer *w, uint64_t more)
 	w->fill = 0;
 }
 
-static void put(struct log_writer *w, const void *data, size_t len)
+static void log_put(struct log_writer *w, const void *data, size_t len)
 {
 	size_t part;
 
@@ -86,9 +86,9 @@ static void put_record(struct log_writer *w, enum tfs_record_type type, const st
 				    .buf_bytes = le32_of(b->bytes),
 				    .off = le32_of(off) };
 
-	put(w, &r, sizeof(r));
-	put(w, data, len);
-	put(w, zeros, round_up_to(len, 8) - len);
+	log_put(w, &r, sizeof(r));
+	log_put(w, data, len);
+	log_put(w, zeros, round_up_to(len, 8) - len);
 }
 
 static void put_buf(struct log_writer *w, const struct tfs_buf *b)

@@ -101,8 +101,8 @@ static int as_damage(int err)
 static int half_changed(struct tfs_trans *t, int err)
 {
 	err = as_damage(err);
-	tfs_fs_shutdown(t->fs, err, "transaction %llu was left half made (%s)",
-			(unsigned long long)t->txid, strerror(-err));
+	tfs_force_shutdown(t->fs, err, "transaction %llu was left half made (%s)",
+			   (unsigned long long)t->txid, strerror(-err));
 	return err;
 }
 

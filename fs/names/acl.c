@@ -164,7 +164,7 @@ int acl_read(struct tfs_trans *t, uint64_t ino, const char *name, struct tfs_acl
 	return acl->n ? 0 : -ENODATA;
 }
 
-int acl_chmod_look(struct tfs_trans *t, uint64_t ino, uint32_t mode, struct tfs_acl *acl)
+int acl_chmod_prefault(struct tfs_trans *t, uint64_t ino, uint32_t mode, struct tfs_acl *acl)
 {
 	int err = acl_read(t, ino, ACL_NAME_ACCESS, acl);
 

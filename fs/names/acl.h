@@ -77,7 +77,7 @@ int acl_read(struct tfs_trans *t, uint64_t ino, const char *name, struct tfs_acl
  * Before a section's first change: the access ACL as it will be when the mode is @mode, acl->n 0 if
  * there is none; everything acl_write() will need is in memory.
  */
-int acl_chmod_look(struct tfs_trans *t, uint64_t ino, uint32_t mode, struct tfs_acl *acl);
+int acl_chmod_prefault(struct tfs_trans *t, uint64_t ino, uint32_t mode, struct tfs_acl *acl);
 /* Store it, or remove what is there if acl->n is 0. */
 int acl_write(struct tfs_trans *t, uint64_t ino, struct tfs_inode_item *it, const char *name,
 	      const struct tfs_acl *acl);

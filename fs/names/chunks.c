@@ -96,10 +96,10 @@ int chunks_read(struct tfs_trans *t, const struct tkey *base, void *buf, size_t 
 			break;
 		if (!it.len || it.len > chunk || last != chunk || it.len > limit - len) {
 			btree_release(&p);
-			return tfs_fs_error(t->fs, -EUCLEAN,
-					    "inode %llu: chunk %u of value (%u %llu) is wrong",
-					    (unsigned long long)base->ino, i, base->type,
-					    (unsigned long long)base->off);
+			return tfs_handle_fs_error(
+				t->fs, -EUCLEAN, "inode %llu: chunk %u of value (%u %llu) is wrong",
+				(unsigned long long)base->ino, i, base->type,
+				(unsigned long long)base->off);
 		}
 		last = it.len;
 		if (len + it.len <= size)

@@ -60,8 +60,9 @@ static int check_entry(struct tfs_trans *t, const struct btree_item *it)
 	    !memchr(d->name, '/', len) && !is_dots(d->name, len) && le64_get(d->ino) &&
 	    it->key.off >> PROBE_BITS && it->key.off <= INT64_MAX)
 		return 0;
-	return tfs_fs_error(t->fs, -EUCLEAN, "directory %llu: the entry at %llu is wrong",
-			    (unsigned long long)it->key.ino, (unsigned long long)it->key.off);
+	return tfs_handle_fs_error(t->fs, -EUCLEAN, "directory %llu: the entry at %llu is wrong",
+				   (unsigned long long)it->key.ino,
+				   (unsigned long long)it->key.off);
 }
 
 static void fill_entry(const struct btree_item *it, struct tfs_dirent *de)
@@ -76,7 +77,7 @@ static void fill_entry(const struct btree_item *it, struct tfs_dirent *de)
 	de->name[de->len] = 0;
 }
 
-static int check_name(size_t len)
+static int check_entry_name(size_t len)
 {
 	if (len > TFS_NAME_MAX)
 		return -ENAMETOOLONG;
@@ -125,7 +126,7 @@ int dir_lookup(struct tfs_trans *t, uint64_t dir, const char *name, size_t len,
 	       struct tfs_dirent *de)
 {
 	uint64_t cookie;
-	int err = check_name(len);
+	int err = check_entry_name(len);
 
 	return err ? err : find_name(t, dir, name, len, de, &cookie);
 }
@@ -171,7 +172,7 @@ int dir_add(struct tfs_trans *t, uint64_t dir, const char *name, size_t len, uin
 	struct tkey key;
 	int err;
 
-	err = check_name(len);
+	err = check_entry_name(len);
 	if (err)
 		return err;
 	err = find_name(t, dir, name, len, NULL, &cookie);
@@ -246,7 +247,7 @@ int dir_prefault(struct tfs_trans *t, uint64_t dir, const char *name, size_t len
 	struct tkey key;
 	int err;
 
-	err = check_name(len);
+	err = check_entry_name(len);
 	if (err)
 		return err;
 	err = find_name(t, dir, name, len, &de, &cookie);

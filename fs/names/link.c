@@ -24,8 +24,8 @@ static struct tkey link_key(uint64_t ino, uint64_t cookie)
 
 static int damaged(struct tfs_trans *t, uint64_t ino, uint64_t cookie)
 {
-	return tfs_fs_error(t->fs, -EUCLEAN, "inode %llu: the back-reference %llu is wrong",
-			    (unsigned long long)ino, (unsigned long long)cookie);
+	return tfs_handle_fs_error(t->fs, -EUCLEAN, "inode %llu: the back-reference %llu is wrong",
+				   (unsigned long long)ino, (unsigned long long)cookie);
 }
 
 static bool link_len_ok(uint32_t len)

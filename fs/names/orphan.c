@@ -41,8 +41,8 @@ static int meta_next(struct tfs_trans *t, enum tfs_key_type type, uint64_t after
 	if (it.key.ino != TFS_INO_META || it.key.type != type) {
 		err = -ENOENT;
 	} else if (it.len != len) {
-		err = tfs_fs_error(t->fs, -EUCLEAN, "item (0 %u %llu) has %u bytes, not %u",
-				   it.key.type, (unsigned long long)it.key.off, it.len, len);
+		err = tfs_handle_fs_error(t->fs, -EUCLEAN, "item (0 %u %llu) has %u bytes, not %u",
+					  it.key.type, (unsigned long long)it.key.off, it.len, len);
 	} else {
 		*ino = it.key.off;
 		if (len)
@@ -73,9 +73,9 @@ int orphan_check(struct tfs_trans *t, uint64_t ino, bool listed)
 		return 0;
 	if (err && err != -ENOENT)
 		return err;
-	return tfs_fs_error(t->fs, -EUCLEAN, "inode %llu %s", (unsigned long long)ino,
-			    listed ? "has no links, but is not listed as unlinked"
-				   : "has links, but is listed as unlinked");
+	return tfs_handle_fs_error(t->fs, -EUCLEAN, "inode %llu %s", (unsigned long long)ino,
+				   listed ? "has no links, but is not listed as unlinked"
+					  : "has links, but is listed as unlinked");
 }
 
 int orphan_next(struct tfs_trans *t, uint64_t after, uint64_t *ino)

@@ -35,9 +35,9 @@ int symlink_read(struct tfs_trans *t, uint64_t ino, char *buf, size_t size)
 	int len = chunks_read(t, &base, buf, size, TFS_SYMLINK_MAX);
 
 	if (!len || (len > 0 && memchr(buf, 0, (size_t)len)))
-		return tfs_fs_error(t->fs, -EUCLEAN,
-				    "inode %llu: the symbolic link has no valid target",
-				    (unsigned long long)ino);
+		return tfs_handle_fs_error(t->fs, -EUCLEAN,
+					   "inode %llu: the symbolic link has no valid target",
+					   (unsigned long long)ino);
 	if (len > 0 && (size_t)len < size)
 		buf[len] = 0;
 	return len;

@@ -50,13 +50,14 @@ static int check_item(struct tfs_trans *t, const struct btree_item *it)
 		goto bad;
 	return 0;
 bad:
-	return tfs_fs_error(t->fs, -EUCLEAN, "inode %llu: the extended attribute at %llu is wrong",
-			    (unsigned long long)it->key.ino, (unsigned long long)it->key.off);
+	return tfs_handle_fs_error(
+		t->fs, -EUCLEAN, "inode %llu: the extended attribute at %llu is wrong",
+		(unsigned long long)it->key.ino, (unsigned long long)it->key.off);
 }
 
 /* Fill *pl; the path stands on the item if there is one, else it is released. */
-static int find(struct tfs_trans *t, uint64_t ino, const char *name, size_t len,
-		struct btree_path *p, struct place *pl)
+static int find_xattr(struct tfs_trans *t, uint64_t ino, const char *name, size_t len,
+		      struct btree_path *p, struct place *pl)
 {
 	uint64_t base = dir_cookie(t->fs, ino, name, len), next = base;
 	const struct tfs_xattr_item *x;
@@ -92,7 +93,7 @@ static struct tkey value_key(uint64_t ino, uint32_t id)
 	return TKEY(ino, TFS_KEY_XATTR_VALUE, (uint64_t)id << 32);
 }
 
-static int check_name(const char *name, size_t *len)
+static int check_xattr_name(const char *name, size_t *len)
 {
 	*len = strnlen(name, TFS_NAME_MAX + 1);
 	return *len && *len <= TFS_NAME_MAX ? 0 : -ERANGE;
@@ -106,9 +107,9 @@ static int get_long(struct tfs_trans *t, uint64_t ino, const struct place *pl, v
 	int len = chunks_read(t, &base, buf, size, pl->value_len);
 
 	if (len >= 0 && (uint32_t)len != pl->value_len)
-		return tfs_fs_error(t->fs, -EUCLEAN,
-				    "inode %llu: an extended attribute has %d of %u bytes",
-				    (unsigned long long)ino, len, pl->value_len);
+		return tfs_handle_fs_error(t->fs, -EUCLEAN,
+					   "inode %llu: an extended attribute has %d of %u bytes",
+					   (unsigned long long)ino, len, pl->value_len);
 	return len;
 }
 
@@ -126,9 +127,9 @@ int xattr_get(struct tfs_trans *t, uint64_t ino, const char *name, void *buf, si
 	size_t len;
 	int err;
 
-	err = check_name(name, &len);
+	err = check_xattr_name(name, &len);
 	if (!err)
-		err = find(t, ino, name, len, &p, &pl);
+		err = find_xattr(t, ino, name, len, &p, &pl);
 	if (err)
 		return err;
 	if (!pl.exists)
@@ -239,9 +240,9 @@ int xattr_set(struct tfs_trans *t, uint64_t ino, struct tfs_inode_item *it, cons
 
 	if (len > TFS_XATTR_MAX)
 		return -E2BIG;
-	err = check_name(name, &name_len);
+	err = check_xattr_name(name, &name_len);
 	if (!err)
-		err = find(t, ino, name, name_len, &p, &pl);
+		err = find_xattr(t, ino, name, name_len, &p, &pl);
 	btree_release(&p);
 	if (!err)
 		err = plan(t, &pl, it, name_len, len, flags, &id);
@@ -265,9 +266,9 @@ int xattr_remove(struct tfs_trans *t, uint64_t ino, const char *name)
 	size_t len;
 	int err;
 
-	err = check_name(name, &len);
+	err = check_xattr_name(name, &len);
 	if (!err)
-		err = find(t, ino, name, len, &p, &pl);
+		err = find_xattr(t, ino, name, len, &p, &pl);
 	btree_release(&p);
 	if (err)
 		return err;
@@ -291,9 +292,9 @@ int xattr_prefault(struct tfs_trans *t, uint64_t ino, const char *name, size_t l
 	size_t name_len;
 	int err;
 
-	err = check_name(name, &name_len);
+	err = check_xattr_name(name, &name_len);
 	if (!err)
-		err = find(t, ino, name, name_len, &p, &pl);
+		err = find_xattr(t, ino, name, name_len, &p, &pl);
 	btree_release(&p);
 	if (!err)
 		err = names_prefault(t, &pl.key);

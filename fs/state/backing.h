@@ -13,8 +13,8 @@
  *                                              (alloc_grow.c)
  *   tree nodes in use                          when they are read (an image copied with holes)
  *
- * So what a host refuses is refused where the image's own free blocks would run out: by the promise
- * (fs/alloc/alloc.h).
+ * So what a host refuses is refused where the image's own free blocks would run out: by the
+ * reservation (fs/alloc/alloc.h).
  */
 #ifndef FS_BACKING_H
 #define FS_BACKING_H

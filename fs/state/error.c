@@ -53,7 +53,7 @@ static void go_read_only(struct tfs_fs *fs)
 		pagecache_kick(fs->pagecache);
 }
 
-int tfs_fs_error(struct tfs_fs *fs, int err, const char *fmt, ...)
+int tfs_handle_fs_error(struct tfs_fs *fs, int err, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -65,7 +65,7 @@ int tfs_fs_error(struct tfs_fs *fs, int err, const char *fmt, ...)
 	return err;
 }
 
-void tfs_fs_shutdown(struct tfs_fs *fs, int err, const char *fmt, ...)
+void tfs_force_shutdown(struct tfs_fs *fs, int err, const char *fmt, ...)
 {
 	int none = 0;
 	va_list ap;

@@ -71,7 +71,7 @@ static int super_from_log(struct tfs_super *super, const struct tfs_geom *geom,
 
 /*
  * Counts that there can't be.  Whoever only reads does not need them; whoever writes would be
- * promised space that is not there, and find out at the last moment.
+ * given space that is not there, and find out at the last moment.
  */
 static int admit_counts(const struct tfs_super *s, const struct tfs_geom *g, char *why,
 			size_t why_len)

@@ -204,7 +204,7 @@ static int set_in_section(struct tfs_trans *t, struct tfs_inode *i, unsigned int
 	if (!err)
 		err = inode_prefault(t, i->ino);
 	if (!err && what & VFS_SET_MODE && i->fmt != S_IFLNK)
-		err = acl_chmod_look(t, i->ino, set->mode, &acl);
+		err = acl_chmod_prefault(t, i->ino, set->mode, &acl);
 	if (!err && what & VFS_KILL_PRIV)
 		err = remove_caps(t, i);
 	if (!err && acl.n)

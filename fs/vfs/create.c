@@ -137,13 +137,13 @@ static int number_is_free(struct tfs_trans *t, uint64_t ino)
 	if (err == -ENOENT)
 		return 0;
 	return err ? err
-		   : tfs_fs_error(
+		   : tfs_handle_fs_error(
 			     t->fs, -EUCLEAN,
 			     "inode number %llu is in use or not allowed, but next to be given out",
 			     (unsigned long long)ino);
 }
 
-static int create_look(struct tfs_trans *t, struct new_inode *n, uint64_t ino)
+static int create_prefault(struct tfs_trans *t, struct new_inode *n, uint64_t ino)
 {
 	struct tkey link = TKEY(ino, TFS_KEY_SYMLINK, 0);
 	int err;
@@ -193,7 +193,7 @@ static int create_in_section(struct tfs_trans *t, struct new_inode *n)
 {
 	uint64_t ino = t->fs->cnt.next_ino;
 	uint32_t mode = n->i->a.mode;
-	int err = create_look(t, n, ino);
+	int err = create_prefault(t, n, ino);
 
 	/* the name first: it is what can fail for a reason of its own (too many that hash alike) */
 	if (!err && n->r.name)
@@ -388,7 +388,7 @@ struct tfs_inode *whiteout_alloc(struct tfs_inode *dir, const struct vfs_cred *c
 	return n.i;
 }
 
-int whiteout_look(struct tfs_trans *t, const struct name_ref *r)
+int whiteout_prefault(struct tfs_trans *t, const struct name_ref *r)
 {
 	uint64_t ino = t->fs->cnt.next_ino;
 	int err = dir_prefault(t, r->dir->ino, r->name, r->len, ino);

@@ -11,7 +11,7 @@
 /* In memory only, in no cache: inode_free() when the section is over.  NULL: no memory. */
 struct tfs_inode *whiteout_alloc(struct tfs_inode *dir, const struct vfs_cred *cred);
 /* Before the first change: what giving @r's name to a new inode will touch. */
-int whiteout_look(struct tfs_trans *t, const struct name_ref *r);
+int whiteout_prefault(struct tfs_trans *t, const struct name_ref *r);
 /* Makes the inode, and the name @r, which is there (r->de), becomes its name. */
 int whiteout_put(struct tfs_trans *t, const struct name_ref *r, struct tfs_inode *i);
 

@@ -142,10 +142,10 @@ static int insert_unwritten(struct tfs_trans *t, struct tfs_inode *i, uint64_t f
 	struct extent e = { .off = fblk, .start = start, .len = n, .flags = TFS_EXTENT_UNWRITTEN },
 		      near;
 	uint64_t stop;
-	int err = extent_look(t, i->ino, fblk, fblk + n, 1, &stop);
+	int err = extent_prefault(t, i->ino, fblk, fblk + n, 1, &stop);
 
 	if (!err)
-		err = extent_look_blocks(t, start, n, false);
+		err = extent_prefault_blocks(t, start, n, false);
 	if (!err)
 		err = extent_before(t, i->ino, fblk, &near);
 	if (!err || err == -ENOENT)
@@ -223,7 +223,7 @@ static int unshare_range(struct tfs_inode *i, uint64_t pos, uint64_t end)
 	return iomap_file_unshare(&i->mapping, pos, round_up_to(end, bs) - pos, &tfs_iomap_ops);
 }
 
-static int grow(struct tfs_inode *i, uint64_t end)
+static int extend_size(struct tfs_inode *i, uint64_t end)
 {
 	int err = 0;
 
@@ -255,7 +255,7 @@ static int fallocate_locked(struct tfs_inode *i, int mode, uint64_t pos, uint64_
 	if (err)
 		return err;
 	if (!(mode & FALLOC_FL_KEEP_SIZE) && end > i_size_read(&i->mapping))
-		return grow(i, end);
+		return extend_size(i, end);
 	pthread_mutex_lock(&i->attr_lock);
 	i->a.mtime = i->a.ctime = tfs_now();
 	pthread_mutex_unlock(&i->attr_lock);

@@ -28,7 +28,7 @@ struct format {
 	uint8_t *buf; /* the largest structure */
 };
 
-static int put(struct format *f, uint64_t block, const void *data, size_t len)
+static int put_block(struct format *f, uint64_t block, const void *data, size_t len)
 {
 	if (data != f->buf)
 		memcpy(f->buf, data, len);
@@ -149,27 +149,27 @@ static int write_root_group(struct format *f, const struct tfs_format_opts *o, u
 	group_fresh_header(g, f->seed, group, &h);
 	root_leaf(f, o, root);
 	blk_integrity_generate_buf(&bi, f->buf, root, g->node_blocks, TFS_APP_NODE, tuples);
-	err = put(f, root, f->buf, g->node_size);
+	err = put_block(f, root, f->buf, g->node_size);
 	if (err)
 		return err;
 	tblock = tfs_tuple_block_of(g, root, &slot);
 	memset(f->buf, 0, g->block_size);
 	memcpy(f->buf + slot * TFS_TUPLE_BYTES, tuples, g->node_blocks * TFS_TUPLE_BYTES);
 	vouch(f, &h.tuples[at / g->tuples_per_block]);
-	err = put(f, tblock, f->buf, g->block_size);
+	err = put_block(f, tblock, f->buf, g->block_size);
 	if (err)
 		return err;
 	group_fresh_bitmap(g, group, f->buf);
 	block_bitmap_set(f->buf, at, at + g->node_blocks);
 	vouch(f, &h.bitmap);
-	err = put(f, tfs_group_bitmap_block(g, group), f->buf, g->block_size);
+	err = put_block(f, tfs_group_bitmap_block(g, group), f->buf, g->block_size);
 	if (err)
 		return err;
 	h.free_blocks = le32_of(le32_get(h.free_blocks) - g->node_blocks);
 	h.free_slots = le32_of(le32_get(h.free_slots) - 1);
 	h.txid = le64_of(TFS_FORMAT_TXID);
 	h.csum = le64_of(group_csum(&h, f->seed));
-	return put(f, tfs_group_header_block(g, group), &h, sizeof(h));
+	return put_block(f, tfs_group_header_block(g, group), &h, sizeof(h));
 }
 
 static int write_groups(struct format *f, const struct tfs_format_opts *o)
@@ -180,7 +180,7 @@ static int write_groups(struct format *f, const struct tfs_format_opts *o)
 
 	for (group = 0; group < last && !err; group++) {
 		group_fresh_header(f->g, f->seed, group, &h);
-		err = put(f, tfs_group_header_block(f->g, group), &h, sizeof(h));
+		err = put_block(f, tfs_group_header_block(f->g, group), &h, sizeof(h));
 	}
 	return err ? err : write_root_group(f, o, last);
 }
@@ -228,11 +228,11 @@ int tfs_format_write(struct bdev *b, const struct tfs_format_opts *o, const stru
 		err = bdev_flush(b);
 	for (i = 0; i < 2 && !err; i++)
 		if (geom->super_copies[i])
-			err = put(&f, geom->super_copies[i], super, sizeof(*super));
+			err = put_block(&f, geom->super_copies[i], super, sizeof(*super));
 	if (!err)
 		err = bdev_flush(b);
 	if (!err)
-		err = put(&f, geom->super_block, super, sizeof(*super));
+		err = put_block(&f, geom->super_block, super, sizeof(*super));
 	if (!err)
 		err = bdev_flush(b);
 	tl_free(f.buf);

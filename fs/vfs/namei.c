@@ -66,9 +66,9 @@ static int name_type(struct tfs_inode *i, uint64_t dir, uint8_t type)
 {
 	if (type == dirent_type(i->fmt))
 		return 0;
-	return tfs_fs_error(i->fs, -EUCLEAN,
-			    "directory %llu has a name for inode %llu with another file type",
-			    (unsigned long long)dir, (unsigned long long)i->ino);
+	return tfs_handle_fs_error(
+		i->fs, -EUCLEAN, "directory %llu has a name for inode %llu with another file type",
+		(unsigned long long)dir, (unsigned long long)i->ino);
 }
 
 int name_find(struct tfs_fs *fs, struct name_ref *r)
@@ -91,7 +91,7 @@ int name_find(struct tfs_fs *fs, struct name_ref *r)
 		/* unlinked and gone since; numbers are not used twice, so a second time it never
 		 * was there */
 		if (r->de.ino == gone)
-			return tfs_fs_error(
+			return tfs_handle_fs_error(
 				fs, -EUCLEAN,
 				"directory %llu has a name for inode %llu, which does not exist",
 				(unsigned long long)r->dir->ino, (unsigned long long)gone);
@@ -138,7 +138,7 @@ int drop_link_prefault(struct tfs_trans *t, uint64_t ino)
 	return err ? err : inode_prefault(t, ino);
 }
 
-int drop_link_look(struct tfs_trans *t, struct tfs_inode *i)
+int drop_link_check(struct tfs_trans *t, struct tfs_inode *i)
 {
 	int err = drop_link_prefault(t, i->ino);
 
@@ -346,7 +346,7 @@ static int unlink_in_section(struct tfs_trans *t, struct name_ref *r, bool rmdir
 	if (!err)
 		err = inode_prefault(t, r->dir->ino);
 	if (!err)
-		err = drop_link_look(t, r->inode);
+		err = drop_link_check(t, r->inode);
 	if (!err)
 		err = dir_remove(t, r->dir->ino, &r->de);
 	if (err)

@@ -49,6 +49,6 @@ void dir_changed(struct tfs_inode *dir, int entries, int subdirs, struct timespe
 int drop_link(struct tfs_trans *t, struct tfs_inode *i, struct timespec now);
 int drop_link_prefault(struct tfs_trans *t, uint64_t ino);
 /* The same, and with its last name the inode can be listed as unlinked. */
-int drop_link_look(struct tfs_trans *t, struct tfs_inode *i);
+int drop_link_check(struct tfs_trans *t, struct tfs_inode *i);
 
 #endif

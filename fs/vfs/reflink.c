@@ -115,7 +115,7 @@ static int look_source(struct tfs_trans *t, struct copy *c, uint64_t n)
 				t, TFS_TREE_FS,
 				&TKEY(c->out->ino, TFS_KEY_EXTENT, dst + (e.off - first)));
 		if (!err)
-			err = refs_look(t, e.start, e.len, true, &budget, &got);
+			err = refs_prefault(t, e.start, e.len, true, &budget, &got);
 		if (err)
 			return err;
 		at = e.off + got;
@@ -126,7 +126,7 @@ static int look_source(struct tfs_trans *t, struct copy *c, uint64_t n)
 	return 0;
 }
 
-static int share_look(struct tfs_trans *t, struct copy *c)
+static int share_prefault(struct tfs_trans *t, struct copy *c)
 {
 	struct tkey in_inl = TKEY(c->in->ino, TFS_KEY_INLINE, 0),
 		    out_inl = TKEY(c->out->ino, TFS_KEY_INLINE, 0);
@@ -144,7 +144,7 @@ static int share_look(struct tfs_trans *t, struct copy *c)
 	err = look_source(t, c, blocks_to_share(c));
 	if (err)
 		return err;
-	err = extent_look(t, c->out->ino, dst, dst + c->step, SHARE_EXTENTS, &stop);
+	err = extent_prefault(t, c->out->ino, dst, dst + c->step, SHARE_EXTENTS, &stop);
 	c->step = stop - dst;
 	if (!err && !dst)
 		err = btree_prefault(t, TFS_TREE_FS, &out_inl);
@@ -217,7 +217,7 @@ static int64_t share_some(struct copy *c)
 	do {
 		err = trans_begin(&t, fs, credits);
 		if (!err)
-			err = share_look(&t, c);
+			err = share_prefault(&t, c);
 		if (!err && c->step)
 			err = share_apply(&t, c);
 	} while (trans_again(&t, &err));

@@ -55,8 +55,9 @@ static int climb_some(struct tfs_trans *t, struct climb *c, uint64_t dir, uint64
 		if (err && err != -ENOENT)
 			return err;
 		if (!c->top && c->at == c->mark)
-			return tfs_fs_error(t->fs, -EUCLEAN, "directory %llu is above itself",
-					    (unsigned long long)c->at);
+			return tfs_handle_fs_error(t->fs, -EUCLEAN,
+						   "directory %llu is above itself",
+						   (unsigned long long)c->at);
 		if (++c->steps == c->next_mark) {
 			c->mark = c->at;
 			c->next_mark *= 2;
@@ -149,7 +150,7 @@ static int check_move(struct tfs_trans *t, struct name_ref *src, struct name_ref
 	return err;
 }
 
-static int rename_look(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst)
+static int rename_prefault(struct tfs_trans *t, struct name_ref *src, struct name_ref *dst)
 {
 	int err = dir_prefault(t, src->dir->ino, src->name, src->len, src->inode->ino);
 
@@ -160,7 +161,7 @@ static int rename_look(struct tfs_trans *t, struct name_ref *src, struct name_re
 	if (!err && dst->inode)
 		err = dir_prefault(t, src->dir->ino, src->name, src->len, dst->inode->ino);
 	if (!err && dst->inode)
-		err = drop_link_look(t, dst->inode);
+		err = drop_link_check(t, dst->inode);
 	if (!err)
 		err = inode_prefault(t, src->inode->ino);
 	if (!err)
@@ -255,9 +256,9 @@ static int rename_in_section(struct tfs_trans *t, struct name_ref *src, struct n
 	if (!err)
 		err = check_move(t, src, dst, c, flags);
 	if (!err)
-		err = rename_look(t, src, dst);
+		err = rename_prefault(t, src, dst);
 	if (!err && white)
-		err = whiteout_look(t, src);
+		err = whiteout_prefault(t, src);
 	if (err)
 		return err;
 	if (src->dir != dst->dir &&

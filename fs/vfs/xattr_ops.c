@@ -32,7 +32,7 @@ static bool is_default_acl(const char *name)
 
 /* Of "system." the kernel leaves to us who may change what, and of what there is in it we know the
  * ACLs. */
-static int check_name(const char *name)
+static int check_namespace(const char *name)
 {
 	static const char *const spaces[] = { "user.", "trusted.", "security." };
 	size_t len = strlen(name);
@@ -159,7 +159,7 @@ int vfs_setxattr(struct tfs_fs *fs, uint64_t ino, const char *name, const void *
 		 int flags, const struct vfs_cred *cred)
 {
 	struct setxattr s = { .name = name, .value = value, .len = len, .flags = flags };
-	int err = check_name(name);
+	int err = check_namespace(name);
 
 	if (!err && len > TFS_XATTR_MAX)
 		err = -E2BIG;
@@ -198,7 +198,7 @@ static int remove_in_section(struct tfs_trans *t, struct tfs_inode *i, const cha
 int vfs_removexattr(struct tfs_fs *fs, uint64_t ino, const char *name, const struct vfs_cred *cred)
 {
 	struct setxattr none = { .name = name };
-	int err = check_name(name);
+	int err = check_namespace(name);
 
 	if (!err)
 		err = inode_get(fs, ino, &none.i);
@@ -216,7 +216,7 @@ out:
 
 int vfs_getxattr(struct tfs_fs *fs, uint64_t ino, const char *name, void *buf, size_t size)
 {
-	int ret = check_name(name);
+	int ret = check_namespace(name);
 
 	if (ret)
 		return ret;

@@ -120,10 +120,10 @@ static int toy_begin(struct address_space *m, uint64_t pos, uint64_t length, uns
 	if (!err)
 		err = fill_map(t, first, last, !write || flags & IOMAP_UNSHARE, iomap);
 	if (!err && write) {
-		/* a hole may hide dirty blocks: then they are zeroed under their old promise */
+		/* a hole may hide dirty blocks: then they are zeroed under their old reservation */
 		if (iomap->type == IOMAP_HOLE && !(flags & IOMAP_ZERO))
 			iomap->type = IOMAP_DELALLOC;
-		t->promised += (int64_t)(iomap->length >> m->blkbits);
+		t->reserved += (int64_t)(iomap->length >> m->blkbits);
 		iomap->private = (void *)(uintptr_t)(iomap->length >> m->blkbits);
 		if (t->cow && iomap->type == IOMAP_MAPPED && iomap->flags & IOMAP_F_SHARED)
 			split_source(iomap, srcmap);
@@ -141,7 +141,7 @@ static int toy_end(struct address_space *m, uint64_t pos, uint64_t length, uint6
 	free((void *)iomap->inline_data);
 	pthread_mutex_lock(&t->lock);
 	t->ends++;
-	t->promised -= (int64_t)(uintptr_t)iomap->private - (int64_t)dirtied;
+	t->reserved -= (int64_t)(uintptr_t)iomap->private - (int64_t)dirtied;
 	pthread_mutex_unlock(&t->lock);
 	return 0;
 }
@@ -198,7 +198,7 @@ static int toy_map_blocks(struct iomap_writepage_ctx *wpc, struct address_space 
 	if (!offset && i_size_read(m) <= t->inline_max && !wpc->direct) {
 		map->type = IOMAP_INLINE;
 		map->length = bs_of(t);
-		t->promised--;
+		t->reserved--;
 		goto out;
 	}
 	map->type = IOMAP_MAPPED;
@@ -217,7 +217,7 @@ static int toy_map_blocks(struct iomap_writepage_ctx *wpc, struct address_space 
 		}
 	}
 	map->length = n << m->blkbits;
-	t->promised -= (int64_t)n;
+	t->reserved -= (int64_t)n;
 out:
 	pthread_mutex_unlock(&t->lock);
 	return err;
@@ -320,23 +320,23 @@ static int toy_writepages(struct address_space *m, struct writeback_control *wbc
 	return iomap_writepages(m, wbc, &wpc, &t->wb_ops);
 }
 
-static void promise_change(struct address_space *m, int64_t n)
+static void reservation_change(struct address_space *m, int64_t n)
 {
 	struct toymap *t = m->host;
 
 	pthread_mutex_lock(&t->lock);
-	t->promised += n;
+	t->reserved += n;
 	pthread_mutex_unlock(&t->lock);
 }
 
 static void toy_undirty(struct address_space *m, uint64_t n)
 {
-	promise_change(m, -(int64_t)n);
+	reservation_change(m, -(int64_t)n);
 }
 
 static void toy_redirty(struct iomap_ioend *ioend, uint64_t n)
 {
-	promise_change(ioend->io_mapping, (int64_t)n);
+	reservation_change(ioend->io_mapping, (int64_t)n);
 }
 
 static const struct address_space_ops toy_aops = {
@@ -387,7 +387,7 @@ void toymap_exit(struct toymap *t)
 {
 	truncate_inode_pages(&t->mapping, 0);
 	iomap_ioend_drain();
-	CHECK(!toymap_promise_gap(t));
+	CHECK(!toymap_reservation_gap(t));
 	mapping_destroy(&t->mapping);
 	pagecache_destroy(t->cache);
 	iomap_ioend_exit();
@@ -537,12 +537,12 @@ void toymap_share(struct toymap *t, uint64_t first, uint64_t n)
 	pthread_mutex_unlock(&t->lock);
 }
 
-int64_t toymap_promise_gap(struct toymap *t)
+int64_t toymap_reservation_gap(struct toymap *t)
 {
 	int64_t gap;
 
 	pthread_mutex_lock(&t->lock);
-	gap = t->promised - (int64_t)atomic_load(&t->mapping.nr_dirty_blocks);
+	gap = t->reserved - (int64_t)atomic_load(&t->mapping.nr_dirty_blocks);
 	pthread_mutex_unlock(&t->lock);
 	return gap;
 }

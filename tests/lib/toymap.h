@@ -2,7 +2,7 @@
 /*
  * A toy file system of one file: an array says of each block what it is and where.
  * Like the real one it writes to new blocks only, keeps a tuple for each block,
- * may keep a small file inline, and counts its promises of space: at any quiet moment there is
+ * may keep a small file inline, and counts its reservations of space: at any quiet moment there is
  * exactly one for each dirty block.
  */
 #ifndef TESTS_TOYMAP_H
@@ -32,7 +32,7 @@ struct toymap {
 	unsigned int inline_max; /* bytes; 0: never inline */
 	char *inline_data;
 	uint32_t inline_len;
-	int64_t promised;
+	int64_t reserved;
 	uint64_t validity;
 	/* faults and what has been seen */
 	int map_error;	/* map_blocks fails with it */
@@ -56,7 +56,7 @@ struct toy_config {
 
 /* Starts the block layer and iomap too.  Asserts that it works. */
 void toymap_init(struct toymap *t, const struct toy_config *cfg);
-/* Drops everything, checks that no promise is left, stops all. */
+/* Drops everything, checks that no reservation is left, stops all. */
 void toymap_exit(struct toymap *t);
 
 extern const struct iomap_ops toy_ops;
@@ -78,7 +78,7 @@ void toymap_allocate(struct toymap *t, uint64_t first, uint64_t n);
 void toymap_share(struct toymap *t, uint64_t first, uint64_t n);
 /* Device blocks taken minus those that the map knows: 0 when no writeback is under way. */
 int64_t toymap_space_gap(struct toymap *t);
-/* Promises still given minus dirty blocks: 0 at a quiet moment. */
-int64_t toymap_promise_gap(struct toymap *t);
+/* Reservations still given minus dirty blocks: 0 at a quiet moment. */
+int64_t toymap_reservation_gap(struct toymap *t);
 
 #endif

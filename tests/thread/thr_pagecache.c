@@ -252,7 +252,7 @@ static void run(unsigned int blkbits, unsigned int folio_shift)
 	faultdev_clear(toy.bdev);
 	toymap_sync(&toy); /* may still tell of the last error */
 	REQUIRE(!toymap_sync(&toy));
-	REQUIRE(!toymap_promise_gap(&toy));
+	REQUIRE(!toymap_reservation_gap(&toy));
 	check_all();
 	toymap_exit(&toy);
 }

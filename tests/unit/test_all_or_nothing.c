@@ -96,7 +96,7 @@ static void sweep(void (*prepare)(void), int (*op)(void), void (*check)(int err)
 	cr_assert_gt(failed, 0);
 }
 
-/* Nothing that was promised or claimed for the operation is kept when all is written. */
+/* Nothing that was reserved or claimed for the operation is kept when all is written. */
 static void check_space(int err)
 {
 	FX_OK(vfs_sync(fx.fs));

@@ -210,7 +210,7 @@ static void op_data(struct model *m)
 			      "not before a commit was tried");
 		return;
 	}
-	cr_assert_eq(alloc_data(m->fs, goal, want, &start, &got), 0, "promised blocks are there");
+	cr_assert_eq(alloc_data(m->fs, goal, want, &start, &got), 0, "reserved blocks are there");
 	cr_assert(got >= 1 && got <= want);
 	expect(m, start, got, FREE, CLAIMED);
 	space_unreserve(m->fs, want - got);

@@ -159,7 +159,7 @@ Test(direct_model, appends)
 	fx_destroy(&fx);
 }
 
-/* Preallocated blocks are written in place, and the promise goes back. */
+/* Preallocated blocks are written in place, and the reservation goes back. */
 Test(direct_model, into_preallocated_space)
 {
 	struct vfs_file *d;

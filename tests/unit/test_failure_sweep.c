@@ -5,8 +5,8 @@
  * or brings bad data, for every N there is.
  *
  * A step that fails says why with an error that fits; every byte is then what it was before or
- * what it should have become; all promises and all space of the device are accounted for; and the
- * whole scenario, run once more without the fault, succeeds.  Leaks are ASan's to find.
+ * what it should have become; all reservations and all space of the device are accounted for; and
+ * the whole scenario, run once more without the fault, succeeds.  Leaks are ASan's to find.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -476,7 +476,7 @@ static void check_all(struct sweep *w)
 		settle(w, n < 0 ? (int)n : -EIO);
 		ok(w, w->bad_medium);
 	}
-	ok(w, !toymap_promise_gap(&w->t));
+	ok(w, !toymap_reservation_gap(&w->t));
 	ok(w, toymap_space_gap(&w->t) == RAW_BYTES / BS);
 }
 

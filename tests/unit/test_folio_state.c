@@ -84,7 +84,7 @@ Test(folio_state, partial_invalidate_keeps_the_rest)
 	cr_assert(iomap_block_dirty(f, 0) && iomap_block_dirty(f, 1) && iomap_block_dirty(f, 4));
 	cr_assert(!iomap_block_uptodate(f, 2) && !iomap_block_dirty(f, 3) && !f->blocks[2].addr);
 	cr_assert_eq(atomic_load(&t.mapping.nr_dirty_blocks), 6);
-	cr_assert_eq(toymap_promise_gap(&t), 0);
+	cr_assert_eq(toymap_reservation_gap(&t), 0);
 	folio_unlock(f);
 	folio_put(f);
 }

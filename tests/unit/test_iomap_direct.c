@@ -65,7 +65,7 @@ static int64_t dwrite(uint64_t pos, const void *from, size_t len)
 	struct iomap_src src = { .buf = from, .len = len };
 	int64_t ret = iomap_dio_write(&t.mapping, pos, &src, &toy_ops, &wpc, &t.wb_ops);
 
-	cr_assert_eq(toymap_promise_gap(&t), 0);
+	cr_assert_eq(toymap_reservation_gap(&t), 0);
 	return ret;
 }
 

@@ -449,7 +449,7 @@ static void run_model(unsigned int blkbits, unsigned int folio_shift, bool integ
 	sync_all(x);
 	pagecache_shrink(x->t.cache, 0);
 	check_read(x, 0, FILE_MAX, false);
-	ok(!toymap_promise_gap(&x->t));
+	ok(!toymap_reservation_gap(&x->t));
 	toymap_exit(&x->t);
 	free(x->want);
 	free(x->buf);

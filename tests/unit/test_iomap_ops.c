@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* fs/inode/iomap_ops.c, fs/inode/map_blocks.c, end_ioends.c: promises kept and given back, errors
- * of the device, stale mappings. */
+/* fs/inode/iomap_ops.c, fs/inode/map_blocks.c, end_ioends.c: reservations kept and given back,
+ * errors of the device, stale mappings. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/falloc.h>
@@ -46,7 +46,7 @@ static void drop_cache(void)
 	pagecache_shrink(fx.fs->pagecache, 0);
 }
 
-Test(iomap_ops, promises_are_balanced)
+Test(iomap_ops, reservations_are_balanced)
 {
 	struct vfs_file *f;
 
@@ -65,7 +65,7 @@ Test(iomap_ops, promises_are_balanced)
 	cr_assert_eq(fx_stat(&fx, "space", "reserved"), 1);
 	FX_OK(vfs_fallocate(fx.fs, f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 8192));
 	cr_assert_eq(fx_stat(&fx, "space", "reserved"), 0);
-	/* preallocated blocks are written in place: the promise comes back */
+	/* preallocated blocks are written in place: the reservation comes back */
 	FX_OK(vfs_fallocate(fx.fs, f, 0, 0, 8192));
 	fx_write(&fx, f, 0, 8192, 3);
 	FX_OK(vfs_fsync(fx.fs, f, false));

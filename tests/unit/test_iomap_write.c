@@ -59,7 +59,7 @@ Test(iomap_write, covered_blocks_are_not_read)
 	cr_assert_eq(toymap_read(&t, 0, back, 16 * BS), 16 * BS);
 	cr_assert(back[BS] == 2 && back[BS + 1] == 0x55 && back[14 * BS] == 0x55 &&
 		  back[14 * BS + 1] == 15);
-	cr_assert_eq(toymap_promise_gap(&t), 0);
+	cr_assert_eq(toymap_reservation_gap(&t), 0);
 }
 
 Test(iomap_write, edge_that_cannot_be_read_changes_nothing)
@@ -75,7 +75,7 @@ Test(iomap_write, edge_that_cannot_be_read_changes_nothing)
 	cr_assert_eq(toymap_write(&t, 6 * BS, buf, 3 * BS + 10), 2 * BS);
 	/* covered whole, a bad block is healed by the write */
 	cr_assert_eq(toymap_write(&t, 5 * BS, buf, BS), BS);
-	cr_assert_eq(toymap_promise_gap(&t), 0);
+	cr_assert_eq(toymap_reservation_gap(&t), 0);
 }
 
 Test(iomap_write, gap_behind_old_eof_is_zero)
@@ -116,7 +116,7 @@ Test(iomap_write, out_of_memory_leaves_whole_blocks)
 		cr_assert_eq(toymap_read(&t, 0, back, 64 * BS), 64 * BS);
 		for (int64_t i = 0; i < ret; i++)
 			cr_assert_eq(back[100 + i], n);
-		cr_assert_eq(toymap_promise_gap(&t), 0);
+		cr_assert_eq(toymap_reservation_gap(&t), 0);
 	}
 }
 
@@ -183,7 +183,7 @@ Test(iomap_write, stale_mapping_is_asked_for_again)
 	cr_assert_eq(iomap_file_buffered_write(&t.mapping, 0, &src, &ops), FOLIO);
 	cr_assert_eq(t.begins, 4);
 	cr_assert_eq(t.ends, 4);
-	cr_assert_eq(toymap_promise_gap(&t), 0);
+	cr_assert_eq(toymap_reservation_gap(&t), 0);
 }
 
 Test(iomap_write, inline_grows_out)
@@ -224,7 +224,7 @@ Test(iomap_write, zero_skips_holes_and_says_what_it_did)
 	cr_assert(did);
 	toymap_read(&t, 2 * BS, back, BS);
 	cr_assert_eq(back[17], 0);
-	cr_assert_eq(toymap_promise_gap(&t), 0);
+	cr_assert_eq(toymap_reservation_gap(&t), 0);
 }
 
 static bool written_meanwhile;
@@ -275,7 +275,7 @@ Test(iomap_write, unshare_only_what_is_shared)
 	faultdev_plan(t.bdev, .kind = FAULT_FLIP, .ops = FAULT_READ, .off = t.blocks[1].addr,
 		      .len = 1, .times = FAULT_ALWAYS);
 	cr_assert_eq(iomap_file_unshare(&t.mapping, 0, 16 * BS, &toy_ops), -EIO);
-	cr_assert_eq(toymap_promise_gap(&t), 0);
+	cr_assert_eq(toymap_reservation_gap(&t), 0);
 }
 
 Test(iomap_write, page_mkwrite)
@@ -296,5 +296,5 @@ Test(iomap_write, page_mkwrite)
 	cr_assert_eq(iomap_page_mkwrite(f, &toy_ops), -EFAULT);
 	folio_unlock(f);
 	folio_put(f);
-	cr_assert_eq(toymap_promise_gap(&t), 0);
+	cr_assert_eq(toymap_reservation_gap(&t), 0);
 }

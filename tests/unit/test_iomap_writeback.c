@@ -120,7 +120,7 @@ Test(iomap_writeback, outside_eof_is_left_alone)
 	cr_assert_eq(atomic_load(&t.mapping.nr_dirty_blocks), 2 * FOLIO / BS - 2);
 	truncate_inode_pages(&t.mapping, 2 * BS);
 	cr_assert_eq(atomic_load(&t.mapping.nr_dirty_blocks), 0);
-	cr_assert_eq(toymap_promise_gap(&t), 0);
+	cr_assert_eq(toymap_reservation_gap(&t), 0);
 }
 
 static int (*toy_map_blocks)(struct iomap_writepage_ctx *wpc, struct address_space *m,
@@ -182,12 +182,12 @@ Test(iomap_writeback, map_error)
 	cr_assert(discarded_pos == BS && discarded_len == 2 * BS);
 	cr_assert_eq(atomic_load(&t.mapping.nr_dirty_blocks), 2);
 	cr_assert_eq(mapping_check_and_advance_error(&t.mapping, &since), -ENOSPC);
-	/* the other policy: drop, and give the promise back */
+	/* the other policy: drop, and give the reservation back */
 	t.wb_ops.keep_dirty_on_error = false;
 	t.map_errors = 1;
 	cr_assert_eq(toymap_sync(&t), -ENOSPC);
 	cr_assert_eq(atomic_load(&t.mapping.nr_dirty_blocks), 0);
-	cr_assert_eq(toymap_promise_gap(&t), 0);
+	cr_assert_eq(toymap_reservation_gap(&t), 0);
 }
 
 Test(iomap_writeback, device_error_by_policy)
@@ -203,7 +203,7 @@ Test(iomap_writeback, device_error_by_policy)
 	faultdev_clear(t.bdev);
 }
 
-/* Written again while its writeback fails: dirty once, promised once. */
+/* Written again while its writeback fails: dirty once, reserved once. */
 Test(iomap_writeback, redirtied_under_failing_writeback)
 {
 	struct writeback_control wbc = { .end = UINT64_MAX, .nr_to_write = UINT64_MAX };
@@ -216,7 +216,7 @@ Test(iomap_writeback, redirtied_under_failing_writeback)
 	toymap_write(&t, 0, buf, BS);
 	filemap_fdatawait_range(&t.mapping, 0, UINT64_MAX);
 	cr_assert_eq(atomic_load(&t.mapping.nr_dirty_blocks), 2);
-	cr_assert_eq(toymap_promise_gap(&t), 0);
+	cr_assert_eq(toymap_reservation_gap(&t), 0);
 	cr_assert_eq(toymap_sync(&t), 0);
 	pagecache_shrink(t.cache, 0);
 	toymap_read(&t, 0, back, 2 * BS);
@@ -248,7 +248,7 @@ Test(iomap_writeback, out_of_memory_loses_nothing)
 		toymap_sync(&t);
 		tl_alloc_fail_nth(0);
 		cr_assert_eq(toymap_sync(&t), 0);
-		cr_assert_eq(toymap_promise_gap(&t), 0);
+		cr_assert_eq(toymap_reservation_gap(&t), 0);
 		pagecache_shrink(t.cache, 0);
 		toymap_read(&t, 0, back, 64 * BS);
 		cr_assert_eq(memcmp(buf, back, 64 * BS), 0);

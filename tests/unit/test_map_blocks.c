@@ -83,8 +83,8 @@ static uint64_t reserved(void)
 	return fx_stat(&fx, "space", "reserved");
 }
 
-/* Blocks written to again while their writeback was under way, and failed, hold one promise, not
- * two. */
+/* Blocks written to again while their writeback was under way, and failed, hold one reservation,
+ * not two. */
 Test(map_blocks, one_promise_for_a_block_that_failed_and_was_dirtied)
 {
 	struct vfs_file *f;
@@ -444,7 +444,7 @@ static void unmount_with_unwritable_data(bool damaged)
 	fx_close(&fx, g);
 	fail_data_alone();
 	if (damaged)
-		tfs_fs_error(fx.fs, -EUCLEAN, "somebody has come upon damage");
+		tfs_handle_fs_error(fx.fs, -EUCLEAN, "somebody has come upon damage");
 	cr_assert_eq(vfs_unmount(fx.fs), -EIO);
 	faultdev_clear(fx.dev);
 	FX_OK(vfs_mount(fx.dev, &fx.opts, &fx.fs, why, sizeof(why)));

@@ -190,7 +190,7 @@ Test(pagecache, failed_writeback_is_kept_and_retried)
 	for (int i = 0; i < 10; i++)
 		flusher_wait_progress(t.cache, atomic_load(&t.cache->progress_gen), 20);
 	cr_assert_leq(faultdev_writes(t.bdev) - writes, 4);
-	cr_assert_eq(toymap_promise_gap(&t), 0);
+	cr_assert_eq(toymap_reservation_gap(&t), 0);
 	faultdev_clear(t.bdev);
 	cr_assert_eq(toymap_sync(&t), 0);
 	cr_assert_eq(stats().dirty_bytes, 0);
@@ -206,7 +206,7 @@ Test(pagecache, truncate_drops_dirty_and_gives_promises_back)
 	toymap_write(&t, 0, buf, 4 * FOLIO);
 	truncate_inode_pages_range(&t.mapping, FOLIO + BS, 3 * FOLIO + 2 * BS + 1);
 	cr_assert_eq(atomic_load(&t.mapping.nr_dirty_blocks), 16 + 1 + 14);
-	cr_assert_eq(toymap_promise_gap(&t), 0);
+	cr_assert_eq(toymap_reservation_gap(&t), 0);
 	cr_assert_eq(t.mapping.nr_folios, 3);
 	truncate_inode_pages(&t.mapping, 0);
 	cr_assert_eq(t.mapping.nr_folios, 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * fs/alloc/space.c: promises: what is promised can be had, and the hidden pool serves overwriting
- * to the end.
+ * fs/alloc/space.c: reservations: what is reserved can be had, and the hidden pool serves
+ * overwriting to the end.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -36,7 +36,7 @@ static int write_some(struct filler *f, uint64_t n)
 	if (err)
 		return err;
 	while (left) {
-		cr_assert_eq(alloc_data(f->fs, 0, left, &c.add, &c.add_n), 0, "promised");
+		cr_assert_eq(alloc_data(f->fs, 0, left, &c.add, &c.add_n), 0, "reserved");
 		cr_assert_eq(fx_in_write(f->fs, fx_change_data, &c), 0);
 		cr_assert_lt(f->nr, MAX_RUNS);
 		f->run[f->nr].start = c.add;
@@ -55,7 +55,7 @@ static int rewrite(struct filler *f, unsigned int i)
 
 	if (err)
 		return err;
-	cr_assert_eq(alloc_data(f->fs, 0, n, &c.add, &c.add_n), 0, "promised");
+	cr_assert_eq(alloc_data(f->fs, 0, n, &c.add, &c.add_n), 0, "reserved");
 	if (c.add_n < n) { /* only the front part */
 		space_unreserve(f->fs, n - c.add_n);
 		c.del_n = c.add_n;

@@ -145,7 +145,7 @@ static void fill_up(void)
 			else
 				pos += (uint64_t)n;
 		}
-		/* what is written needs less than what has been promised */
+		/* what is written needs less than what has been reserved */
 		FX_OK(vfs_fsync(fx.fs, f, false));
 	} while (pos > before);
 	fx_close(&fx, f);
