@@ -204,6 +204,32 @@ static int io_async(struct bdev *b, enum bio_op op, uint8_t *mem, unsigned int n
 	return w.err;
 }
 
+/* Instead of the C library's: nothing else tells whether a flush has reached the file. */
+static atomic_int syncs, sync_errno;
+
+int fdatasync(int fd)
+{
+	atomic_fetch_add(&syncs, 1);
+	errno = atomic_load(&sync_errno);
+	return errno ? -1 : (int)syscall(SYS_fdatasync, fd);
+}
+
+Test(bdev_file, a_flush_reaches_the_file)
+{
+	struct bdev *b;
+
+	cr_assert_eq(bdev_open(path, 0, &b), 0);
+	atomic_store(&syncs, 0);
+	cr_assert_eq(bdev_flush(b), 0);
+	cr_assert_eq(atomic_load(&syncs), 1);
+	atomic_store(&sync_errno, EIO);
+	cr_assert_eq(bdev_flush(b), -EIO);
+	atomic_store(&sync_errno, 0);
+	cr_assert_eq(bdev_flush(b), 0);
+	cr_assert_eq(atomic_load(&syncs), 3);
+	bdev_close(b);
+}
+
 ParameterizedTestParameters(bdev_file, io)
 {
 	static unsigned int flags[] = { 0, BDEV_OPEN_BUFFERED, BDEV_OPEN_NO_URING,

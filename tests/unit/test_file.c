@@ -49,6 +49,38 @@ Test(file, fsync_survives_crash)
 	fx_close(&fx, f);
 }
 
+/* Opened with O_SYNC or O_DSYNC, each write is durable when it returns, and O_SYNC's times too. */
+Test(file, synchronous_writes_survive_a_crash)
+{
+	static const int flags[] = { O_RDWR | O_DSYNC, O_RDWR | O_SYNC };
+	struct timespec long_ago = { .tv_sec = 1000 };
+	struct vfs_attr a = { .mtime = long_ago };
+	struct vfs_file *f;
+	uint64_t ino;
+
+	for (unsigned int k = 0; k < 2; k++) {
+		ino = fx_file(&fx, "a", &f);
+		fx_write(&fx, f, 0, 10000, 1);
+		FX_OK(vfs_setattr(fx.fs, ino, VFS_SET_MTIME, &a, &fx_root, &a));
+		FX_OK(vfs_fsync(fx.fs, f, false));
+		fx_close(&fx, f);
+		FX_OK(vfs_open(fx.fs, ino, flags[k], &f));
+		fx_write(&fx, f, 5000, 10000, 2);
+		fx_close(&fx, f);
+		fx_crash_remount(&fx);
+		f = fx_open(&fx, "a");
+		cr_assert_eq(fx_size_of(&fx, f), 15000);
+		fx_expect(&fx, f, 0, 5000, 1);
+		fx_expect(&fx, f, 5000, 10000, 2);
+		FX_OK(vfs_getattr(fx.fs, ino, &a));
+		if (k)
+			cr_assert_gt(a.mtime.tv_sec, long_ago.tv_sec);
+		fx_close(&fx, f);
+		FX_OK(vfs_unlink(fx.fs, TFS_INO_ROOT, "a"));
+		a.mtime = long_ago;
+	}
+}
+
 Test(file, small_files_live_in_the_tree)
 {
 	uint64_t blocks = fx_stat(&fx, "tree", "data_blocks");

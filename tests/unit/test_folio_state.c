@@ -127,4 +127,10 @@ Test(folio_state, error_is_seen_once_by_each_file)
 	mapping_set_error(&t.mapping, -ENOSPC);
 	cr_assert_eq(mapping_check_and_advance_error(&t.mapping, &d), -ENOSPC);
 	cr_assert_eq(mapping_check_and_advance_error(&t.mapping, &a), -ENOSPC);
+	/* not even those that had the file open have seen it: a new one is the first */
+	mapping_set_error(&t.mapping, -ENOSPC);
+	b = mapping_sample_error(&t.mapping);
+	cr_assert_eq(mapping_check_and_advance_error(&t.mapping, &b), -ENOSPC);
+	cr_assert_eq(mapping_check_and_advance_error(&t.mapping, &b), 0);
+	cr_assert_eq(mapping_check_and_advance_error(&t.mapping, &d), -ENOSPC);
 }

@@ -153,6 +153,71 @@ Test(inode_sync, a_size_that_is_behind_is_not_forgotten)
 	expect_after_a_cut(SIZE);
 }
 
+/* The blocks are durable, the size is not: fdatasync waits for it all the same. */
+Test(inode_sync, fdatasync_of_a_size_alone)
+{
+	struct vfs_file *f = file_with_a_hole_at_its_end();
+
+	FX_OK(pagecache_sync(fx.fs->pagecache, true));
+	FX_OK(journal_commit_all(fx.fs));
+	cr_assert_eq(f->inode->d_size, FRONT);
+	FX_OK(vfs_fsync(fx.fs, f, true));
+	fx_close(&fx, f);
+	expect_after_a_cut(SIZE);
+	/* moved by a truncation */
+	f = file_with_a_hole_at_its_end();
+	FX_OK(vfs_fsync(fx.fs, f, false));
+	fx_set_size(&fx, f, SIZE + BS);
+	FX_OK(vfs_fsync(fx.fs, f, true));
+	fx_close(&fx, f);
+	expect_after_a_cut(SIZE + BS);
+}
+
+/* Out of memory with "a", and back. */
+static struct vfs_file *evicted_and_loaded(uint64_t ino)
+{
+	uint64_t limit = fx.fs->icache->limit, before = fx_stat(&fx, "inodes", "evicted");
+	struct vfs_file *f;
+
+	iomap_ioend_drain(); /* the worker has let go of it too */
+	fx.fs->icache->limit = 0;
+	icache_trim(fx.fs);
+	fx.fs->icache->limit = limit;
+	cr_assert_gt(fx_stat(&fx, "inodes", "evicted"), before);
+	FX_OK(vfs_open(fx.fs, ino, O_RDWR, &f));
+	return f;
+}
+
+/* What was changed before the inode left memory, in a transaction that still runs, is what fsync
+ * and fdatasync wait for behind it. */
+Test(inode_sync, fsync_behind_an_eviction)
+{
+	struct vfs_attr a = { .mode = 0600 };
+	struct vfs_file *f;
+	uint64_t ino = fx_file(&fx, "a", &f);
+
+	fx_write(&fx, f, 0, SIZE, 1);
+	FX_OK(vfs_sync(fx.fs));
+	FX_OK(vfs_setattr(fx.fs, ino, VFS_SET_MODE, &a, &fx_root, &a));
+	fx_close(&fx, f);
+	f = evicted_and_loaded(ino);
+	FX_OK(vfs_fsync(fx.fs, f, false));
+	fx_close(&fx, f);
+	fx_crash_remount(&fx);
+	FX_OK(vfs_getattr(fx.fs, ino, &a));
+	cr_assert_eq(a.mode & 07777, 0600);
+
+	f = fx_open(&fx, "a");
+	fx_set_size(&fx, f, SIZE + BS);
+	fx_close(&fx, f);
+	f = evicted_and_loaded(ino);
+	FX_OK(vfs_fsync(fx.fs, f, true));
+	fx_close(&fx, f);
+	fx_crash_remount(&fx);
+	FX_OK(vfs_getattr(fx.fs, ino, &a));
+	cr_assert_eq(a.size, SIZE + BS);
+}
+
 /* Who appends meanwhile: the size does not pass what is on the disk. */
 Test(inode_sync, the_size_does_not_pass_the_data)
 {

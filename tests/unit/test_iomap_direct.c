@@ -5,8 +5,10 @@
  */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "core/lib/log.h"
 #include "core/pagecache/pagecache_internal.h"
 #include "tests/lib/random.h"
@@ -348,6 +350,34 @@ Test(iomap_direct, cached_blocks_do_not_outlive_a_write)
 	cr_assert_eq(buf[5 * BS], 9);
 	cr_assert_eq(toymap_sync(&t), 0);
 	expect(4 * BS, 4 * BS, 0x71);
+}
+
+static void *write_thread(void *arg)
+{
+	memset(buf, 0x71, 4 * BS);
+	cr_assert_eq(dwrite(4 * BS, buf, 4 * BS), 4 * BS);
+	return NULL;
+}
+
+/* A reader in the midst of it, who has no lock, still gets the old content, but does not leave it
+ * in the cache. */
+Test(iomap_direct, what_is_read_meanwhile_does_not_outlive_a_write)
+{
+	unsigned char *old = buf + 64 * BS;
+	pthread_t writer;
+
+	place(16);
+	faultdev_plan(t.bdev, .kind = FAULT_STALL, .ops = FAULT_WRITE);
+	cr_assert_eq(pthread_create(&writer, NULL, write_thread, NULL), 0);
+	while (!faultdev_stalled(t.bdev))
+		usleep(1000);
+	cr_assert_eq(toymap_read(&t, 4 * BS, old, 4 * BS), 4 * BS);
+	cr_assert_eq(old[0], 5);
+	faultdev_clear(t.bdev);
+	pthread_join(writer, NULL);
+	cr_assert_eq(toymap_read(&t, 4 * BS, old, 4 * BS), 4 * BS);
+	for (unsigned int i = 0; i < 4 * BS; i++)
+		cr_assert_eq(old[i], 0x71);
 }
 
 /* ---- limits of the device ---- */

@@ -284,6 +284,48 @@ Test(journal, failed_writes)
 	cr_assert_gt(failed, 6);
 }
 
+/*
+ * A flush that fails, once, fails who waits for it, and stops everything: nobody knows what of it
+ * is on the medium, and a flush that succeeds later does not say.
+ */
+Test(journal, each_failed_flush)
+{
+	struct fixture m;
+	unsigned int n, failed = 0;
+	bool struck = true;
+	int err;
+
+	for (n = 1; struck; n++) {
+		on_faultdev(&m);
+		cr_assert_eq(fx_item_set(&m, 1, 1, 100), 0);
+		cr_assert_eq(journal_commit_all(m.fs), 0);
+		cr_assert_eq(fx_item_set(&m, 1, 2, 100), 0);
+		faultdev_plan(m.dev, .kind = FAULT_ERROR, .ops = FAULT_FLUSH, .nth = n);
+		err = journal_checkpoint(m.fs);
+		struck = faultdev_struck(m.dev, NULL, NULL);
+		faultdev_clear(m.dev);
+		cr_assert_eq(err, struck ? -EIO : 0, "flush %u", n);
+		cr_assert_eq(atomic_load(&m.fs->shutdown), err);
+		if (struck) {
+			uint64_t writes = faultdev_writes(m.dev);
+
+			failed++;
+			cr_assert_eq(fx_item_set(&m, 1, 3, 100), -EIO);
+			cr_assert_eq(journal_commit_all(m.fs), -EIO);
+			cr_assert_eq(journal_checkpoint(m.fs), -EIO);
+			cr_assert_eq(tfs_close(m.fs), -EIO);
+			m.fs = NULL;
+			cr_assert_eq(faultdev_writes(m.dev), writes);
+		}
+		fx_bare_crash(&m);
+		cr_assert_eq(fx_bare_open(&m), 0, "%s", m.why);
+		cr_assert_geq(fx_item_get(&m, 1), 1);
+		fx_bare_destroy(&m);
+	}
+	/* payload, records; home, primary, two headers */
+	cr_assert_eq(failed, 6);
+}
+
 Test(journal, failed_flush)
 {
 	struct fixture m;

@@ -592,6 +592,37 @@ Test(recover, interrupted)
 	fx_bare_destroy(&m);
 }
 
+/* A flush that fails fails the mount; the next one finds all of it. */
+Test(recover, each_failed_flush)
+{
+	struct bdev *mem, *dev;
+	unsigned int n, failed = 0;
+	struct fixture m;
+	bool struck = true;
+	int err;
+
+	crashed(&m);
+	mem = m.dev;
+	for (n = 1; struck; n++) {
+		m.dev = fx_copy_dev(mem);
+		dev = m.dev = faultdev_create(m.dev);
+		faultdev_plan(dev, .kind = FAULT_ERROR, .ops = FAULT_FLUSH, .nth = n);
+		err = fx_bare_open(&m);
+		struck = faultdev_struck(dev, NULL, NULL);
+		cr_assert_eq(err, struck ? -EIO : 0, "flush %u: %s", n, m.why);
+		failed += struck;
+		faultdev_clear(dev);
+		if (!err)
+			fx_bare_crash(&m);
+		opens_with(&m, 6);
+		bdev_close(dev);
+	}
+	/* home, primary, the log's end, two headers */
+	cr_assert_eq(failed, 5);
+	m.dev = mem;
+	fx_bare_destroy(&m);
+}
+
 /* Power cuts at every event of commits and checkpoints: never less than was durable, never half a
  * transaction. */
 Test(recover, power_cuts)
