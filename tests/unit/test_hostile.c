@@ -32,6 +32,7 @@
 #include "fsck/check.h"
 #include "tallyfs/format.h"
 #include "tests/lib/fixture.h"
+#include "tests/lib/lie.h"
 
 #define ROOT TFS_INO_ROOT
 
@@ -67,46 +68,15 @@ TestSuite(hostile, .init = setup, .fini = teardown, .timeout = 60);
 
 /* ---- lying ---- */
 
-struct lie {
-	enum tfs_tree_id tree;
-	struct tkey key;
-	const void *data;
-	uint32_t len;
-};
-
-static int tell(struct tfs_trans *t, const struct lie *l)
-{
-	int err = btree_prefault(t, l->tree, &l->key);
-
-	if (err)
-		return err;
-	return l->data ? btree_set(t, l->tree, &l->key, l->data, l->len)
-		       : btree_delete(t, l->tree, &l->key);
-}
-
 /* The item at (@ino @type @off) is @data; NULL: it is not there. */
 static void lie(uint64_t ino, enum tfs_key_type type, uint64_t off, const void *data, uint32_t len)
 {
-	struct lie l = { TFS_TREE_FS, TKEY(ino, type, off), data, len };
-	int err;
-
-	err = TRANS_WRITE(t, fx.fs, TRANS_CREDITS(fx.fs), tell(t, &l));
-	FX_OK(err);
-}
-
-static struct tfs_inode_item item_of(uint64_t ino)
-{
-	struct tfs_inode_item it;
-	int err;
-
-	err = TRANS_READ(t, fx.fs, inode_item_read(t, ino, &it));
-	FX_OK(err);
-	return it;
+	lie_item(fx.fs, TFS_TREE_FS, ino, type, off, data, len);
 }
 
 static void lie_nlink(uint64_t ino, uint32_t nlink)
 {
-	struct tfs_inode_item it = item_of(ino);
+	struct tfs_inode_item it = lie_inode_of(fx.fs, ino);
 
 	it.nlink = le32_of(nlink);
 	lie(ino, TFS_KEY_INODE, 0, &it, sizeof(it));
@@ -370,7 +340,7 @@ Test(hostile, numbers_no_inode_has)
 {
 	const uint64_t bad[] = { 2, 15, (uint64_t)INT64_MAX + 1, UINT64_MAX };
 	struct vfs_file *f;
-	struct tfs_inode_item it = item_of(fx_file(&fx, "x", &f));
+	struct tfs_inode_item it = lie_inode_of(fx.fs, fx_file(&fx, "x", &f));
 
 	fx_close(&fx, f);
 	for (unsigned int k = 0; k < ARRAY_SIZE(bad); k++) {
@@ -488,7 +458,7 @@ Test(hostile, an_item_at_the_end_of_all_keys)
 	le64 root = le64_of(ROOT);
 	struct vfs_file *f;
 
-	it = item_of(fx_file(&fx, "x", &f));
+	it = lie_inode_of(fx.fs, fx_file(&fx, "x", &f));
 	fx_close(&fx, f);
 	/* a back-reference without a name: all are looked at again */
 	lie(ROOT, TFS_KEY_LINK, 0x12300, &root, sizeof(root));
@@ -505,7 +475,7 @@ Test(hostile, an_item_at_the_end_of_all_keys)
 Test(hostile, directories_that_hang_nowhere)
 {
 	const unsigned int n = 3000;
-	struct tfs_inode_item it = item_of(ROOT);
+	struct tfs_inode_item it = lie_inode_of(fx.fs, ROOT);
 	struct vfs_attr a;
 
 	FX_OK(vfs_mkdir(fx.fs, ROOT, "good", 0755, &fx_root, &a));
@@ -568,7 +538,7 @@ Test(hostile, an_end_in_a_shared_block)
 	fx_close(&fx, to);
 	fx_close(&fx, f);
 	cr_assert_eq(check("eof-tail", 0, 0), 0);
-	it = item_of(ino);
+	it = lie_inode_of(fx.fs, ino);
 	it.size = le64_of(2 * bs - 10);
 	lie(ino, TFS_KEY_INODE, 0, &it, sizeof(it));
 	cr_assert_eq(check("eof-tail", 0, 0), 1);

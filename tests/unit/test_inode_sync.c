@@ -351,6 +351,22 @@ Test(inode_sync, eviction_looks_again_at_the_size)
 	cr_assert_eq(a.size, SIZE + 10 * BS);
 }
 
+/* Somebody has it open by then: it stays. */
+Test(inode_sync, eviction_looks_again_at_who_has_it)
+{
+	uint64_t ino = evict_until_stuck();
+	struct vfs_file *f, *g;
+
+	FX_OK(vfs_open(fx.fs, ino, O_RDWR, &f));
+	go_on();
+	FX_OK(vfs_open(fx.fs, ino, O_RDWR, &g));
+	cr_assert_eq(f->inode, g->inode);
+	fx_write(&fx, f, 0, SIZE, 2);
+	fx_expect(&fx, g, 0, SIZE, 2);
+	fx_close(&fx, f);
+	fx_close(&fx, g);
+}
+
 /* Nobody has touched it: it goes. */
 Test(inode_sync, eviction_goes_on)
 {

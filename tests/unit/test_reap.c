@@ -3,6 +3,9 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
+#include "fs/inode/evict.h"
+#include "fs/inode/icache.h"
+#include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/fixture.h"
@@ -43,6 +46,22 @@ Test(reap, looked_up_unlinked_lives)
 	cr_assert_eq(a.nlink, 0);
 	vfs_forget(fx.fs, a.ino, 1);
 	cr_assert_eq(vfs_getattr(fx.fs, a.ino, &a), -ESTALE);
+}
+
+/* The kernel still knows it: who needs memory does not take it, or nobody would find it dead. */
+Test(reap, looked_up_unlinked_is_not_evicted)
+{
+	uint64_t limit = fx.fs->icache->limit;
+	struct vfs_attr a;
+
+	FX_OK(vfs_create(fx.fs, ROOT, "a", 0644, &fx_root, 0, &a, NULL));
+	FX_OK(vfs_unlink(fx.fs, ROOT, "a"));
+	fx.fs->icache->limit = 0;
+	icache_trim(fx.fs);
+	fx.fs->icache->limit = limit;
+	vfs_forget(fx.fs, a.ino, 1);
+	cr_assert_eq(vfs_getattr(fx.fs, a.ino, &a), -ESTALE);
+	cr_assert_eq(fx_stat(&fx, "tree", "inodes"), 1);
 }
 
 Test(reap, after_a_crash)
