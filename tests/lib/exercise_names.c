@@ -15,7 +15,7 @@ struct at {
 	const char *path;
 };
 
-static void __attribute__((format(printf, 2, 3))) note(struct names_run *x, const char *fmt, ...)
+void names_note(struct names_run *x, const char *fmt, ...)
 {
 	char *line = x->log[x->op % LOG_LINES];
 	int n = snprintf(line, LOG_LEN, "%llu: ", (unsigned long long)x->op);
@@ -44,12 +44,12 @@ void names_fail(struct names_run *x, const char *fmt, ...)
 		fprintf(stderr, "  %s\n", x->log[k % LOG_LINES]);
 }
 
-static uint64_t rnd(struct names_run *x, uint64_t below)
+uint64_t names_rnd(struct names_run *x, uint64_t below)
 {
 	return test_rand(&x->rng) % below;
 }
 
-static bool want(struct names_run *x, const char *what, int got, int wanted)
+bool names_want(struct names_run *x, const char *what, int got, int wanted)
 {
 	if (got != wanted)
 		names_fail(x, "%s gave %d, not %d", what, got, wanted);
@@ -77,7 +77,7 @@ static void make_names(struct names_run *x)
 	}
 }
 
-static bool path_of(const struct names_run *x, int dir, int name, char *buf)
+bool names_path(const struct names_run *x, int dir, int name, char *buf)
 {
 	int stack[NODES][2], n = 0, i;
 	size_t len = 0;
@@ -132,13 +132,13 @@ static bool is_empty(const struct node *n)
 	return true;
 }
 
-static int any_dir(struct names_run *x)
+int names_any_dir(struct names_run *x)
 {
 	int tries, d;
 
 	/* one big directory, and some others */
-	for (tries = 0; rnd(x, 3) && tries < 20; tries++) {
-		d = (int)rnd(x, NODES);
+	for (tries = 0; names_rnd(x, 3) && tries < 20; tries++) {
+		d = (int)names_rnd(x, NODES);
 		if (x->nodes[d].type == DT_DIR)
 			return d;
 	}
@@ -150,14 +150,14 @@ static bool pick(struct names_run *x, struct at *at, int which, bool there)
 {
 	int tries;
 
-	at->dir = any_dir(x);
+	at->dir = names_any_dir(x);
 	at->path = x->path[which];
 	for (tries = 0; tries < 10; tries++) {
-		at->name = (int)rnd(x, NAMES);
+		at->name = (int)names_rnd(x, NAMES);
 		if ((x->nodes[at->dir].ent[at->name] != NONE) == there)
 			break;
 	}
-	return path_of(x, at->dir, at->name, x->path[which]);
+	return names_path(x, at->dir, at->name, x->path[which]);
 }
 
 static int node_at(const struct names_run *x, const struct at *at)
@@ -194,12 +194,6 @@ static void name_gone(struct names_run *x, const struct at *at)
 			x->lists[i].stayed[at->name] = false;
 }
 
-static void close_list(struct names_run *x, struct listing *l)
-{
-	x->ops->list_close(x->be, l->handle);
-	l->dir = NONE;
-}
-
 /* A name of the node is gone: if it was the last, the node too. */
 static void drop(struct names_run *x, int i)
 {
@@ -210,7 +204,7 @@ static void drop(struct names_run *x, int i)
 		x->nodes[n->parent].nlink--;
 		for (k = 0; k < LISTS; k++)
 			if (x->lists[k].dir == i)
-				close_list(x, &x->lists[k]);
+				names_list_close(x, &x->lists[k]);
 		n->nlink = 0;
 	} else {
 		n->nlink--;
@@ -225,41 +219,41 @@ static void do_make(struct names_run *x)
 {
 	static const char *const what[] = { "create", "mkdir", "symlink" };
 	static const uint8_t types[] = { DT_REG, DT_DIR, DT_LNK };
-	unsigned int kind = (unsigned int)(rnd(x, 8) < 5 ? 0 : 1 + rnd(x, 2));
+	unsigned int kind = (unsigned int)(names_rnd(x, 8) < 5 ? 0 : 1 + names_rnd(x, 2));
 	struct names_stat st;
 	struct at at;
 	int err, i;
 
-	if (!pick(x, &at, 0, !rnd(x, 10)))
+	if (!pick(x, &at, 0, !names_rnd(x, 10)))
 		return;
 	if (kind == 1 && (at.name >= NAMES * 3 / 4 || depth(x, at.dir) >= DEPTH))
 		return;
 	i = new_node(x, types[kind], at.dir);
 	if (i == NONE)
 		return;
-	note(x, "%s %d/%d", what[kind], at.dir, at.name);
+	names_note(x, "%s %d/%d", what[kind], at.dir, at.name);
 	err = kind == 0	  ? x->ops->create(x->be, at.path)
 	      : kind == 1 ? x->ops->mkdir(x->be, at.path)
 			  : x->ops->symlink(x->be, "some/where", at.path);
-	if (!want(x, what[kind], err, node_at(x, &at) == NONE ? 0 : -EEXIST)) {
+	if (!names_want(x, what[kind], err, node_at(x, &at) == NONE ? 0 : -EEXIST)) {
 		x->nodes[i].type = 0;
 		return;
 	}
 	x->nodes[at.dir].ent[at.name] = i;
 	if (kind == 1)
 		x->nodes[at.dir].nlink++;
-	if (x->ops->cut && want(x, "stat", x->ops->stat(x->be, at.path, &st), 0))
+	if (x->ops->cut && names_want(x, "stat", x->ops->stat(x->be, at.path, &st), 0))
 		x->nodes[i].ino = st.ino;
 	names_past_changed(x, at.dir, NONE);
 }
 
 static void do_remove(struct names_run *x)
 {
-	bool rmdir = !rnd(x, 4);
+	bool rmdir = !names_rnd(x, 4);
 	struct at at;
 	int i, wanted = 0, err;
 
-	if (!pick(x, &at, 0, rnd(x, 10)))
+	if (!pick(x, &at, 0, names_rnd(x, 10)))
 		return;
 	i = node_at(x, &at);
 	if (i == NONE)
@@ -270,9 +264,9 @@ static void do_remove(struct names_run *x)
 						    : -ENOTEMPTY;
 	else if (x->nodes[i].type == DT_DIR)
 		wanted = -EISDIR;
-	note(x, "%s %d/%d", rmdir ? "rmdir" : "unlink", at.dir, at.name);
+	names_note(x, "%s %d/%d", rmdir ? "rmdir" : "unlink", at.dir, at.name);
 	err = rmdir ? x->ops->rmdir(x->be, at.path) : x->ops->unlink(x->be, at.path);
-	if (!want(x, "remove", err, wanted))
+	if (!names_want(x, "remove", err, wanted))
 		return;
 	name_gone(x, &at);
 	drop(x, i);
@@ -284,7 +278,7 @@ static void do_link(struct names_run *x)
 	struct at from, to;
 	int i, wanted;
 
-	if (!pick(x, &from, 0, true) || !pick(x, &to, 1, !rnd(x, 10)))
+	if (!pick(x, &from, 0, true) || !pick(x, &to, 1, !names_rnd(x, 10)))
 		return;
 	i = node_at(x, &from);
 	if (i != NONE && x->nodes[i].type == DT_DIR && node_at(x, &to) != NONE)
@@ -293,8 +287,8 @@ static void do_link(struct names_run *x)
 		 : node_at(x, &to) != NONE    ? -EEXIST
 		 : x->nodes[i].type == DT_DIR ? -EPERM
 					      : 0;
-	note(x, "link %d/%d to %d/%d", from.dir, from.name, to.dir, to.name);
-	if (!want(x, "link", x->ops->link(x->be, from.path, to.path), wanted))
+	names_note(x, "link %d/%d to %d/%d", from.dir, from.name, to.dir, to.name);
+	if (!names_want(x, "link", x->ops->link(x->be, from.path, to.path), wanted))
 		return;
 	x->nodes[to.dir].ent[to.name] = i;
 	x->nodes[i].nlink++;
@@ -353,7 +347,7 @@ static void moved_away(struct names_run *x, const struct at *from, int white)
 	if (white == NONE)
 		return;
 	x->nodes[from->dir].ent[from->name] = white;
-	if (x->ops->cut && want(x, "stat", x->ops->stat(x->be, from->path, &st), 0))
+	if (x->ops->cut && names_want(x, "stat", x->ops->stat(x->be, from->path, &st), 0))
 		x->nodes[white].ino = st.ino;
 }
 
@@ -362,19 +356,20 @@ static void do_rename(struct names_run *x)
 	static const unsigned int all[] = {
 		0, 0, 0, NOREPLACE, EXCHANGE, WHITEOUT, WHITEOUT | NOREPLACE
 	};
-	unsigned int flags = all[rnd(x, ARRAY_SIZE(all))];
+	unsigned int flags = all[names_rnd(x, ARRAY_SIZE(all))];
 	struct at from, to;
 	int a, b, wanted, got, white = NONE;
 
-	if (!pick(x, &from, 0, rnd(x, 20)) ||
-	    !pick(x, &to, 1, flags & EXCHANGE ? rnd(x, 10) : !rnd(x, 3)))
+	if (!pick(x, &from, 0, names_rnd(x, 20)) ||
+	    !pick(x, &to, 1, flags & EXCHANGE ? names_rnd(x, 10) : !names_rnd(x, 3)))
 		return;
 	a = node_at(x, &from);
 	b = node_at(x, &to);
 	if (!fits(x, a, &to) || (flags & EXCHANGE && !fits(x, b, &from)))
 		return;
 	wanted = rename_error(x, &from, &to, flags);
-	note(x, "rename %d/%d to %d/%d flags %u", from.dir, from.name, to.dir, to.name, flags);
+	names_note(x, "rename %d/%d to %d/%d flags %u", from.dir, from.name, to.dir, to.name,
+		   flags);
 	if (flags & WHITEOUT && !wanted && a != b) {
 		white = new_node(x, DT_CHR, from.dir);
 		if (white == NONE)
@@ -384,7 +379,7 @@ static void do_rename(struct names_run *x)
 	/* a file over a directory above it: both are true */
 	if (wanted == -ENOTEMPTY && got == -EISDIR && x->nodes[a].type != DT_DIR)
 		return;
-	if (!want(x, "rename", got, wanted) || a == b)
+	if (!names_want(x, "rename", got, wanted) || a == b)
 		return;
 	if (flags & EXCHANGE) {
 		moved(x, a, &from, &to);
@@ -405,11 +400,11 @@ static void do_stat(struct names_run *x)
 	struct at at;
 	int i;
 
-	if (!pick(x, &at, 0, rnd(x, 10)))
+	if (!pick(x, &at, 0, names_rnd(x, 10)))
 		return;
 	i = node_at(x, &at);
-	note(x, "stat %d/%d", at.dir, at.name);
-	if (!want(x, "stat", x->ops->stat(x->be, at.path, &st), i == NONE ? -ENOENT : 0))
+	names_note(x, "stat %d/%d", at.dir, at.name);
+	if (!names_want(x, "stat", x->ops->stat(x->be, at.path, &st), i == NONE ? -ENOENT : 0))
 		return;
 	n = &x->nodes[i];
 	if (!n->ino)
@@ -420,149 +415,38 @@ static void do_stat(struct names_run *x)
 			   (unsigned long long)n->ino);
 }
 
-/* ---- listings ---- */
-
-struct filling {
-	struct names_run *x;
-	struct listing *l;
-	bool now; /* nothing happens meanwhile: every entry is as the model has it */
-};
-
-static void fill_one(void *arg, const char *name, uint64_t ino, uint8_t type)
-{
-	struct filling *f = arg;
-	struct names_run *x = f->x;
-	struct node *n;
-	int k, i;
-
-	if (!strcmp(name, ".") || !strcmp(name, "..")) {
-		f->l->dots++;
-		return;
-	}
-	for (k = 0; k < NAMES && strcmp(name, x->names[k]); k++)
-		;
-	if (k == NAMES) {
-		names_fail(x, "the listing of %d has the name '%s'", f->l->dir, name);
-		return;
-	}
-	f->l->seen[k]++;
-	if (!f->now)
-		return;
-	i = x->nodes[f->l->dir].ent[k];
-	n = &x->nodes[i == NONE ? 0 : i];
-	if (i == NONE)
-		names_fail(x, "the listing of %d has %d, which is not there", f->l->dir, k);
-	else if (type != n->type || (n->ino && ino != n->ino))
-		names_fail(x, "the listing of %d: %d is type %u inode %llu, not %u %llu", f->l->dir,
-			   k, type, (unsigned long long)ino, n->type, (unsigned long long)n->ino);
-}
-
-static bool start_list(struct names_run *x, struct listing *l)
-{
-	int k;
-
-	*l = (struct listing){ .dir = any_dir(x) };
-	if (!path_of(x, l->dir, NONE, x->path[0]) ||
-	    !want(x, "list_open", x->ops->list_open(x->be, x->path[0], &l->handle), 0)) {
-		l->dir = NONE;
-		return false;
-	}
-	for (k = 0; k < NAMES; k++)
-		l->stayed[k] = x->nodes[l->dir].ent[k] != NONE;
-	return true;
-}
-
-static void end_list(struct names_run *x, struct listing *l)
-{
-	int k;
-
-	for (k = 0; k < NAMES; k++)
-		if (l->stayed[k] && l->seen[k] != 1)
-			names_fail(
-				x,
-				"the listing of %d has %d, which was there all the time, %u times",
-				l->dir, k, l->seen[k]);
-	if (l->dots != 2)
-		names_fail(x, "the listing of %d has %u dots", l->dir, l->dots);
-	close_list(x, l);
-}
-
-static void list_now(struct names_run *x)
-{
-	struct listing l;
-	struct filling f = { .x = x, .l = &l, .now = true };
-	int more;
-
-	note(x, "list");
-	if (!start_list(x, &l))
-		return;
-	do {
-		more = x->ops->list(x->be, l.handle, 1 + (unsigned int)rnd(x, 50), fill_one, &f);
-	} while (more > 0);
-	want(x, "list", more, 0);
-	end_list(x, &l);
-}
-
-/* One more piece of a listing, or the start of one. */
-static void list_slowly(struct names_run *x)
-{
-	struct listing *l = &x->lists[rnd(x, LISTS)];
-	struct filling f = { .x = x, .l = l };
-	int more;
-
-	if (l->dir == NONE) {
-		note(x, "start a listing");
-		start_list(x, l);
-		return;
-	}
-	note(x, "list %d further", l->dir);
-	more = x->ops->list(x->be, l->handle, 1 + (unsigned int)rnd(x, 8), fill_one, &f);
-	if (more < 0)
-		want(x, "list", more, 0);
-	if (more <= 0)
-		end_list(x, l);
-}
-
-static void close_all(struct names_run *x)
-{
-	int i;
-
-	for (i = 0; i < LISTS; i++)
-		if (x->lists[i].dir != NONE)
-			close_list(x, &x->lists[i]);
-}
-
 static void make_durable(struct names_run *x, uint64_t how)
 {
 	int dir;
 
 	if (how < 1) {
-		note(x, "sync");
-		want(x, "sync", x->ops->sync(x->be), 0);
+		names_note(x, "sync");
+		names_want(x, "sync", x->ops->sync(x->be), 0);
 		names_past_synced(x, NONE);
 	} else if (how < 3) {
-		dir = any_dir(x);
-		note(x, "fsync directory %d", dir);
-		if (path_of(x, dir, NONE, x->path[0]) &&
-		    want(x, "fsync_dir", x->ops->fsync_dir(x->be, x->path[0]), 0))
+		dir = names_any_dir(x);
+		names_note(x, "fsync directory %d", dir);
+		if (names_path(x, dir, NONE, x->path[0]) &&
+		    names_want(x, "fsync_dir", x->ops->fsync_dir(x->be, x->path[0]), 0))
 			names_past_synced(x, dir);
 	} else if (x->ops->background) {
-		note(x, "background %u", (unsigned int)how % 3);
-		want(x, "background", x->ops->background(x->be, (unsigned int)rnd(x, 3)), 0);
+		names_note(x, "background %u", (unsigned int)how % 3);
+		names_want(x, "background",
+			   x->ops->background(x->be, (unsigned int)names_rnd(x, 3)), 0);
 	}
 }
 
 static void step(struct names_run *x)
 {
-	uint64_t what = rnd(x, 105);
+	uint64_t what = names_rnd(x, 105);
 
-	note(x, "-");
+	names_note(x, "-");
 	if (x->ops->begin)
 		x->ops->begin(x->be);
-	if (x->o->remount_every && !rnd(x, x->o->remount_every)) {
-		note(x, "remount");
-		close_all(x);
-		want(x, "remount", x->ops->remount(x->be), 0);
+	if (x->o->remount_every && !names_rnd(x, x->o->remount_every)) {
+		names_note(x, "remount");
+		names_list_close_all(x);
+		names_want(x, "remount", x->ops->remount(x->be), 0);
 		names_past_synced(x, NONE);
 	} else if (what < 27) {
 		do_make(x);
@@ -575,9 +459,9 @@ static void step(struct names_run *x)
 	} else if (what < 80) {
 		do_stat(x);
 	} else if (what < 82) {
-		list_now(x);
+		names_list_now(x);
 	} else if (what < 100) {
-		list_slowly(x);
+		names_list_slowly(x);
 	} else {
 		make_durable(x, what - 100);
 	}
@@ -605,7 +489,7 @@ int exercise_names(const struct names_opts *o, const struct names_ops *ops, void
 	names_past_synced(x, NONE);
 	for (x->op = 1; x->op <= o->ops && !x->failed; x->op++)
 		step(x);
-	close_all(x);
+	names_list_close_all(x);
 	ret = x->failed ? -1 : 0;
 	names_past_free(x);
 	free(x);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the parts of the tree exerciser share: exercise_names.c (the operations),
- * exercise_names_past.c (what a power cut may leave). */
+/*
+ * What the parts of the exerciser of names share: exercise_names.c (the operations),
+ * exercise_names_list.c (listings), exercise_names_past.c (what a power cut may leave).
+ */
 #ifndef TESTS_EXERCISE_NAMES_PRIV_H
 #define TESTS_EXERCISE_NAMES_PRIV_H
 
@@ -57,6 +59,23 @@ struct names_run {
 
 /* A line on stderr, with the last operations; the first time only. */
 void names_fail(struct names_run *x, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* The line of this operation, for names_fail(). */
+void names_note(struct names_run *x, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+uint64_t names_rnd(struct names_run *x, uint64_t below);
+/* Fails unless @got is @wanted.  Has the operation succeeded? */
+bool names_want(struct names_run *x, const char *what, int got, int wanted);
+/* The path of entry @name of @dir, or (NONE) of @dir itself, into @buf; false: it is too long. */
+bool names_path(const struct names_run *x, int dir, int name, char *buf);
+int names_any_dir(struct names_run *x);
+
+/* ---- exercise_names_list.c ---- */
+/* All of a directory at once, each entry compared. */
+void names_list_now(struct names_run *x);
+/* One more piece of a listing, or the start of one. */
+void names_list_slowly(struct names_run *x);
+void names_list_close(struct names_run *x, struct listing *l);
+void names_list_close_all(struct names_run *x);
 
 /* ---- exercise_names_past.c; all of it nothing without ops->cut ---- */
 void names_past_free(struct names_run *x);
