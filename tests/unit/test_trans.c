@@ -151,7 +151,7 @@ Test(trans, half_made)
 		  { -EIO, -EIO },	 { -ENOMEM, -ENOMEM },	{ -ENOSPC, -ENOSPC },
 		  { -EMLINK, -EUCLEAN }, { -EUCLEAN, -EUCLEAN } };
 	struct fixture m;
-	struct tfs_trans s;
+	struct tfs_trans s = { 0 };
 	struct tfs_buf *b;
 	int err;
 
