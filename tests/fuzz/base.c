@@ -8,6 +8,7 @@
 #include <string.h>
 #include "fs/disk/log_ring.h"
 #include "fs/journal/journal.h"
+#include "fs/names/acl.h"
 #include "fs/vfs/mkfs.h"
 #include "fs/vfs/vfs.h"
 #include "tests/fuzz/base.h"
@@ -85,8 +86,14 @@ static void put_names(struct tfs_fs *fs, uint64_t dir)
 	vfs_forget(fs, a.ino, 1);
 }
 
-static void put_xattrs(struct tfs_fs *fs, uint64_t ino)
+static void put_xattrs(struct tfs_fs *fs, uint64_t ino, uint64_t dir)
 {
+	/* version 2; the owner and user 5 rw, the group, the mask, others r */
+	static const uint8_t acl[] = { 2,    0,	   0,	 0, 1,	  0,	6,    0,    0xff,
+				       0xff, 0xff, 0xff, 2, 0,	  6,	0,    5,    0,
+				       0,    0,	   4,	 0, 4,	  0,	0xff, 0xff, 0xff,
+				       0xff, 0x10, 0,	 6, 0,	  0xff, 0xff, 0xff, 0xff,
+				       0x20, 0,	   4,	 0, 0xff, 0xff, 0xff, 0xff };
 	uint8_t value[6000];
 
 	memset(value, 'v', sizeof(value));
@@ -94,6 +101,8 @@ static void put_xattrs(struct tfs_fs *fs, uint64_t ino)
 	must(vfs_setxattr(fs, ino, "user.empty", "", 0, 0, &cred), "xattr");
 	must(vfs_setxattr(fs, ino, "user.large", value, sizeof(value), 0, &cred), "xattr");
 	must(vfs_setxattr(fs, ino, "security.capability", value, 20, 0, &cred), "xattr");
+	must(vfs_setxattr(fs, ino, ACL_NAME_ACCESS, acl, sizeof(acl), 0, &cred), "ACL");
+	must(vfs_setxattr(fs, dir, ACL_NAME_DEFAULT, acl, sizeof(acl), 0, &cred), "ACL");
 }
 
 /* What a file can be made of: shared, unwritten, a hole, a tail. */
@@ -163,7 +172,7 @@ static void populate(struct bdev *dev, uint32_t bs, bool pending)
 	put_file(fs, ROOT, "tiny", 0, 33);
 	put_file(fs, b.ino, "deep", 0, bs / 2);
 	put_names(fs, a.ino);
-	put_xattrs(fs, big);
+	put_xattrs(fs, big, b.ino);
 	put_extents(fs, big, bs);
 	must(vfs_link(fs, big, b.ino, "link", &b), "link");
 	vfs_forget(fs, big, 1);

@@ -78,7 +78,8 @@ static void on_content(struct use *u, const struct step *s)
 
 	if (use_ret(u,
 		    vfs_open(u->fs, u->inode[s->a % u->nr].ino,
-			     O_RDWR | (s->len & 1 ? O_DIRECT : 0), &f),
+			     O_RDWR | (s->len & 1 ? O_DIRECT : 0) | (s->len & 2 ? O_APPEND : 0),
+			     &f),
 		    "open"))
 		return;
 	if (vfs_open(u->fs, u->inode[s->b % u->nr].ino, O_RDWR, &g))

@@ -11,6 +11,7 @@
 #include "tests/lib/faultdev.h"
 #include "tests/lib/fixture_bare.h"
 #include "tests/lib/random.h"
+#include "tests/lib/seal.h"
 #include "core/block/bdev.h"
 #include "core/block/guard.h"
 #include "core/lib/util.h"
@@ -418,18 +419,15 @@ Test(recover, never_written_blocks)
 /* Make the log of transaction @txid say what its payload says now. */
 static void reseal(struct fixture *m, uint64_t txid)
 {
-	uint64_t seed = seed_of(m);
 	struct tfs_log_commit *c;
-	unsigned int i;
+	struct seal s;
+	uint64_t pos;
 
-	for (i = 0; i < 2; i++) {
-		c = find_commit(m, txid, i);
-		if (!c || le64_get(c->payload_bytes) > 1 << 18 || le64_get(c->start) > 100)
-			continue;
-		c->payload_csum = le64_of(guard_xxh3(log_block(m, le64_get(c->start)),
-						     le64_get(c->payload_bytes),
-						     seed ^ le64_get(c->epoch) ^ txid));
-		c->csum = le64_of(log_csum(c, seed));
+	cr_assert_eq(seal_open(&s, bdev_mem_data(m->dev)), 0);
+	for (pos = TFS_LOG_FIRST; pos < seal_log_blocks(&s); pos++) {
+		c = seal_log_at(&s, pos);
+		if (le32_get(c->magic) == TFS_COMMIT_MAGIC && le64_get(c->txid) == txid)
+			seal_commit(&s, pos);
 	}
 }
 
