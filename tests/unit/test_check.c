@@ -251,6 +251,26 @@ Test(check, a_free_block_marked_used)
 	found("bitmap-leak", CHECK_LEAK);
 }
 
+/* A transaction that was committed, and whose payload is no longer what it was. */
+Test(check, a_corrupt_journal)
+{
+	const struct tfs_log_commit *c = NULL;
+	const struct tfs_geom *g = &fx.fs->geom;
+	uint8_t *log = (uint8_t *)bdev_mem_data(fx.dev) + (g->journal_start << g->blkbits);
+	uint64_t end = (g->journal_blocks << g->blkbits) / TFS_LOG_BLOCK, i;
+
+	vfs_crash(fx.fs);
+	fx.fs = NULL;
+	for (i = TFS_LOG_FIRST; i < end && !c; i++) {
+		c = (const void *)(log + i * TFS_LOG_BLOCK);
+		if (le32_get(c->magic) != TFS_COMMIT_MAGIC)
+			c = NULL;
+	}
+	cr_assert(c);
+	log[le64_get(c->start) * TFS_LOG_BLOCK + 100] ^= 1;
+	found("journal-corrupt", CHECK_ERROR);
+}
+
 Test(check, data_that_does_not_match)
 {
 	struct seal s;

@@ -284,32 +284,29 @@ Test(journal, failed_writes)
 	cr_assert_gt(failed, 6);
 }
 
-/*
- * A flush that fails, once, fails who waits for it, and stops everything: nobody knows what of it
- * is on the medium, and a flush that succeeds later does not say.
+/* Fails each @op of @step once: that fails who waits, and stops everything.  How many there were.
  */
-Test(journal, each_failed_flush)
+static unsigned int fail_each(enum fault_op op, int (*step)(struct tfs_fs *fs))
 {
 	struct fixture m;
-	unsigned int n, failed = 0;
+	unsigned int n;
 	bool struck = true;
+	uint64_t writes;
 	int err;
 
-	for (n = 1; struck; n++) {
+	for (n = 0; struck; n++) {
 		on_faultdev(&m);
 		cr_assert_eq(fx_item_set(&m, 1, 1, 100), 0);
 		cr_assert_eq(journal_commit_all(m.fs), 0);
 		cr_assert_eq(fx_item_set(&m, 1, 2, 100), 0);
-		faultdev_plan(m.dev, .kind = FAULT_ERROR, .ops = FAULT_FLUSH, .nth = n);
-		err = journal_checkpoint(m.fs);
+		faultdev_plan(m.dev, .kind = FAULT_ERROR, .ops = op, .nth = n + 1);
+		err = step(m.fs);
 		struck = faultdev_struck(m.dev, NULL, NULL);
 		faultdev_clear(m.dev);
-		cr_assert_eq(err, struck ? -EIO : 0, "flush %u", n);
+		cr_assert_eq(err, struck ? -EIO : 0, "command %u", n);
 		cr_assert_eq(atomic_load(&m.fs->shutdown), err);
 		if (struck) {
-			uint64_t writes = faultdev_writes(m.dev);
-
-			failed++;
+			writes = faultdev_writes(m.dev);
 			cr_assert_eq(fx_item_set(&m, 1, 3, 100), -EIO);
 			cr_assert_eq(journal_commit_all(m.fs), -EIO);
 			cr_assert_eq(journal_checkpoint(m.fs), -EIO);
@@ -322,8 +319,20 @@ Test(journal, each_failed_flush)
 		cr_assert_geq(fx_item_get(&m, 1), 1);
 		fx_bare_destroy(&m);
 	}
+	return n - 1;
+}
+
+/* Nobody knows what of it is on the medium, and a flush that succeeds later does not say. */
+Test(journal, each_failed_flush)
+{
 	/* payload, records; home, primary, two headers */
-	cr_assert_eq(failed, 6);
+	cr_assert_eq(fail_each(FAULT_FLUSH, journal_checkpoint), 6);
+}
+
+Test(journal, each_failed_write_of_a_commit)
+{
+	/* payload, two records */
+	cr_assert_eq(fail_each(FAULT_WRITE, journal_commit_all), 3);
 }
 
 Test(journal, failed_flush)

@@ -189,6 +189,24 @@ Test(namei, ownership_umask_setgid)
 	cr_assert_eq(a.mode, (unsigned int)S_IFDIR | 02750u);
 }
 
+/* fsync of a directory, not of what it names: what was done to its names is durable. */
+Test(namei, names_survive_a_crash_behind_fsyncdir)
+{
+	uint64_t d = mkdir_in(ROOT, "d"), a = touch_in(d, "a");
+
+	touch_in(d, "b");
+	FX_OK(vfs_fsyncdir(fx.fs, d));
+	fx_crash_remount(&fx);
+	cr_assert_eq(fx_ino(&fx, "/d/a"), a);
+	FX_OK(vfs_rename(fx.fs, d, "a", d, "c", 0));
+	FX_OK(vfs_unlink(fx.fs, d, "b"));
+	FX_OK(vfs_fsyncdir(fx.fs, d));
+	fx_crash_remount(&fx);
+	cr_assert_eq(fx_ino(&fx, "/d/c"), a);
+	cr_assert_eq(exists(d, "a"), -ENOENT);
+	cr_assert_eq(exists(d, "b"), -ENOENT);
+}
+
 Test(namei, rename_plain_and_over)
 {
 	uint64_t a = touch_in(ROOT, "a"), b = touch_in(ROOT, "b"), d = mkdir_in(ROOT, "d");

@@ -109,6 +109,21 @@ Test(reflink, a_copy_takes_no_blocks)
 	fx_check_live(&fx);
 }
 
+/* Durable when it returns, as a write is. */
+Test(reflink, a_copy_to_a_synchronous_file_survives_a_crash)
+{
+	b->flags |= O_SYNC;
+	fx_write(&fx, a, 0, 10 * bs, 1);
+	FX_IS(copy(a, 0, b, 0, 10 * bs), 10 * bs);
+	fx_close(&fx, a);
+	fx_close(&fx, b);
+	fx_crash_remount(&fx);
+	a = fx_open(&fx, "a");
+	b = fx_open(&fx, "b");
+	FX_IS(fx_size_of(&fx, b), 10 * bs);
+	fx_expect(&fx, b, 0, 10 * bs, 1);
+}
+
 Test(reflink, dirty_source_and_destination)
 {
 	/* no sync in between: both are only in the cache */
