@@ -31,7 +31,8 @@ const char *explain_path(int err)
 	return strerror(-err);
 }
 
-void explain_open(char *why, size_t size, const char *path, int err, const char *read_only)
+void explain_open(char *why, size_t size, const char *path, int err, const char *busy_by,
+		  const char *read_only)
 {
 	struct mount_entry *m = err == -EBUSY ? calloc(1, sizeof(*m)) : NULL;
 
@@ -43,9 +44,9 @@ void explain_open(char *why, size_t size, const char *path, int err, const char 
 		snprintf(why, size, "%s", explain_path(err));
 	else if (err == -EACCES)
 		snprintf(why, size, "%s: it, or a directory on the way to it, is closed to you",
-			 bdev_open_error(err));
+			 strerror(-err));
 	else
-		snprintf(why, size, "%s", bdev_open_error(err));
+		bdev_open_error(why, size, err, busy_by);
 	free(m);
 }
 

@@ -12,10 +12,11 @@ bool explain_gone(int err);
  * ended. */
 const char *explain_path(int err);
 /*
- * Why bdev_open() of @path failed.  @read_only: what to do where it may only be read ("mount it
- * with -o ro"); NULL: it was to be read only.
+ * Why bdev_open_by() of @path failed.  @busy_by: its; @read_only: what to do where it may only be
+ * read ("mount it with -o ro"); NULL: it was to be read only.
  */
-void explain_open(char *why, size_t size, const char *path, int err, const char *read_only);
+void explain_open(char *why, size_t size, const char *path, int err, const char *busy_by,
+		  const char *read_only);
 /* What libfuse and fusermount3 said (@said, lines) of the mount at @mountpoint. */
 void explain_fusermount(char *why, size_t size, const char *said, const char *mountpoint);
 /* Who keeps @mountpoint from being unmounted, as far as the caller may know. */

@@ -236,16 +236,18 @@ static int detach(const char *who, const struct mount_entry *m, unsigned int fla
 
 static int wait_closed(const char *who, const struct mount_entry *m, unsigned int flags)
 {
-	int err = bdev_wait_closed(m->source, QUIET_WAIT_MS);
+	char busy_by[LOCKHOLDER_TEXT], why[256];
+	int err = bdev_wait_closed(m->source, QUIET_WAIT_MS, busy_by);
 
 	if (err == -ETIMEDOUT) {
 		if (flags & MOUNTS_VERBOSE)
 			text_err("%s: waiting until %s is written and closed ...", who, m->source);
-		err = bdev_wait_closed(m->source, CLOSED_WAIT_MS);
+		err = bdev_wait_closed(m->source, CLOSED_WAIT_MS, busy_by);
 	}
 	if (err == -ETIMEDOUT) {
+		bdev_open_error(why, sizeof(why), -EBUSY, busy_by);
 		text_err("%s: %s: still not closed, and not waited for any longer: %s", who,
-			 m->source, bdev_open_error(-EBUSY));
+			 m->source, why);
 		return err;
 	}
 	/* Removed meanwhile, or not readable for this user: nothing to wait with. */

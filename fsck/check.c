@@ -159,12 +159,12 @@ static void check_free(struct check *c)
 }
 
 /* What could not be verified logs why; the report repeats it, so the log itself stays quiet. */
-static __thread struct check *log_target;
-
-static void take_log(enum log_level lvl, const char *line)
+static void take_log(void *arg, enum log_level lvl, const char *line)
 {
-	if (log_target && lvl <= LOG_LVL_WARN)
-		snprintf(log_target->log_line, sizeof(log_target->log_line), "%s", line);
+	struct check *c = arg;
+
+	if (lvl <= LOG_LVL_WARN)
+		snprintf(c->log_line, sizeof(c->log_line), "%s", line);
 }
 
 int tfs_check(struct tfs_fs *fs, const struct tfs_recovery *rec, const struct check_opts *opts,
@@ -180,12 +180,10 @@ int tfs_check(struct tfs_fs *fs, const struct tfs_recovery *rec, const struct ch
 	c.nodes = tl_zalloc(fs->geom.nr_groups * sizeof(*c.nodes));
 	if (!c.used || !c.disk || !c.nodes)
 		c.err = -ENOMEM;
-	log_target = &c;
-	log_set_hook(take_log);
+	log_set_thread_hook(take_log, &c);
 	for (size_t i = 0; i < ARRAY_SIZE(pass) && !c.err; i++)
 		pass[i](&c);
-	log_set_hook(NULL);
-	log_target = NULL;
+	log_set_thread_hook(NULL, NULL);
 	check_free(&c);
 	return c.err;
 }

@@ -300,14 +300,14 @@ static int cancelled(void)
 
 static int open_device(unsigned int flags, struct bdev **b)
 {
-	int err = bdev_open(opt.device, flags | BDEV_OPEN_WAIT, b);
-	char why[PATH_MAX + 256];
+	char why[PATH_MAX + 256], busy_by[LOCKHOLDER_TEXT];
+	int err = bdev_open_by(opt.device, flags | BDEV_OPEN_WAIT, b, busy_by);
 
 	if (err && interrupted)
 		return cancelled();
 	if (!err)
 		return 0;
-	explain_open(why, sizeof(why), opt.device, err,
+	explain_open(why, sizeof(why), opt.device, err, busy_by,
 		     flags & BDEV_OPEN_RDONLY ? NULL : "-n checks without writing");
 	return operational(why);
 }

@@ -312,13 +312,15 @@ static void report(const struct tfs_super *s, const struct tfs_geom *g)
 
 static int open_device(struct target *t, struct bdev **out, char *why, size_t why_len)
 {
-	int err = bdev_open(
-		t->path, BDEV_OPEN_NO_URING | BDEV_OPEN_WAIT | (opt.dry_run ? BDEV_OPEN_RDONLY : 0),
-		out);
+	unsigned int flags =
+		BDEV_OPEN_NO_URING | BDEV_OPEN_WAIT | (opt.dry_run ? BDEV_OPEN_RDONLY : 0);
+	char busy_by[LOCKHOLDER_TEXT], text[256];
+	int err = bdev_open_by(t->path, flags, out, busy_by);
 
 	if (!err)
 		return 0;
-	snprintf(why, why_len, "%s: %s", t->path, bdev_open_error(err));
+	bdev_open_error(text, sizeof(text), err, busy_by);
+	snprintf(why, why_len, "%s: %s", t->path, text);
 	return -1;
 }
 

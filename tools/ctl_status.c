@@ -354,16 +354,17 @@ static int read_image(struct summary *s, struct bdev *b, struct tfs_super *super
 static int status_of_image(const struct ctl_request *r)
 {
 	struct summary s = { .source = r->target, .avail = UINT64_MAX };
-	char why[PATH_MAX + 256] = "";
+	char why[PATH_MAX + 256] = "", busy_by[LOCKHOLDER_TEXT];
 	struct tfs_super super;
 	struct bdev *b;
 	int err;
 
-	err = bdev_open(r->target, BDEV_OPEN_RDONLY | BDEV_OPEN_BUFFERED | BDEV_OPEN_WAIT, &b);
+	err = bdev_open_by(r->target, BDEV_OPEN_RDONLY | BDEV_OPEN_BUFFERED | BDEV_OPEN_WAIT, &b,
+			   busy_by);
 	if (err == -ENOTBLK)
 		return ctl_fail(r->target, "neither a tallyfs mount point nor a device or file");
 	if (err) {
-		explain_open(why, sizeof(why), r->target, err, NULL);
+		explain_open(why, sizeof(why), r->target, err, busy_by, NULL);
 		return ctl_fail(r->target, why);
 	}
 	err = read_image(&s, b, &super, why, sizeof(why));

@@ -28,12 +28,12 @@ int dump_open_image(struct dump *d, bool udev)
 	/* a udev rule looks at devices that others have open */
 	unsigned int flags = BDEV_OPEN_RDONLY | BDEV_OPEN_NO_URING | BDEV_OPEN_BUFFERED |
 			     (udev ? BDEV_OPEN_NO_LOCK : BDEV_OPEN_WAIT);
-	int err = bdev_open(d->path, flags, &d->bdev);
-	char why[PATH_MAX + 256];
+	char why[PATH_MAX + 256], busy_by[LOCKHOLDER_TEXT];
+	int err = bdev_open_by(d->path, flags, &d->bdev, busy_by);
 
 	if (!err)
 		return 0;
-	explain_open(why, sizeof(why), d->path, err, NULL);
+	explain_open(why, sizeof(why), d->path, err, busy_by, NULL);
 	return dump_fail(d, err, "%s", why);
 }
 

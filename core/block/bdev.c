@@ -6,29 +6,24 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/block/bdev_lock.h"
 #include "core/lib/clock.h"
 
-const char *bdev_open_error(int err)
+void bdev_open_error(char *why, size_t size, int err, const char *busy_by)
 {
-	static __thread char busy[160];
+	const char *text = strerror(-err);
 
-	switch (err) {
-	case -EBUSY:
-		snprintf(busy, sizeof(busy),
-			 "in use: it is mounted, or another program has it open%s%s%s",
-			 *bdev_lock_busy_by() ? " (" : "", bdev_lock_busy_by(),
-			 *bdev_lock_busy_by() ? ")" : "");
-		return busy;
-	case -ENOTBLK:
-		return "neither a block device nor a regular file";
-	case -EROFS:
-		return "read-only";
-	case -EINVAL:
-		return "empty: no tallyfs superblock";
-	default:
-		return strerror(-err);
-	}
+	if (err == -EBUSY)
+		text = "in use: it is mounted, or another program has it open";
+	else if (err == -ENOTBLK)
+		text = "neither a block device nor a regular file";
+	else if (err == -EROFS)
+		text = "read-only";
+	else if (err == -EINVAL)
+		text = "empty: no tallyfs superblock";
+	if (err == -EBUSY && *busy_by)
+		snprintf(why, size, "%s (%s)", text, busy_by);
+	else
+		snprintf(why, size, "%s", text);
 }
 
 static int check_range(const struct bdev *b, uint64_t off, uint64_t len)

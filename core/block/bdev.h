@@ -9,6 +9,7 @@
 
 #include <stdatomic.h>
 #include <sys/uio.h>
+#include "core/block/lockholder.h"
 #include "core/lib/hist.h"
 #include "core/lib/util.h"
 
@@ -112,16 +113,19 @@ enum {
  * nodes of one device.
  */
 int bdev_open(const char *path, unsigned int flags, struct bdev **out);
-/* What such an error of the calling thread's last bdev_open() means, for people: "in use ...". Good
- * until the next call. */
-const char *bdev_open_error(int err);
+/* The same.  @busy_by: with -EBUSY who was in the way, "process 12 (name) of user 34"; "" if that
+ * could not be seen. */
+int bdev_open_by(const char *path, unsigned int flags, struct bdev **out,
+		 char busy_by[LOCKHOLDER_TEXT]);
+/* What an error of the two means, for people: "in use ...". */
+void bdev_open_error(char *why, size_t size, int err, const char *busy_by);
 void bdev_set_serving(struct bdev *b, bool serving);
 /*
  * Wait until nobody has the image at @path open, at most @timeout_ms (negative:
  * for ever); after two seconds only for those who write.  Takes no lock.  0, -ETIMEDOUT, or what
- * open(2) says.
+ * open(2) says.  @busy_by: with -ETIMEDOUT as bdev_open_by()'s.
  */
-int bdev_wait_closed(const char *path, int timeout_ms);
+int bdev_wait_closed(const char *path, int timeout_ms, char busy_by[LOCKHOLDER_TEXT]);
 void bdev_close(struct bdev *b); /* waits for nothing: the caller has drained its I/O */
 /*
  * After fork (daemonising): start the threads that bdev_open did not start.

@@ -341,12 +341,14 @@ static int check_kind(const char *path)
 	return S_ISREG(st.st_mode) || S_ISBLK(st.st_mode) ? 0 : -ENOTBLK;
 }
 
-int bdev_open(const char *path, unsigned int flags, struct bdev **out)
+int bdev_open_by(const char *path, unsigned int flags, struct bdev **out,
+		 char busy_by[LOCKHOLDER_TEXT])
 {
 	struct bdev_file *f;
 	size_t len = strlen(path) + 1;
 	int err = check_kind(path);
 
+	busy_by[0] = '\0';
 	if (err)
 		return err;
 	f = tl_zalloc(sizeof(*f));
@@ -368,7 +370,7 @@ int bdev_open(const char *path, unsigned int flags, struct bdev **out)
 		goto out_close;
 	if (!(flags & BDEV_OPEN_NO_LOCK)) {
 		err = bdev_lock_take(&f->lock, f->fd, path, flags & BDEV_OPEN_RDONLY,
-				     flags & BDEV_OPEN_WAIT);
+				     flags & BDEV_OPEN_WAIT, busy_by);
 		if (err)
 			goto out_close;
 	}
@@ -382,6 +384,13 @@ int bdev_open(const char *path, unsigned int flags, struct bdev **out)
 out_close:
 	file_close(&f->b);
 	return err;
+}
+
+int bdev_open(const char *path, unsigned int flags, struct bdev **out)
+{
+	char busy_by[LOCKHOLDER_TEXT];
+
+	return bdev_open_by(path, flags, out, busy_by);
 }
 
 void bdev_set_serving(struct bdev *b, bool serving)

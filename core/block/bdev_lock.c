@@ -55,13 +55,6 @@ _Static_assert(LOCK_SECTORS <= UINT64_C(1) << 60, "the two do not overlap");
 
 static const struct timespec poll_pause = { .tv_nsec = 2 * 1000 * 1000 };
 
-static __thread char busy_by[LOCKHOLDER_TEXT];
-
-const char *bdev_lock_busy_by(void)
-{
-	return busy_by;
-}
-
 static int64_t now_ms(void)
 {
 	return (int64_t)(now_ns() / 1000000);
@@ -111,7 +104,7 @@ static int holders(const struct bdev_lock_level *lv,
 			   LOCK_SERVING + (int64_t)lv->last, fn, arg);
 }
 
-static void name_holder(const struct bdev_lock_level *lv)
+static void name_holder(const struct bdev_lock_level *lv, char busy_by[LOCKHOLDER_TEXT])
 {
 	lockholder_text(lv->fd, "OFDLCK", LOCK_MAIN + (int64_t)lv->first,
 			LOCK_SERVING + (int64_t)lv->last, busy_by);
@@ -202,7 +195,8 @@ static int64_t patience(const struct bdev_lock_level *lv, int64_t what)
 	return what == LOCK_SERVING ? WAKING_MS : CLOSING_MS;
 }
 
-static int wait_for_lock(const struct bdev_lock_level *lv, const char *name, int64_t what)
+static int wait_for_lock(const struct bdev_lock_level *lv, const char *name, int64_t what,
+			 char busy_by[LOCKHOLDER_TEXT])
 {
 	int64_t start = now_ms();
 	bool told = what == LOCK_SERVING;
@@ -211,7 +205,7 @@ static int wait_for_lock(const struct bdev_lock_level *lv, const char *name, int
 	while ((err = set_lock(lv, lv->type, what)) == -EBUSY &&
 	       now_ms() - start < patience(lv, what)) {
 		if (!told) {
-			name_holder(lv);
+			name_holder(lv, busy_by);
 			log_warn("%s: waiting for it to be closed by %s", name,
 				 busy_by[0] ? busy_by : "who is just unmounting it");
 			told = true;
@@ -222,14 +216,15 @@ static int wait_for_lock(const struct bdev_lock_level *lv, const char *name, int
 	return err;
 }
 
-static int lock_level(struct bdev_lock_level *lv, const char *name, bool wait)
+static int lock_level(struct bdev_lock_level *lv, const char *name, bool wait,
+		      char busy_by[LOCKHOLDER_TEXT])
 {
 	int64_t what = LOCK_SERVING;
-	int err = wait ? wait_for_lock(lv, name, what) : set_lock(lv, lv->type, what);
+	int err = wait ? wait_for_lock(lv, name, what, busy_by) : set_lock(lv, lv->type, what);
 
 	if (!err) {
 		what = LOCK_MAIN;
-		err = wait ? wait_for_lock(lv, name, what) : set_lock(lv, lv->type, what);
+		err = wait ? wait_for_lock(lv, name, what, busy_by) : set_lock(lv, lv->type, what);
 		if (err)
 			set_lock(lv, F_UNLCK, LOCK_SERVING);
 	}
@@ -240,7 +235,7 @@ static int lock_level(struct bdev_lock_level *lv, const char *name, bool wait)
 		err = -EBUSY;
 	}
 	if (err == -EBUSY)
-		name_holder(lv);
+		name_holder(lv, busy_by);
 	return err;
 }
 
@@ -284,7 +279,8 @@ static int go_down(struct bdev_lock *l, const char *name, bool shared, uint64_t 
 	return 1;
 }
 
-int bdev_lock_take(struct bdev_lock *l, int fd, const char *name, bool shared, bool wait)
+int bdev_lock_take(struct bdev_lock *l, int fd, const char *name, bool shared, bool wait,
+		   char busy_by[LOCKHOLDER_TEXT])
 {
 	uint64_t start = 0, bytes = device_bytes(fd);
 	int err;
@@ -294,7 +290,7 @@ int bdev_lock_take(struct bdev_lock *l, int fd, const char *name, bool shared, b
 	l->level[0] =
 		(struct bdev_lock_level){ fd, shared ? F_RDLCK : F_WRLCK, 0, LOCK_SECTORS - 1 };
 	do {
-		err = lock_level(&l->level[l->nr], name, wait);
+		err = lock_level(&l->level[l->nr], name, wait, busy_by);
 		l->nr++;
 	} while (!err && l->nr < BDEV_LOCK_LEVELS && go_down(l, name, shared, &start, bytes));
 	if (err) {
@@ -336,7 +332,7 @@ static int still_open(const struct bdev_lock_level *lv, int64_t waited_ms)
 	return waited_ms < READERS_MS || !only_readers(lv, LOCK_MAIN) || writer_among_readers(lv);
 }
 
-int bdev_wait_closed(const char *path, int timeout_ms)
+int bdev_wait_closed(const char *path, int timeout_ms, char busy_by[LOCKHOLDER_TEXT])
 {
 	struct bdev_lock_level lv = { .last = LOCK_SECTORS - 1 };
 	int64_t start = now_ms(), waited = 0;
@@ -349,7 +345,7 @@ int bdev_wait_closed(const char *path, int timeout_ms)
 	/* Polling, since taking the lock to learn of its end would turn others away meanwhile. */
 	while ((ret = still_open(&lv, waited)) > 0) {
 		if (timeout_ms >= 0 && waited >= timeout_ms) {
-			name_holder(&lv);
+			name_holder(&lv, busy_by);
 			ret = -ETIMEDOUT;
 			break;
 		}

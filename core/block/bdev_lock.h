@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "core/block/lockholder.h"
 
 /* A loop device of a loop device ... of a file: so deep it is looked into. */
 #define BDEV_LOCK_LEVELS 8
@@ -20,14 +21,11 @@ struct bdev_lock {
 
 /*
  * Take "main" and "serving" of the open file or device @fd, and of what is behind it.  0, -EBUSY,
- * -EINTR, or what fcntl(2) says.  @fd must outlive the lock.
+ * -EINTR, or what fcntl(2) says.  @busy_by: see bdev_open_by().  @fd must outlive the lock.
  */
-int bdev_lock_take(struct bdev_lock *l, int fd, const char *name, bool shared, bool wait);
+int bdev_lock_take(struct bdev_lock *l, int fd, const char *name, bool shared, bool wait,
+		   char busy_by[LOCKHOLDER_TEXT]);
 void bdev_lock_set_serving(struct bdev_lock *l, bool serving);
 void bdev_lock_drop(struct bdev_lock *l);
-
-/* Who was in the way when this thread got -EBUSY: "process 12 (name) of user 34", or "" if that
- * could not be seen. */
-const char *bdev_lock_busy_by(void);
 
 #endif

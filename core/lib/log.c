@@ -26,6 +26,11 @@ static char log_ident[64] = "tallyfs";
 static atomic_bool to_syslog;
 static atomic_int max_level = LOG_LVL_INFO;
 static _Atomic(log_hook_t *) log_hook;
+/* where this thread's lines go */
+static __thread struct {
+	void (*fn)(void *arg, enum log_level lvl, const char *line);
+	void *arg;
+} thread_hook;
 
 void log_init(const char *ident, bool use_syslog, enum log_level max)
 {
@@ -43,6 +48,12 @@ void log_set_hook(log_hook_t *hook)
 	atomic_store(&log_hook, hook);
 }
 
+void log_set_thread_hook(void (*hook)(void *arg, enum log_level lvl, const char *line), void *arg)
+{
+	thread_hook.fn = hook;
+	thread_hook.arg = arg;
+}
+
 void log_line(enum log_level lvl, const char *fmt, ...)
 {
 	static const int priority[] = { LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
@@ -50,14 +61,17 @@ void log_line(enum log_level lvl, const char *fmt, ...)
 	char raw[LINE_MAX_BYTES], line[2 * LINE_MAX_BYTES];
 	va_list ap;
 
-	if (!hook && (int)lvl > atomic_load_explicit(&max_level, memory_order_relaxed))
+	if (!hook && !thread_hook.fn &&
+	    (int)lvl > atomic_load_explicit(&max_level, memory_order_relaxed))
 		return;
 	va_start(ap, fmt);
 	vsnprintf(raw, sizeof(raw), fmt, ap);
 	va_end(ap);
 	/* File names reach these lines: a newline in one must not forge a line of its own. */
 	text_escape(line, sizeof(line), raw, strlen(raw));
-	if (hook)
+	if (thread_hook.fn)
+		thread_hook.fn(thread_hook.arg, lvl, line);
+	else if (hook)
 		hook(lvl, line);
 	else if (atomic_load(&to_syslog))
 		syslog(priority[lvl], "%s", line);

@@ -16,6 +16,8 @@ void log_line(enum log_level lvl, const char *fmt, ...) __attribute__((format(pr
 /* Tests, and tools, may take the lines instead, escaped as text_escape() does; NULL restores the
  * default. */
 void log_set_hook(void (*hook)(enum log_level lvl, const char *line));
+/* The same for the lines of the calling thread alone, which nobody else gets then. */
+void log_set_thread_hook(void (*hook)(void *arg, enum log_level lvl, const char *line), void *arg);
 
 #define log_err(...) log_line(LOG_LVL_ERR, __VA_ARGS__)
 #define log_warn(...) log_line(LOG_LVL_WARN, __VA_ARGS__)

@@ -122,13 +122,13 @@ static int open_image(struct daemon *d)
 {
 	unsigned int flags = BDEV_OPEN_WAIT | (d->opts.fs.ro ? BDEV_OPEN_RDONLY : 0);
 	struct front *fr = &d->front;
-	char why[PATH_MAX + 256] = "";
+	char why[PATH_MAX + 256] = "", busy_by[LOCKHOLDER_TEXT] = "";
 	int err;
 
 	d->source = realpath(d->opts.source, NULL);
-	err = d->source ? bdev_open(d->source, flags, &fr->bdev) : -errno;
+	err = d->source ? bdev_open_by(d->source, flags, &fr->bdev, busy_by) : -errno;
 	if (err) {
-		explain_open(why, sizeof(why), d->opts.source, err,
+		explain_open(why, sizeof(why), d->opts.source, err, busy_by,
 			     d->opts.fs.ro ? NULL : "mount it with -o ro");
 		text_err("tallyfs: %s: %s", d->opts.source, why);
 		return err;

@@ -27,7 +27,7 @@
 
 #define IMAGE_BYTES (8u << 20)
 
-static char path[64];
+static char path[64], busy_by[LOCKHOLDER_TEXT];
 
 static void make_image(void)
 {
@@ -695,10 +695,10 @@ Test(bdev_lock, served_is_busy_at_once)
 	cr_assert_eq(bdev_open(path, BDEV_OPEN_RDONLY, &b), -EBUSY);
 	cr_assert_eq(bdev_open(path, BDEV_OPEN_RDONLY | BDEV_OPEN_NO_LOCK, &b), 0);
 	bdev_close(b);
-	cr_assert_eq(bdev_wait_closed(path, 0), -ETIMEDOUT);
+	cr_assert_eq(bdev_wait_closed(path, 0, busy_by), -ETIMEDOUT);
 	stop_owner(&o);
-	cr_assert_eq(bdev_wait_closed(path, -1), 0);
-	cr_assert_eq(bdev_wait_closed("/nonexistent", 0), -ENOENT);
+	cr_assert_eq(bdev_wait_closed(path, -1, busy_by), 0);
+	cr_assert_eq(bdev_wait_closed("/nonexistent", 0, busy_by), -ENOENT);
 	cr_assert_eq(bdev_open(path, 0, &b), 0);
 	bdev_close(b);
 }
@@ -885,12 +885,12 @@ Test(bdev_lock, a_writer_in_spite_of_strangers_is_waited_for)
 
 	NEED_ROOT();
 	reader = start_reader(STRANGER);
-	cr_assert_eq(bdev_wait_closed(path, -1), 0, "readers are not");
+	cr_assert_eq(bdev_wait_closed(path, -1, busy_by), 0, "readers are not");
 	writer = start_owner(BDEV_OPEN_WAIT);
 	cr_assert_eq(hear(writer.from), 'o');
-	cr_assert_eq(bdev_wait_closed(path, 4000), -ETIMEDOUT);
+	cr_assert_eq(bdev_wait_closed(path, 4000, busy_by), -ETIMEDOUT);
 	stop_owner(&writer);
-	cr_assert_eq(bdev_wait_closed(path, -1), 0);
+	cr_assert_eq(bdev_wait_closed(path, -1, busy_by), 0);
 	stop_owner(&reader);
 }
 
@@ -901,13 +901,13 @@ Test(bdev_lock, readers_of_standing_are_respected)
 
 	NEED_ROOT();
 	reader = start_reader(0);
-	cr_assert_eq(bdev_open(path, BDEV_OPEN_WAIT, &b), -EBUSY, "root's own");
-	cr_assert(names(bdev_open_error(-EBUSY), reader.pid), "%s", bdev_open_error(-EBUSY));
+	cr_assert_eq(bdev_open_by(path, BDEV_OPEN_WAIT, &b, busy_by), -EBUSY, "root's own");
+	cr_assert(names(busy_by, reader.pid), "%s", busy_by);
 	stop_owner(&reader);
 	cr_assert_eq(chown(path, STRANGER, (gid_t)-1), 0);
 	reader = start_reader(STRANGER);
-	cr_assert_eq(bdev_open(path, BDEV_OPEN_WAIT, &b), -EBUSY, "the owner's");
-	cr_assert(names(bdev_open_error(-EBUSY), reader.pid), "%s", bdev_open_error(-EBUSY));
+	cr_assert_eq(bdev_open_by(path, BDEV_OPEN_WAIT, &b, busy_by), -EBUSY, "the owner's");
+	cr_assert(names(busy_by, reader.pid), "%s", busy_by);
 	stop_owner(&reader);
 	cr_assert_eq(bdev_open(path, BDEV_OPEN_WAIT, &b), 0);
 	bdev_close(b);
