@@ -9,7 +9,7 @@ HOST = int(os.environ.get("HOSTSIZE", "40")) * M
 
 class Host:
     """A small file system, mounted."""
-    def __init__(self, work, kind):
+    def __init__(self, work, kind, mkfs=(), options=()):
         self.kind, self.path, self.loop = kind, f'{work}/host-{kind}', None
         os.makedirs(self.path, exist_ok=True)
         if kind == 'tmpfs':
@@ -18,9 +18,9 @@ class Host:
         disk = tally.sized(f'{work}/disk', HOST)
         if not shutil.which(f'mkfs.{kind}'):
             raise tally.Skip(f'no mkfs.{kind} here')
-        tally.run([f'mkfs.{kind}', '-q', *(['-m0'] if kind == 'ext4' else []), disk])
+        tally.run([f'mkfs.{kind}', '-q', *(['-m0'] if kind == 'ext4' else []), *mkfs, disk])
         self.loop = tally.Loop(disk)
-        self.mount(self.loop.device)
+        self.mount(*options, self.loop.device)
 
     def mount(self, *args):
         r = subprocess.run(['mount', *args, self.path], capture_output=True, text=True)
