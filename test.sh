@@ -88,6 +88,8 @@ for step in "${steps[@]}"; do
 		echo '#include "fs/vfs/vfs.h"' >"$scratch/core/lib/planted.c"
 		if ./scripts/imports.py "$scratch" >/dev/null; then bad "imports: a planted upward include was not noticed"; else ok; fi
 		rm -rf "$scratch"
+		say "checking that files and functions are of a size to be read"
+		if ./scripts/sizes.py; then ok; else bad "sizes"; fi
 		;;
 	references)
 		say "checking that comments and documents point at what is there"
@@ -123,6 +125,10 @@ for step in "${steps[@]}"; do
 		;;
 	release | asan | tsan | debug)
 		build "$step" && counted "$step" python3 tests/run_units.py "$step"
+		if [ "$step" = release ]; then
+			say "looking for files that call each other in circles"
+			if ./scripts/knots.py; then ok; else bad "knots"; fi
+		fi
 		;;
 	clang) build clang ;;
 	fuzz)

@@ -18,7 +18,7 @@
 #include "fs/disk/btree_check.h"
 #include "fs/disk/btree_key.h"
 #include "fs/journal/buffer.h"
-#include "fs/journal/buffer_read.h"
+#include "fs/journal/buffer_load.h"
 #include "fs/journal/trans.h"
 #include "fs/state/error.h"
 #include "fs/state/fs.h"

@@ -28,25 +28,9 @@
 #define GAPS_MAX 1024	       /* more than the kernel has requests under way at once */
 #define COMPARE_MAX (64 << 10) /* bytes looked at in one go */
 
-struct gap {
-	struct list_head link;
-	uint64_t from, to; /* bytes of the file */
-};
-
-void append_forget(struct tfs_inode *i)
-{
-	struct gap *g, *n;
-
-	list_for_each_entry_safe(g, n, &i->gaps, link) {
-		list_del_init(&g->link);
-		tl_free(g);
-	}
-	i->nr_gaps = 0;
-}
-
 int append_gap(struct tfs_inode *i, uint64_t from, uint64_t to)
 {
-	struct gap *g;
+	struct tfs_gap *g;
 
 	if (from >= to)
 		return 0;
@@ -55,16 +39,16 @@ int append_gap(struct tfs_inode *i, uint64_t from, uint64_t to)
 	g = tl_alloc(sizeof(*g));
 	if (!g)
 		return -ENOMEM;
-	*g = (struct gap){ .from = from, .to = to };
+	*g = (struct tfs_gap){ .from = from, .to = to };
 	list_add_tail(&g->link, &i->gaps);
 	i->nr_gaps++;
 	return 0;
 }
 
 /* The gap at @at; NULL: none, and *next is where one begins, or @end. */
-static struct gap *gap_at(struct tfs_inode *i, uint64_t at, uint64_t end, uint64_t *next)
+static struct tfs_gap *gap_at(struct tfs_inode *i, uint64_t at, uint64_t end, uint64_t *next)
 {
-	struct gap *g;
+	struct tfs_gap *g;
 
 	*next = end;
 	list_for_each_entry(g, &i->gaps, link) {
@@ -77,7 +61,7 @@ static struct gap *gap_at(struct tfs_inode *i, uint64_t at, uint64_t end, uint64
 }
 
 /* [from, to) of @g is filled. */
-static void fill_gap(struct tfs_inode *i, struct gap *g, uint64_t from, uint64_t to)
+static void fill_gap(struct tfs_inode *i, struct tfs_gap *g, uint64_t from, uint64_t to)
 {
 	if (from > g->from && to < g->to && !append_gap(i, to, g->to))
 		g->to = from;
@@ -112,7 +96,7 @@ static int same_bytes(struct tfs_inode *i, uint64_t pos, const char *buf, size_t
 
 /* Bytes written, or -errno. */
 static int64_t write_new(struct tfs_inode *i, uint64_t pos, const struct iomap_src *src,
-			 struct gap *g)
+			 struct tfs_gap *g)
 {
 	uint64_t size = i_size_read(&i->mapping);
 	int64_t n;
@@ -138,7 +122,7 @@ int64_t append_write(struct tfs_inode *i, uint64_t pos, const struct iomap_src *
 	while (at < end) {
 		struct iomap_src s = { .buf = (const char *)src->buf + (at - pos),
 				       .seg = src->seg };
-		struct gap *g = NULL;
+		struct tfs_gap *g = NULL;
 
 		size = i_size_read(&i->mapping);
 		next = end;

@@ -12,6 +12,5 @@ int64_t append_write(struct tfs_inode *i, uint64_t pos, const struct iomap_src *
 
 /* [from, to) becomes part of the file before anything has come for it. */
 int append_gap(struct tfs_inode *i, uint64_t from, uint64_t to);
-void append_forget(struct tfs_inode *i);
 
 #endif

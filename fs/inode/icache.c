@@ -5,7 +5,6 @@
 #include "core/block/integrity.h"
 #include "core/lib/list.h"
 #include "core/lib/util.h"
-#include "fs/inode/aops.h"
 #include "fs/inode/dying.h"
 #include "fs/inode/icache.h"
 #include "fs/inode/icache_priv.h"
@@ -26,7 +25,8 @@ struct tfs_inode **icache_slot(struct tfs_icache *ic, uint64_t ino)
 	return p;
 }
 
-int icache_create(struct tfs_fs *fs)
+int icache_create(struct tfs_fs *fs, const struct address_space_ops *aops,
+		  const struct iomap_writeback_ops *wb_ops)
 {
 	struct tfs_icache *ic = tl_zalloc(sizeof(*ic));
 	int err;
@@ -55,7 +55,8 @@ int icache_create(struct tfs_fs *fs)
 	INIT_LIST_HEAD(&ic->lru);
 	INIT_LIST_HEAD(&ic->dirty);
 	INIT_LIST_HEAD(&ic->reap);
-	ic->wb_ops = tfs_writeback_ops(fs);
+	ic->aops = aops;
+	ic->wb_ops = *wb_ops;
 	fs->icache = ic;
 	return 0;
 }

@@ -27,12 +27,15 @@ struct tfs_icache {
 	struct work reap_work;
 	bool reap_queued;
 	bool runtime; /* vfs_start_threads has started block layer and completion workers */
+	const struct address_space_ops *aops;
 	struct iomap_writeback_ops wb_ops; /* ioends point to it */
 	struct bio_set *wb_bios;	   /* writeback gets on without memory */
 	uint64_t evicted, reaped;
 };
 
-int icache_create(struct tfs_fs *fs);
+/* @aops, @wb_ops: what the page cache and writeback call for its inodes.  @aops must stay. */
+int icache_create(struct tfs_fs *fs, const struct address_space_ops *aops,
+		  const struct iomap_writeback_ops *wb_ops);
 
 /* Every inode must be unused.  Cached pages go; nothing is written. */
 void icache_destroy(struct tfs_fs *fs);

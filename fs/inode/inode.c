@@ -3,8 +3,7 @@
 #include "core/lib/list.h"
 #include "core/lib/util.h"
 #include "core/pagecache/pagecache.h"
-#include "fs/inode/aops.h"
-#include "fs/inode/append.h"
+#include "fs/inode/icache.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/wb_eof.h"
 #include "fs/state/fs.h"
@@ -27,10 +26,21 @@ struct tfs_inode *inode_alloc(struct tfs_fs *fs)
 	return i;
 }
 
+void inode_forget_gaps(struct tfs_inode *i)
+{
+	struct tfs_gap *g, *n;
+
+	list_for_each_entry_safe(g, n, &i->gaps, link) {
+		list_del_init(&g->link);
+		tl_free(g);
+	}
+	i->nr_gaps = 0;
+}
+
 void inode_free(struct tfs_inode *i)
 {
 	wb_eof_forget(i, 0, UINT64_MAX);
-	append_forget(i);
+	inode_forget_gaps(i);
 	pthread_mutex_destroy(&i->attr_lock);
 	pthread_mutex_destroy(&i->turn);
 	pthread_rwlock_destroy(&i->lock);
@@ -43,7 +53,7 @@ void inode_init_mapping(struct tfs_inode *i)
 
 	/* 64 KiB folios: few enough objects for streams, small enough for random 4 KiB I/O */
 	if (inode_is_reg(i))
-		mapping_init(&i->mapping, i->fs->pagecache, i, i->ino, &tfs_aops, blkbits,
+		mapping_init(&i->mapping, i->fs->pagecache, i, i->ino, i->fs->icache->aops, blkbits,
 			     blkbits > 16 ? blkbits : 16);
 }
 

@@ -47,6 +47,12 @@ enum {
 	INODE_DYING = 1 << 3,	/* icache lock: see space_dying() */
 };
 
+/* A stretch of an append-only file that has not come yet, though what follows has: append.c */
+struct tfs_gap {
+	struct list_head link;
+	uint64_t from, to; /* bytes of the file */
+};
+
 struct tfs_inode {
 	struct tfs_fs *fs;
 	uint64_t ino;
@@ -90,7 +96,8 @@ struct tfs_inode {
 
 /* A new one, in no cache yet: for creation, and to be loaded. */
 struct tfs_inode *inode_alloc(struct tfs_fs *fs);
-void inode_free(struct tfs_inode *i); /* in no cache, and without pages */
+void inode_forget_gaps(struct tfs_inode *i); /* inode lock, or nobody else has it */
+void inode_free(struct tfs_inode *i);	     /* in no cache, and without pages */
 
 /* Of a regular file: before it gets into the cache, and after it has left it. */
 void inode_init_mapping(struct tfs_inode *i);

@@ -278,7 +278,6 @@ void bufcache_get_stats(struct tfs_fs *fs, struct tfs_bufcache_stats *st)
 	st->buffers = c->count;
 	st->bytes = c->bytes;
 	pthread_mutex_unlock(&c->lock);
-	st->dirty_bytes = fs->journal ? journal_pinned_bytes(fs->journal) : 0;
 	st->hits = atomic_load(&c->hits);
 	st->misses = atomic_load(&c->misses);
 	st->evicted = atomic_load(&c->evicted);

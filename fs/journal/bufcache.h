@@ -41,7 +41,7 @@ void bufcache_stop(struct tfs_fs *fs);
 void bufcache_destroy(struct tfs_fs *fs);
 
 struct tfs_bufcache_stats {
-	uint64_t buffers, bytes, dirty_bytes, hits, misses, evicted, sync_reads;
+	uint64_t buffers, bytes, hits, misses, evicted, sync_reads;
 };
 void bufcache_get_stats(struct tfs_fs *fs, struct tfs_bufcache_stats *st);
 

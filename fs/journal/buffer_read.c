@@ -19,7 +19,6 @@
 #include "core/block/integrity.h"
 #include "core/lib/log.h"
 #include "core/lib/util.h"
-#include "core/lib/workqueue.h"
 #include "fs/disk/btree_check.h"
 #include "fs/disk/geom.h"
 #include "fs/disk/group.h"
@@ -34,15 +33,6 @@
 #include "fs/state/error.h"
 #include "fs/state/fs.h"
 #include "tallyfs/format.h"
-
-#define MAX_QUEUED 64 /* reads waiting for a thread: more is not a hint any more */
-#define MAX_NODE_TUPLES (TFS_MAX_NODE / TFS_MIN_BLOCK)
-
-struct proof {
-	bool fresh; /* never written: content is known without reading */
-	uint64_t guard;
-	struct tuple16 tuples[MAX_NODE_TUPLES];
-};
 
 bool buf_place_ok(const struct tfs_geom *g, uint64_t block, enum tfs_buf_kind kind)
 {
@@ -68,7 +58,8 @@ bool buf_place_ok(const struct tfs_geom *g, uint64_t block, enum tfs_buf_kind ki
 }
 
 /* The group header's word on a tuple block or the bitmap. */
-static int get_vouch(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind, struct proof *p)
+static int get_vouch(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind,
+		     struct buf_proof *p)
 {
 	const struct tfs_geom *g = &t->fs->geom;
 	uint64_t group = tfs_group_of(g, block);
@@ -89,7 +80,7 @@ static int get_vouch(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind
 	return 0;
 }
 
-static int get_proof(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind, struct proof *p)
+int buf_get_proof(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind, struct buf_proof *p)
 {
 	p->fresh = false;
 	switch (kind) {
@@ -154,7 +145,7 @@ static int check_bitmap(struct tfs_fs *fs, struct tfs_buf *b, char *why, size_t 
 	return err;
 }
 
-static int check_tuples(struct tfs_fs *fs, struct tfs_buf *b, const struct proof *p, char *why,
+static int check_tuples(struct tfs_fs *fs, struct tfs_buf *b, const struct buf_proof *p, char *why,
 			size_t why_len)
 {
 	uint32_t i, n = fs->geom.node_blocks;
@@ -174,7 +165,7 @@ static int check_tuples(struct tfs_fs *fs, struct tfs_buf *b, const struct proof
 	return btree_check_node(&fs->geom, b->block, buf_data(b), why, why_len);
 }
 
-static int check(struct tfs_fs *fs, struct tfs_buf *b, const struct proof *p, char *why,
+static int check(struct tfs_fs *fs, struct tfs_buf *b, const struct buf_proof *p, char *why,
 		 size_t why_len)
 {
 	uint64_t found;
@@ -227,9 +218,8 @@ int buf_back(struct tfs_fs *fs, struct tfs_buf *b)
 	return 0;
 }
 
-/* Fill the placeholder @b, and let the others know. */
-static int fill(struct tfs_fs *fs, struct tfs_buf *b, const struct proof *p, bool put, char *why,
-		size_t why_len)
+int buf_fill(struct tfs_fs *fs, struct tfs_buf *b, const struct buf_proof *p, bool put, char *why,
+	     size_t why_len)
 {
 	int err = 0;
 
@@ -248,43 +238,13 @@ static int fill(struct tfs_fs *fs, struct tfs_buf *b, const struct proof *p, boo
 	return err;
 }
 
-int buf_load(struct tfs_fs *fs, uint64_t block, enum tfs_buf_kind kind)
-{
-	struct tfs_buf *b = NULL;
-	struct tfs_trans t = { 0 };
-	char why[160] = "";
-	struct proof p;
-	int err;
-
-	if (!buf_place_ok(&fs->geom, block, kind))
-		return -EUCLEAN;
-	do {
-		trans_read_begin(&t, fs);
-		err = get_proof(&t, block, kind, &p);
-		if (!err)
-			err = bufcache_start_load(fs, block, kind, &b);
-		if (!err)
-			buf_put(b);
-	} while (trans_again(&t, &err));
-	if (err == -EBUSY) {
-		bufcache_wait(fs->bufs, block);
-		return 0;
-	}
-	if (err <= 0)
-		return err;
-	err = fill(fs, b, &p, true, why, sizeof(why));
-	if (err)
-		log_debug("%s %llu: %s", buf_kind_name(kind), (unsigned long long)block, why);
-	return err;
-}
-
 int buf_load_locked(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind,
 		    struct tfs_buf **out)
 {
 	struct tfs_fs *fs = t->fs;
 	struct tfs_trans sub = *t;
 	char why[160] = "";
-	struct proof p;
+	struct buf_proof p;
 	int err;
 
 	if (!buf_place_ok(&fs->geom, block, kind))
@@ -292,7 +252,7 @@ int buf_load_locked(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind,
 			fs, -EUCLEAN, "a pointer to a %s leads to block %llu, where none can be",
 			buf_kind_name(kind), (unsigned long long)block);
 	sub.sync = true;
-	err = get_proof(&sub, block, kind, &p);
+	err = buf_get_proof(&sub, block, kind, &p);
 	if (err)
 		return err;
 	/* Whoever else is reading it needs none of our locks to finish. */
@@ -301,7 +261,7 @@ int buf_load_locked(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind,
 	if (err <= 0)
 		return err;
 	atomic_fetch_add_explicit(&fs->bufs->sync_reads, 1, memory_order_relaxed);
-	err = fill(fs, *out, &p, false, why, sizeof(why));
+	err = buf_fill(fs, *out, &p, false, why, sizeof(why));
 	if (!err)
 		return 0;
 	buf_put(*out);
@@ -313,47 +273,4 @@ int buf_load_locked(struct tfs_trans *t, uint64_t block, enum tfs_buf_kind kind,
 	atomic_fetch_add(&fs->mismatches, 1);
 	return tfs_handle_fs_error(fs, -EUCLEAN, "%s at block %llu: %s", buf_kind_name(kind),
 				   (unsigned long long)block, why);
-}
-
-/* ---- readahead ---- */
-
-struct readahead {
-	struct work work;
-	struct tfs_fs *fs;
-	uint64_t block;
-	enum tfs_buf_kind kind;
-};
-
-static void readahead_fn(struct work *w)
-{
-	struct readahead *ra = container_of(w, struct readahead, work);
-	struct tfs_bufcache *c = ra->fs->bufs;
-
-	buf_load(ra->fs, ra->block, ra->kind);
-	atomic_fetch_sub(&c->queued, 1);
-	tl_free(ra);
-}
-
-void buf_readahead(struct tfs_fs *fs, const uint64_t *blocks, unsigned int n,
-		   enum tfs_buf_kind kind)
-{
-	struct tfs_bufcache *c = fs->bufs;
-	struct readahead *ra;
-	unsigned int i;
-
-	if (!c->readers)
-		return;
-	for (i = 0; i < n && atomic_load(&c->queued) < MAX_QUEUED; i++) {
-		if (bufcache_has(c, blocks[i]) || !buf_place_ok(&fs->geom, blocks[i], kind))
-			continue;
-		ra = tl_alloc(sizeof(*ra));
-		if (!ra)
-			return;
-		work_init(&ra->work, readahead_fn);
-		ra->fs = fs;
-		ra->block = blocks[i];
-		ra->kind = kind;
-		atomic_fetch_add(&c->queued, 1);
-		queue_work(c->readers, &ra->work);
-	}
 }

@@ -251,11 +251,6 @@ void journal_make_room(struct tfs_journal *j, uint64_t credits)
 	pthread_mutex_unlock(&j->lock);
 }
 
-uint64_t journal_pinned_bytes(struct tfs_journal *j)
-{
-	return counter_read(&j->pinned) + counter_read(&j->run_bytes) - BASE_BYTES;
-}
-
 uint64_t journal_running_txid(struct tfs_fs *fs)
 {
 	return fs->journal ? counter_read(&fs->journal->run_txid) : 0;
@@ -288,4 +283,5 @@ void journal_get_stats(struct tfs_fs *fs, struct tfs_journal_stats *st)
 	st->images = counter_read(&j->nr_images);
 	st->ranges = counter_read(&j->nr_ranges);
 	st->revokes = counter_read(&j->nr_revokes);
+	st->pinned_bytes = counter_read(&j->pinned) + counter_read(&j->run_bytes) - BASE_BYTES;
 }

@@ -56,7 +56,8 @@ struct journal_hooks {
 
 struct tfs_journal_stats {
 	uint64_t running_txid, durable_txid, commits, checkpoints, log_bytes, log_used, log_size,
-		images, ranges, revokes;
+		images, ranges, revokes,
+		pinned_bytes; /* of buffers that wait for a commit or a checkpoint */
 };
 void journal_get_stats(struct tfs_fs *fs, struct tfs_journal_stats *st);
 /* How long commits took, waiting for the sections under way included. */

@@ -76,7 +76,6 @@ bool journal_has_room(struct tfs_journal *j, uint64_t credits);
 /* Do, or wait for, something that makes room, or find the file system shut down.  No lock held. */
 void journal_make_room(struct tfs_journal *j, uint64_t credits);
 uint64_t journal_max_credits(const struct tfs_journal *j);
-uint64_t journal_pinned_bytes(struct tfs_journal *j);
 /* Wake everyone who waits for the journal (the file system was shut down). */
 void journal_wake(struct tfs_journal *j);
 bool journal_wants_checkpoint(struct tfs_journal *j);

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include "core/lib/trace.h"
-#include "fs/journal/buffer_read.h"
+#include "fs/journal/buffer_load.h"
 #include "fs/journal/journal.h"
 #include "fs/journal/journal_priv.h"
 #include "fs/journal/trans.h"

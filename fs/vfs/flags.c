@@ -105,7 +105,7 @@ int vfs_set_flags(struct tfs_fs *fs, uint64_t ino, unsigned int flags)
 	inode_lock(i);
 	err = TRANS_WRITE(t, fs, TRANS_CREDITS(fs), set_in_section(t, i, flags));
 	if (!err && !(flags & VFS_FLAG_APPEND))
-		append_forget(i);
+		inode_forget_gaps(i);
 	inode_unlock(i);
 	inode_put(i);
 	return err;

@@ -10,6 +10,7 @@
 #include "core/iomap/iomap.h"
 #include "core/lib/memlimit.h"
 #include "core/pagecache/pagecache.h"
+#include "fs/inode/aops.h"
 #include "fs/inode/damage.h"
 #include "fs/inode/icache.h"
 #include "fs/inode/iget.h"
@@ -68,6 +69,13 @@ int vfs_start_threads(struct tfs_fs *fs)
 	return err;
 }
 
+static int create_icache(struct tfs_fs *fs)
+{
+	struct iomap_writeback_ops wb_ops = tfs_writeback_ops(fs);
+
+	return icache_create(fs, &tfs_aops, &wb_ops);
+}
+
 int vfs_mount(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs **out, char *why,
 	      size_t why_len)
 {
@@ -88,7 +96,7 @@ int vfs_mount(struct bdev *b, const struct tfs_mount_opts *opts, struct tfs_fs *
 		return err;
 	err = create_pagecache(fs);
 	if (!err)
-		err = icache_create(fs);
+		err = create_icache(fs);
 	if (!err)
 		err = damage_create(fs);
 	if (!err && !o.ro)

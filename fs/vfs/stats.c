@@ -87,12 +87,14 @@ static void journal_stats(struct tfs_fs *fs, struct out *o)
 static void buffer_stats(struct tfs_fs *fs, struct out *o)
 {
 	struct tfs_bufcache_stats s;
+	struct tfs_journal_stats j;
 
 	bufcache_get_stats(fs, &s);
+	journal_get_stats(fs, &j);
 	o->group = "buffers";
 	say(o, "buffers", s.buffers);
 	say(o, "bytes", s.bytes);
-	say(o, "dirty_bytes", s.dirty_bytes);
+	say(o, "dirty_bytes", j.pinned_bytes);
 	say(o, "hits", s.hits);
 	say(o, "misses", s.misses);
 	say(o, "evicted", s.evicted);

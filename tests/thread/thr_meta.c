@@ -11,7 +11,7 @@
 #include "fs/disk/geom.h"
 #include "fs/journal/buffer.h"
 #include "fs/journal/bufcache.h"
-#include "fs/journal/buffer_read.h"
+#include "fs/journal/buffer_load.h"
 #include "fs/journal/journal.h"
 #include "fs/journal/trans.h"
 #include "fs/vfs/fs_open.h"
