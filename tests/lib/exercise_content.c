@@ -482,13 +482,15 @@ static void free_files(struct content_run *x)
 
 int exercise_content(const struct content_opts *o, const struct content_ops *ops, void *be)
 {
-	struct content_run x = {
-		.o = o, .ops = ops, .be = be, .rng = o->seed * 0x9e3779b97f4a7c15ull | 1
-	};
+	struct content_run x = { .o = o, .ops = ops, .be = be };
+	uint64_t nr = exercise_steps_nr(&o->steps, o->ops);
+	uint64_t seeds = exercise_steps_start(o->seed);
 
 	x.failed = make_files(&x);
-	for (x.op = 1; x.op <= o->ops && !x.failed; x.op++)
+	for (x.op = 1; x.op <= nr && !x.failed; x.op++) {
+		x.rng = exercise_step(&o->steps, x.op - 1, &seeds);
 		step(&x);
+	}
 	if (!x.failed)
 		check_all(&x);
 	free_files(&x);

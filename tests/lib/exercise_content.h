@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "tests/lib/exercise_shortest.h"
 
 /* @k: which file.  Negative errno; pread, pwrite, mread, mwrite, copy: bytes; seek, size: a
  * position.  NULL: not to be had. */
@@ -52,6 +53,7 @@ struct content_opts {
 	unsigned int remount_every; /* operations, on average; 0: never */
 	unsigned int cut_every;	    /* likewise, with cut() */
 	uint32_t block_size;	    /* of the file system, for cut() */
+	struct exercise_steps steps;
 };
 
 /* 0, or -1 after a line on stderr that says what differed, with the last operations. */

@@ -127,7 +127,8 @@ int exercise_content_cuts(const struct exercise_cuts_opts *o, unsigned int *imag
 				   .max_size = 400000,
 				   .remount_every = o->remount_every,
 				   .cut_every = o->cut_every,
-				   .block_size = o->size == FX_SMALL1K ? 1024 : 4096 };
+				   .block_size = o->size == FX_SMALL1K ? 1024 : 4096,
+				   .steps = o->steps };
 	struct content_ops ops = lib_content_ops;
 	struct cuts_backend c;
 	int err;
@@ -148,7 +149,8 @@ int exercise_names_cuts(const struct exercise_cuts_opts *o, unsigned int *images
 	struct names_opts to = { .seed = o->seed,
 				 .ops = o->ops,
 				 .remount_every = o->remount_every,
-				 .cut_every = o->cut_every };
+				 .cut_every = o->cut_every,
+				 .steps = o->steps };
 	struct names_ops ops = lib_names_ops;
 	struct cuts_backend c;
 	int err;

@@ -9,6 +9,7 @@
 #ifndef TESTS_EXERCISE_CUTS_H
 #define TESTS_EXERCISE_CUTS_H
 
+#include "tests/lib/exercise_shortest.h"
 #include "tests/lib/fixture.h"
 
 struct exercise_cuts_opts {
@@ -18,6 +19,7 @@ struct exercise_cuts_opts {
 	unsigned int remount_every;  /* likewise */
 	unsigned int lose_nth_flush; /* break the device: see crashdev_lose_flushes */
 	unsigned int break_rules;    /* break the file system: TFS_BREAK_* */
+	struct exercise_steps steps;
 };
 
 /* 0, or -1 after a line on stderr.  @images: how many were checked. */

@@ -471,6 +471,8 @@ static void step(struct names_run *x)
 int exercise_names(const struct names_opts *o, const struct names_ops *ops, void *be)
 {
 	struct names_run *x = calloc(1, sizeof(*x));
+	uint64_t nr = exercise_steps_nr(&o->steps, o->ops);
+	uint64_t seeds = exercise_steps_start(o->seed);
 	int i, ret;
 
 	if (!x)
@@ -478,7 +480,6 @@ int exercise_names(const struct names_opts *o, const struct names_ops *ops, void
 	x->o = o;
 	x->ops = ops;
 	x->be = be;
-	x->rng = o->seed * 0x9e3779b97f4a7c15ull | 1;
 	make_names(x);
 	x->nodes[0] = (struct node){ .type = DT_DIR, .nlink = 2 };
 	for (i = 0; i < NAMES; i++)
@@ -487,8 +488,10 @@ int exercise_names(const struct names_opts *o, const struct names_ops *ops, void
 		x->lists[i].dir = NONE;
 	names_past_changed(x, 0, NONE);
 	names_past_synced(x, NONE);
-	for (x->op = 1; x->op <= o->ops && !x->failed; x->op++)
+	for (x->op = 1; x->op <= nr && !x->failed; x->op++) {
+		x->rng = exercise_step(&o->steps, x->op - 1, &seeds);
 		step(x);
+	}
 	names_list_close_all(x);
 	ret = x->failed ? -1 : 0;
 	names_past_free(x);

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "tests/lib/exercise_shortest.h"
 
 #define NAMES_PATH_MAX 3500
 
@@ -49,6 +50,7 @@ struct names_opts {
 	uint64_t seed, ops;
 	unsigned int remount_every; /* operations, on average; 0: never */
 	unsigned int cut_every;	    /* likewise, with cut() */
+	struct exercise_steps steps;
 };
 
 /* The tree must be empty.  0, or -1 after a line on stderr that says what differed, with the last

@@ -12,7 +12,7 @@
 #define NAMES 96 /* in one directory */
 #define LISTS 4
 #define DEPTH 8
-#define LOG_LINES 16
+#define LOG_LINES 24
 #define LOG_LEN 160
 #define NONE (-1)
 

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "tests/lib/exercise_shortest.h"
+#include "tests/lib/random.h"
+#include "tests/lib/shrink.h"
+
+#define PATIENCE 60 /* seconds; a run that takes longer stands still */
+#define FEW 24	    /* which fit in what an exerciser says of a failure, and in a pipe */
+
+struct runner {
+	exercise_run_fn *run;
+	void *arg;
+};
+
+uint64_t exercise_steps_start(uint64_t seed)
+{
+	return seed * 0x9e3779b97f4a7c15ull | 1;
+}
+
+static unsigned int next(uint64_t *rng)
+{
+	return (unsigned int)(test_rand(rng) >> 32);
+}
+
+uint64_t exercise_step(const struct exercise_steps *s, uint64_t i, uint64_t *rng)
+{
+	return exercise_steps_start((s->replay ? s->replay->ops[i].kind : next(rng)) + 1ull);
+}
+
+uint64_t exercise_steps_nr(const struct exercise_steps *s, uint64_t ops)
+{
+	return s->replay ? s->replay->nr : ops;
+}
+
+static bool fails_in_child(const struct runner *r, const struct oplist *l, bool quiet)
+{
+	struct exercise_steps steps = { .replay = l };
+	int pid, status;
+
+	fflush(NULL);
+	pid = fork();
+	if (!pid) {
+		int null = quiet ? open("/dev/null", O_WRONLY) : -1;
+
+		if (null >= 0)
+			dup2(null, STDERR_FILENO);
+		alarm(PATIENCE);
+		_exit(r->run(r->arg, &steps) ? 1 : 0);
+	}
+	return pid > 0 && waitpid(pid, &status, 0) == pid && status;
+}
+
+static bool fails(void *arg, const struct oplist *l)
+{
+	return fails_in_child(arg, l, true);
+}
+
+static void describe(const struct op *op, char *buf, size_t size)
+{
+	snprintf(buf, size, "a seed; what it does is said below");
+}
+
+/* In a process that was there before the run that failed, and shares nothing with it. */
+static void shorten(struct runner *r, uint64_t seed, uint64_t ops, unsigned int seconds, int to)
+{
+	uint64_t rng = exercise_steps_start(seed);
+	struct oplist l = { 0 };
+	unsigned int runs;
+
+	while (ops--)
+		oplist_add(&l, &(struct op){ .kind = next(&rng) });
+	if (!fails(r, &l)) {
+		fprintf(stderr, "the same operations did not fail a second time\n");
+		return;
+	}
+	runs = shrink(&l, fails, r, seconds);
+	fprintf(stderr, "after %u runs, the %zu operations that still fail:\n", runs, l.nr);
+	if (l.nr <= FEW)
+		oplist_print(&l, stderr, describe);
+	fails_in_child(r, &l, false);
+	if (write(to, l.ops, l.nr * sizeof(*l.ops)) < 0)
+		perror("exercise_shortest");
+	oplist_free(&l);
+}
+
+static void get(struct oplist *left, int from)
+{
+	struct op op;
+
+	while (left && read(from, &op, sizeof(op)) == sizeof(op))
+		oplist_add(left, &op);
+}
+
+int exercise_shortest(exercise_run_fn *run, void *arg, uint64_t seed, uint64_t ops,
+		      unsigned int seconds, struct oplist *left)
+{
+	struct runner r = { run, arg };
+	int down[2], up[2], pid, err;
+	char well = 'w';
+
+	if (pipe(down) || pipe(up) || (pid = fork()) < 0)
+		return -1;
+	if (!pid) {
+		close(down[1]);
+		close(up[0]);
+		if (read(down[0], &well, 1) != 1 || well != 'w')
+			shorten(&r, seed, ops, seconds, up[1]);
+		_exit(0);
+	}
+	close(down[0]);
+	close(up[1]);
+	err = run(arg, &(struct exercise_steps){ 0 });
+	if (write(down[1], err ? "f" : "w", 1) != 1)
+		perror("exercise_shortest");
+	close(down[1]);
+	get(err ? left : NULL, up[0]);
+	waitpid(pid, NULL, 0);
+	close(up[0]);
+	return err;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A run of an exerciser that fails, made shorter: each of its operations has a seed of its own, and
+ * so is what it was with others left out (on the state that there then is).
+ */
+#ifndef TESTS_EXERCISE_SHORTEST_H
+#define TESTS_EXERCISE_SHORTEST_H
+
+#include "tests/lib/oplist.h"
+
+/* Part of the exercisers' options. */
+struct exercise_steps {
+	const struct oplist *replay; /* these operations; NULL: random ones */
+};
+
+/* Where the seeds of a run's operations come from. */
+uint64_t exercise_steps_start(uint64_t seed);
+/* The state of the random numbers for operation @i, from 0: from @replay, or @rng. */
+uint64_t exercise_step(const struct exercise_steps *s, uint64_t i, uint64_t *rng);
+/* How many operations: those of @replay, or @ops. */
+uint64_t exercise_steps_nr(const struct exercise_steps *s, uint64_t ops);
+
+/* Starts from nothing each time, fx_init() included.  0, or -1 after a line on stderr. */
+typedef int exercise_run_fn(void *arg, const struct exercise_steps *steps);
+
+/*
+ * Run @ops operations of @seed in this process, which has no threads yet; if that fails, or the
+ * process dies of it, then again and again in others, for @seconds at most, and the shortest
+ * sequence that still fails is printed on stderr.  What @run returned; @left, unless NULL, gets the
+ * sequence.
+ */
+int exercise_shortest(exercise_run_fn *run, void *arg, uint64_t seed, uint64_t ops,
+		      unsigned int seconds, struct oplist *left);
+
+#endif
