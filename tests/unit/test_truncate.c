@@ -7,7 +7,12 @@
 #include "core/lib/util.h"
 #include "core/pagecache/pagecache.h"
 #include "fs/inode/inode.h"
+#include "fs/inode/truncate.h"
+#include "fs/journal/journal.h"
+#include "fs/journal/trans.h"
+#include "fs/names/orphan.h"
 #include "fs/state/error.h"
+#include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/fixture.h"
@@ -81,18 +86,65 @@ Test(truncate, to_nothing_and_inline)
 	fx_close(&fx, f);
 }
 
+/* So many that they do not go in one transaction. */
+static uint64_t file_of_many_extents(struct vfs_file **f)
+{
+	uint64_t ino = fx_file(&fx, "a", f);
+
+	for (uint64_t k = 0; k < 200; k++)
+		fx_write(&fx, *f, k * 8192, 4096, k);
+	FX_OK(vfs_fsync(fx.fs, *f, false));
+	cr_assert_geq(fx_stat(&fx, "tree", "extents"), 100);
+	return ino;
+}
+
+static int intent_of(uint64_t ino)
+{
+	struct tfs_intent_item it;
+	uint64_t found;
+	int err;
+
+	err = TRANS_READ(t, fx.fs, intent_next(t, ino - 1, &found, &it));
+	return err ? err : found == ino ? 0 : -ENOENT;
+}
+
 Test(truncate, many_extents_leave_an_intent)
 {
 	struct vfs_file *f;
+	uint64_t ino = file_of_many_extents(&f);
 
-	fx_file(&fx, "a", &f);
-	for (uint64_t k = 0; k < 200; k++)
-		fx_write(&fx, f, k * 8192, 4096, k);
-	FX_OK(vfs_fsync(fx.fs, f, false));
-	cr_assert_geq(fx_stat(&fx, "tree", "extents"), 100);
 	fx_set_size(&fx, f, 4096);
 	cr_assert_eq(fx_stat(&fx, "tree", "data_blocks"), 1);
+	cr_assert_eq(intent_of(ino), -ENOENT);
 	f = reopen(f, false);
+	fx_expect(&fx, f, 0, 4096, 0);
+	fx_close(&fx, f);
+}
+
+static int first_transaction(struct tfs_trans *t, struct tfs_inode *i, uint64_t size)
+{
+	int err = truncate_prefault(t, i, size);
+
+	return err ? err : truncate_apply(t, i, size);
+}
+
+/* The power goes behind the first transaction: the next mount makes the others. */
+Test(truncate, an_intent_is_finished_at_the_next_mount)
+{
+	struct vfs_file *f;
+	uint64_t ino = file_of_many_extents(&f);
+	int err;
+
+	err = TRANS_WRITE(t, fx.fs, truncate_credits(fx.fs), first_transaction(t, f->inode, 4096));
+	FX_OK(err);
+	cr_assert_eq(intent_of(ino), 0);
+	fx_close(&fx, f);
+	FX_OK(journal_commit_all(fx.fs));
+	fx_crash_remount(&fx);
+	cr_assert_eq(fx_stat(&fx, "tree", "data_blocks"), 1);
+	cr_assert_eq(intent_of(ino), -ENOENT);
+	f = fx_open(&fx, "a");
+	cr_assert_eq(fx_size_of(&fx, f), 4096);
 	fx_expect(&fx, f, 0, 4096, 0);
 	fx_close(&fx, f);
 }
