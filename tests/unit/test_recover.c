@@ -461,6 +461,31 @@ Test(recover, records_that_make_no_sense)
 	}
 }
 
+/* An image is believed only for a place where something of its size and kind belongs. */
+Test(recover, images_out_of_place)
+{
+	struct tfs_log_record *r;
+	struct fixture m;
+	uint64_t places[2];
+	unsigned int k;
+
+	for (k = 0; k < ARRAY_SIZE(places); k++) {
+		struct seal s;
+
+		crashed(&m);
+		cr_assert_eq(seal_open(&s, bdev_mem_data(m.dev)), 0);
+		places[0] = s.geom.journal_start + 1;
+		places[1] = 0;
+		r = (struct tfs_log_record *)log_block(&m, le64_get(commit_of(&m, 2, 0)->start));
+		cr_assert_eq(le32_get(r->type), TFS_REC_IMAGE);
+		cr_assert_eq(le32_get(r->buf_bytes), s.geom.node_size);
+		r->block = le64_of(places[k]);
+		reseal(&m, 2);
+		refused(&m, 2, -1);
+		fx_bare_destroy(&m);
+	}
+}
+
 /* Is there an image for @block in what recovery makes of the log? */
 static bool replayed(struct fixture *m, uint64_t block)
 {
