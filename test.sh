@@ -5,7 +5,7 @@
 #
 #   ./test.sh [STEP...]
 #
-# Steps: format imports references man scripts release clang asan tsan fuzz integration integration-asan (default: all of them, in this order).
+# Steps: format imports references man scripts release clang asan tsan fuzz mutants integration integration-asan (default: all of them, in this order).
 # Installs what is missing.  LONG=1 runs the integration tests at full size, those marked "by hand" included.
 # Closes with "N passed, N failed"; exit 0 when nothing failed.
 set -uo pipefail
@@ -31,7 +31,7 @@ case "${1:-}" in
 	;;
 esac
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(format imports references man scripts release clang asan tsan fuzz integration integration-asan)
+[ ${#steps[@]} -gt 0 ] || steps=(format imports references man scripts release clang asan tsan fuzz mutants integration integration-asan)
 
 # build PRESET: one result for "builds without a warning"
 build() {
@@ -142,6 +142,10 @@ for step in "${steps[@]}"; do
 		77) ;; # no libFuzzer: it has said so
 		*) bad fuzz ;;
 		esac
+		;;
+	mutants)
+		say "breaking a few rules, to see that the tests notice"
+		if ./scripts/mutants.sh --sample 4; then ok; else bad "mutants"; fi
 		;;
 	integration)
 		[ -x build/release/bin/tallyfs ] || build release || continue
