@@ -26,6 +26,11 @@ static bool modes(const struct op *op, const struct result *ours, const struct r
 	return op->kind == OP_FALLOCATE && op->arg[2] & ~both && ours->ret < 0 && theirs->ret < 0;
 }
 
+static bool not_empty(const struct op *op, const struct result *ours, const struct result *theirs)
+{
+	return ours->ret == -ENOTEMPTY && theirs->ret == -EEXIST;
+}
+
 static struct {
 	bool (*is)(const struct op *op, const struct result *ours, const struct result *theirs);
 	const char *why;
@@ -33,13 +38,14 @@ static struct {
 } meant[] = {
 	{ seek, "SEEK_DATA, SEEK_HOLE: what is a hole is for the file system to say", 0 },
 	{ modes, "fallocate, modes that neither has: which of two errors", 0 },
+	{ not_empty, "a directory that is not empty: ENOTEMPTY, or EEXIST (XFS); POSIX has both",
+	  0 },
 };
 
 static const char *const avoided[] = {
 	"fallocate, collapse and insert: FUSE does not hand them on",
-	"a set-group-ID bit without group execution (which is no privilege): FUSE does not say "
-	"which "
-	"groups the caller is in, so it stays",
+	"a set-group-ID bit without group execution: it stays, as FUSE does not tell who is in a "
+	"group",
 	"RENAME_WHITEOUT: ext4 touches the directory when it fails too, and the whiteout inherits "
 	"an ACL",
 	"truncate(2) to the size it has: POSIX and XFS leave the mtime alone, ext4 does not",
