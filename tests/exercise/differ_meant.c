@@ -44,10 +44,8 @@ static struct {
 
 static const char *const avoided[] = {
 	"fallocate, collapse and insert: FUSE does not hand them on",
-	"a set-group-ID bit without group execution: it stays, as FUSE does not tell who is in a "
-	"group",
-	"RENAME_WHITEOUT: ext4 touches the directory when it fails too, and the whiteout inherits "
-	"an ACL",
+	"a set-group-ID bit without group execution: it stays; FUSE tells of no groups",
+	"RENAME_WHITEOUT: ext4 touches the directory if it fails; whiteouts inherit ACLs",
 	"truncate(2) to the size it has: POSIX and XFS leave the mtime alone, ext4 does not",
 	"the times of a FIFO: over FUSE a write to one does not change them",
 	"chown to nobody in particular (-1, -1): FUSE does not hand on that set-id bits go",
