@@ -31,6 +31,7 @@ struct workqueue {
 	struct worker workers[];
 };
 
+/* Whose worker this thread is: nobody waits for the queue that runs him. */
 static __thread const struct workqueue *current_wq;
 
 static void *worker_main(void *arg)

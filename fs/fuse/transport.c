@@ -64,6 +64,7 @@ struct transport {
 	struct hist latency[TRANSPORT_OPCODES];
 };
 
+/* Who this thread is, if it is one of the pool. */
 static __thread struct worker *self;
 
 static void *worker_main(void *arg);
