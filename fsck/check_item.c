@@ -302,7 +302,7 @@ static void end_xattrs(struct check *c)
 			check_acl(c, a);
 }
 
-/* For check_links.c: does it hang on the root? */
+/* For check_names.c: does it hang on the root? */
 static void list_dir(struct check *c)
 {
 	const struct check_inode *in = &c->cur;

@@ -8,7 +8,7 @@
 #include "core/lib/util.h"
 #include "fs/disk/block_bitmap.h"
 #include "fs/disk/geom.h"
-#include "fs/disk/overlay.h"
+#include "fs/disk/log_overlay.h"
 #include "fs/journal/buffer.h"
 #include "fs/journal/trans.h"
 #include "fs/journal/tuple.h"

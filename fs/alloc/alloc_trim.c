@@ -141,7 +141,7 @@ static int trim_group(struct trim *tr, uint64_t group, uint32_t from, uint32_t t
 
 	tr->run_end = 0;
 	for (; !err; from = tr->at + tr->n) {
-		err = vfs_writable(fs);
+		err = tfs_writable(fs);
 		if (!err && tr->stop && tr->stop(tr->arg))
 			err = -EINTR;
 		if (err)

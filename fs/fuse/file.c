@@ -168,7 +168,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 	/* Pages that the kernel had taken before the file system went read-only: kept, but the
 	 * program is to hear. */
 	if (n > 0)
-		n = vfs_writable(fr->fs);
+		n = tfs_writable(fr->fs);
 	/* Has the next write ask for attributes, which op_getattr() refuses; after the answer, for
 	 * the kernel waits for it. */
 	if (n < 0 && (flags & VFS_WRITE_CACHE) && open_write_failed(fr, ino, (int)n))

@@ -20,7 +20,7 @@
 #include "fs/disk/btree_key.h"
 #include "fs/inode/damage.h"
 #include "fs/inode/inode.h"
-#include "fs/inode/inode_sync.h"
+#include "fs/inode/inode_flush.h"
 #include "fs/journal/trans.h"
 #include "fs/names/path.h"
 #include "fs/state/fs.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Completion of writeback: when the data is on the device, one transaction for as many finished
- * ioends as fit brings them into the tree (wb_part.c).  Until it commits, the old blocks are what a
- * crash leaves.  map_blocks.c shows what becomes of the space.
+ * ioends as fit brings them into the tree (wb_apply.c).  Until it commits, the old blocks are what
+ * a crash leaves.  map_blocks.c shows what becomes of the space.
  */
 #include <errno.h>
 #include "core/iomap/iomap.h"
@@ -15,7 +15,7 @@
 #include "fs/inode/inode.h"
 #include "fs/inode/reaper.h"
 #include "fs/inode/wb_eof.h"
-#include "fs/inode/wb_part.h"
+#include "fs/inode/wb_apply.h"
 #include "fs/journal/trans.h"
 #include "fs/state/backing.h"
 #include "fs/state/fs.h"

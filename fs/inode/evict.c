@@ -8,7 +8,7 @@
 #include "fs/inode/icache.h"
 #include "fs/inode/icache_priv.h"
 #include "fs/inode/inode.h"
-#include "fs/inode/inode_sync.h"
+#include "fs/inode/inode_flush.h"
 #include "fs/state/fs.h"
 
 #define ICACHE_SCAN 16u /* inodes looked at per trim: the price a caller pays at most */

@@ -10,7 +10,7 @@
 #include "fs/disk/geom.h"
 #include "fs/inode/extent.h"
 #include "fs/inode/inode.h"
-#include "fs/inode/refs.h"
+#include "fs/inode/block_refs.h"
 #include "fs/journal/buffer.h"
 #include "fs/journal/trans.h"
 #include "fs/state/error.h"

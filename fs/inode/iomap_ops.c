@@ -25,7 +25,7 @@
 #include "fs/inode/extent.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/iomap_ops.h"
-#include "fs/inode/refs.h"
+#include "fs/inode/block_refs.h"
 #include "fs/journal/trans.h"
 #include "fs/journal/tuple.h"
 #include "fs/state/error.h"

@@ -20,7 +20,7 @@
 #include "fs/inode/icache_priv.h"
 #include "fs/inode/iget.h"
 #include "fs/inode/inode.h"
-#include "fs/inode/inode_sync.h"
+#include "fs/inode/inode_flush.h"
 #include "fs/inode/reap.h"
 #include "fs/inode/truncate.h"
 #include "fs/journal/trans.h"

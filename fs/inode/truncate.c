@@ -32,7 +32,7 @@
 #include "fs/disk/btree_key.h"
 #include "fs/inode/extent.h"
 #include "fs/inode/inode.h"
-#include "fs/inode/inode_sync.h"
+#include "fs/inode/inode_flush.h"
 #include "fs/inode/iomap_ops.h"
 #include "fs/inode/truncate.h"
 #include "fs/journal/trans.h"

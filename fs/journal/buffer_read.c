@@ -22,7 +22,7 @@
 #include "fs/disk/btree_check.h"
 #include "fs/disk/geom.h"
 #include "fs/disk/group.h"
-#include "fs/disk/overlay.h"
+#include "fs/disk/log_overlay.h"
 #include "fs/disk/super.h"
 #include "fs/journal/buffer.h"
 #include "fs/journal/buffer_read.h"

@@ -25,7 +25,7 @@
 #include "fs/disk/geom.h"
 #include "fs/disk/log_ring.h"
 #include "fs/disk/log_scan.h"
-#include "fs/disk/overlay.h"
+#include "fs/disk/log_overlay.h"
 #include "fs/journal/checkpoint.h"
 #include "fs/journal/buffer.h"
 #include "fs/journal/buffer.h"

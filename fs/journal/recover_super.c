@@ -12,7 +12,7 @@
 #include "core/block/bdev.h"
 #include "core/lib/log.h"
 #include "fs/disk/geom.h"
-#include "fs/disk/overlay.h"
+#include "fs/disk/log_overlay.h"
 #include "fs/disk/super.h"
 #include "fs/journal/recover.h"
 #include "fs/journal/recover_priv.h"

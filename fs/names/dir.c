@@ -15,7 +15,7 @@
 #include "fs/disk/siphash.h"
 #include "fs/journal/trans.h"
 #include "fs/names/dir.h"
-#include "fs/names/link.h"
+#include "fs/names/backref.h"
 #include "fs/names/names_prefault.h"
 #include "fs/state/error.h"
 #include "fs/state/fs.h"
@@ -183,10 +183,10 @@ int dir_add(struct tfs_trans *t, uint64_t dir, const char *name, size_t len, uin
 	key = dirent_key(dir, cookie);
 	err = names_prefault(t, &key);
 	if (!err)
-		err = link_can_add(t, ino, cookie, dir);
+		err = backref_can_add(t, ino, cookie, dir);
 	if (!err)
 		err = btree_insert(t, TFS_TREE_FS, &key, &b, make_entry(&b, name, len, ino, type));
-	return err ? err : link_add(t, ino, cookie, dir);
+	return err ? err : backref_add(t, ino, cookie, dir);
 }
 
 /* Is the entry still what the caller has in mind?  -ENOENT if not. */
@@ -210,10 +210,10 @@ int dir_remove(struct tfs_trans *t, uint64_t dir, const struct tfs_dirent *de)
 	if (!err)
 		err = names_prefault(t, &key);
 	if (!err)
-		err = link_can_del(t, de->ino, de->cookie, dir);
+		err = backref_can_del(t, de->ino, de->cookie, dir);
 	if (!err)
 		err = btree_delete(t, TFS_TREE_FS, &key);
-	return err ? err : link_del(t, de->ino, de->cookie, dir);
+	return err ? err : backref_del(t, de->ino, de->cookie, dir);
 }
 
 int dir_replace(struct tfs_trans *t, uint64_t dir, const struct tfs_dirent *de, uint64_t ino,
@@ -227,16 +227,16 @@ int dir_replace(struct tfs_trans *t, uint64_t dir, const struct tfs_dirent *de, 
 	if (!err)
 		err = names_prefault(t, &key);
 	if (!err && ino != de->ino)
-		err = link_can_del(t, de->ino, de->cookie, dir);
+		err = backref_can_del(t, de->ino, de->cookie, dir);
 	if (!err && ino != de->ino)
-		err = link_can_add(t, ino, de->cookie, dir);
+		err = backref_can_add(t, ino, de->cookie, dir);
 	if (!err)
 		err = btree_update(t, TFS_TREE_FS, &key, &b,
 				   make_entry(&b, de->name, de->len, ino, type));
 	if (!err && ino != de->ino)
-		err = link_del(t, de->ino, de->cookie, dir);
+		err = backref_del(t, de->ino, de->cookie, dir);
 	if (!err && ino != de->ino)
-		err = link_add(t, ino, de->cookie, dir);
+		err = backref_add(t, ino, de->cookie, dir);
 	return err;
 }
 

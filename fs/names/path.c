@@ -5,7 +5,7 @@
 
 #include "fs/journal/trans.h"
 #include "fs/names/dir.h"
-#include "fs/names/link.h"
+#include "fs/names/backref.h"
 #include "fs/names/path.h"
 #include "tallyfs/format.h"
 
@@ -38,7 +38,7 @@ static int step_up(struct tfs_trans *t, struct backwards *b, uint64_t *ino, bool
 	uint64_t dir, cookie;
 	int err;
 
-	err = link_first(t, *ino, &dir, &cookie);
+	err = backref_first(t, *ino, &dir, &cookie);
 	if (err) {
 		*done = true;
 		return is_damage(err) ? prepend(b, "?", 1) : err;
@@ -68,7 +68,7 @@ int inode_path(struct tfs_trans *t, uint64_t ino, char *buf, size_t size)
 		memcpy(buf, "/", 2);
 		return 0;
 	}
-	err = link_first(t, ino, &dir, &cookie);
+	err = backref_first(t, ino, &dir, &cookie);
 	if (err == -ENOENT)
 		return err;
 	err = 0;

@@ -13,7 +13,7 @@
 #include "fs/state/fs.h"
 #include "fs/state/error.h"
 
-int vfs_writable(struct tfs_fs *fs)
+int tfs_writable(struct tfs_fs *fs)
 {
 	int err = atomic_load(&fs->shutdown);
 

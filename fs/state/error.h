@@ -6,7 +6,7 @@
 #include "fs/state/fs.h"
 
 /* 0, -EROFS, or what shut the file system down. */
-int vfs_writable(struct tfs_fs *fs);
+int tfs_writable(struct tfs_fs *fs);
 
 /*
  * Metadata turned out inconsistent: log what, mark the file system, apply errors=.  With remount-ro

@@ -8,7 +8,7 @@
 #include "fs/inode/iget.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_lock.h"
-#include "fs/inode/inode_sync.h"
+#include "fs/inode/inode_flush.h"
 #include "fs/inode/truncate.h"
 #include "fs/journal/trans.h"
 #include "fs/names/acl.h"
@@ -276,7 +276,7 @@ static int set_size(struct tfs_inode *i, uint64_t size)
 		return -EISDIR;
 	if (!inode_is_reg(i))
 		return -EINVAL;
-	err = vfs_writable(i->fs);
+	err = tfs_writable(i->fs);
 	if (err)
 		return err;
 	inode_lock(i);

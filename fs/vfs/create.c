@@ -9,7 +9,7 @@
 #include "fs/inode/icache.h"
 #include "fs/inode/iget.h"
 #include "fs/inode/inode.h"
-#include "fs/inode/inode_sync.h"
+#include "fs/inode/inode_flush.h"
 #include "fs/inode/lookup_count.h"
 #include "fs/journal/trans.h"
 #include "fs/names/acl.h"
@@ -234,7 +234,7 @@ static int may_create(struct tfs_fs *fs)
 	int err = lookup_prepare(fs);
 
 	if (!err)
-		err = vfs_writable(fs);
+		err = tfs_writable(fs);
 	return err ? err : space_check_meta(fs, SPACE_NEW);
 }
 

@@ -23,7 +23,7 @@
 #include "fs/inode/extent.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_lock.h"
-#include "fs/inode/inode_sync.h"
+#include "fs/inode/inode_flush.h"
 #include "fs/inode/iomap_ops.h"
 #include "fs/inode/truncate.h"
 #include "fs/journal/trans.h"
@@ -278,7 +278,7 @@ int vfs_fallocate(struct tfs_fs *fs, struct vfs_file *f, int mode, uint64_t pos,
 		return -EINVAL;
 	if (pos > (uint64_t)TFS_MAX_FILE_SIZE || len > (uint64_t)TFS_MAX_FILE_SIZE - pos)
 		return -EFBIG;
-	err = vfs_writable(fs);
+	err = tfs_writable(fs);
 	if (err)
 		return err;
 	inode_lock(i);

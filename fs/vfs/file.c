@@ -50,7 +50,7 @@ int vfs_open(struct tfs_fs *fs, uint64_t ino, int flags, struct vfs_file **f)
 	if ((flags & O_ACCMODE) != O_RDONLY && inode_is_dir(i))
 		err = -EISDIR;
 	else if ((flags & O_ACCMODE) != O_RDONLY)
-		err = vfs_writable(fs);
+		err = tfs_writable(fs);
 	if (!err && (flags & O_ACCMODE) != O_RDONLY && !flags_let_open(i, flags))
 		err = -EPERM;
 	*f = err ? NULL : tl_alloc(sizeof(**f));

@@ -6,7 +6,7 @@
 #include "core/pagecache/pagecache.h"
 #include "fs/inode/damage.h"
 #include "fs/inode/inode.h"
-#include "fs/inode/inode_sync.h"
+#include "fs/inode/inode_flush.h"
 #include "fs/journal/journal.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"

@@ -9,7 +9,7 @@
 #include "fs/inode/icache.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_lock.h"
-#include "fs/inode/inode_sync.h"
+#include "fs/inode/inode_flush.h"
 #include "fs/inode/iomap_ops.h"
 #include "fs/inode/truncate.h"
 #include "fs/journal/trans.h"
@@ -141,7 +141,7 @@ int64_t vfs_write(struct tfs_fs *fs, struct vfs_file *f, uint64_t pos, const str
 
 	if (!inode_is_reg(i))
 		return inode_is_dir(i) ? -EISDIR : -EINVAL;
-	err = vfs_writable(fs);
+	err = tfs_writable(fs);
 	/* what the kernel took from a program while that could be written is to be kept */
 	if (err == -EROFS && flags & VFS_WRITE_CACHE && !fs->opts.ro)
 		err = 0;

@@ -12,7 +12,7 @@
 #include "fs/inode/iget.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_lock.h"
-#include "fs/inode/inode_sync.h"
+#include "fs/inode/inode_flush.h"
 #include "fs/journal/trans.h"
 #include "fs/state/error.h"
 #include "fs/state/fs.h"
@@ -90,7 +90,7 @@ unsigned int vfs_flags(const struct vfs_file *f)
 int vfs_set_flags(struct tfs_fs *fs, uint64_t ino, unsigned int flags)
 {
 	struct tfs_inode *i;
-	int err = vfs_writable(fs);
+	int err = tfs_writable(fs);
 
 	if (flags & ~(unsigned int)(VFS_FLAG_IMMUTABLE | VFS_FLAG_APPEND))
 		return -EOPNOTSUPP;

@@ -17,7 +17,7 @@
 #include "fs/alloc/group_trans.h"
 #include "fs/disk/geom.h"
 #include "fs/disk/group.h"
-#include "fs/disk/overlay.h"
+#include "fs/disk/log_overlay.h"
 #include "fs/journal/buffer.h"
 #include "fs/journal/bufcache.h"
 #include "fs/journal/checkpoint.h"

@@ -15,7 +15,7 @@
 #include "fs/inode/icache.h"
 #include "fs/inode/iget.h"
 #include "fs/inode/inode.h"
-#include "fs/inode/inode_sync.h"
+#include "fs/inode/inode_flush.h"
 #include "fs/inode/lookup_count.h"
 #include "fs/inode/reap.h"
 #include "fs/inode/reaper.h"

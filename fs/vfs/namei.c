@@ -14,12 +14,12 @@
 #include "fs/inode/icache.h"
 #include "fs/inode/iget.h"
 #include "fs/inode/inode.h"
-#include "fs/inode/inode_sync.h"
+#include "fs/inode/inode_flush.h"
 #include "fs/inode/lookup_count.h"
 #include "fs/inode/reaper.h"
 #include "fs/journal/trans.h"
 #include "fs/names/dir.h"
-#include "fs/names/link.h"
+#include "fs/names/backref.h"
 #include "fs/names/orphan.h"
 #include "fs/state/error.h"
 #include "fs/state/fs.h"
@@ -179,7 +179,7 @@ static int lookup_in_section(struct tfs_trans *t, uint64_t dir, const char *name
 		*ino = dir;
 		err = 0;
 	} else if (!strcmp(name, "..")) {
-		err = link_first(t, dir, ino, &de.cookie);
+		err = backref_first(t, dir, ino, &de.cookie);
 		if (err == -ENOENT && dir == TFS_INO_ROOT) {
 			*ino = dir;
 			err = 0;
@@ -240,7 +240,7 @@ int vfs_parent(struct tfs_fs *fs, uint64_t ino, uint64_t *dir)
 		*dir = ino;
 		return 0;
 	}
-	err = TRANS_READ(t, fs, link_first(t, ino, dir, &cookie));
+	err = TRANS_READ(t, fs, backref_first(t, ino, dir, &cookie));
 	return err == -ENOENT ? -ESTALE : err;
 }
 
@@ -297,7 +297,7 @@ int vfs_link(struct tfs_fs *fs, uint64_t ino, uint64_t dir, const char *name, st
 	if (!err)
 		err = lookup_prepare(fs);
 	if (!err)
-		err = vfs_writable(fs);
+		err = tfs_writable(fs);
 	if (!err)
 		err = space_check_meta(fs, SPACE_NEW);
 	if (err)

@@ -25,9 +25,9 @@
 #include "fs/inode/extent.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_lock.h"
-#include "fs/inode/inode_sync.h"
+#include "fs/inode/inode_flush.h"
 #include "fs/inode/iomap_ops.h"
-#include "fs/inode/refs.h"
+#include "fs/inode/block_refs.h"
 #include "fs/inode/truncate.h"
 #include "fs/journal/trans.h"
 #include "fs/state/error.h"
@@ -384,7 +384,7 @@ int64_t vfs_copy_file_range(struct tfs_fs *fs, struct vfs_file *in, uint64_t pos
 		return -EINVAL;
 	if (pos_out >= (uint64_t)TFS_MAX_FILE_SIZE)
 		return -EFBIG;
-	err = vfs_writable(fs);
+	err = tfs_writable(fs);
 	if (err || !len)
 		return err;
 	c.len = min_t(uint64_t, min_t(uint64_t, len, COPY_MAX),

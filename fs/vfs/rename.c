@@ -3,11 +3,11 @@
 #include <linux/fs.h>
 #include "fs/alloc/space.h"
 #include "fs/inode/inode.h"
-#include "fs/inode/inode_sync.h"
+#include "fs/inode/inode_flush.h"
 #include "fs/inode/reaper.h"
 #include "fs/journal/trans.h"
 #include "fs/names/dir.h"
-#include "fs/names/link.h"
+#include "fs/names/backref.h"
 #include "fs/state/error.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/create.h"
@@ -50,7 +50,7 @@ static int climb_some(struct tfs_trans *t, struct climb *c, uint64_t dir, uint64
 		if (c->at == dir)
 			c->verdict = -EINVAL;
 		else if (c->at != TFS_INO_ROOT)
-			err = link_first(t, c->at, &c->at, &cookie);
+			err = backref_first(t, c->at, &c->at, &cookie);
 		c->top = c->verdict || c->at == TFS_INO_ROOT || err == -ENOENT;
 		if (err && err != -ENOENT)
 			return err;
@@ -302,7 +302,7 @@ static int do_rename(struct tfs_fs *fs, uint64_t dir, const char *name, uint64_t
 		     flags == (RENAME_NOREPLACE | RENAME_EXCHANGE)))
 		err = -EINVAL;
 	if (!err)
-		err = vfs_writable(fs);
+		err = tfs_writable(fs);
 	if (!err)
 		err = space_check_meta(fs, SPACE_NEW);
 	if (!err && cred) {

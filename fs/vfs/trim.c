@@ -15,7 +15,7 @@ int vfs_trim(struct tfs_fs *fs, uint64_t start, uint64_t len, uint64_t minlen,
 {
 	const struct tfs_geom *g = &fs->geom;
 	uint64_t size = tfs_block_to_byte(fs, g->total_blocks), end, blocks = 0;
-	int err = vfs_writable(fs);
+	int err = tfs_writable(fs);
 
 	*trimmed = 0;
 	if (err)

@@ -10,7 +10,7 @@
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_lock.h"
 #include "fs/inode/iomap_ops.h"
-#include "fs/inode/refs.h"
+#include "fs/inode/block_refs.h"
 #include "fs/inode/truncate.h"
 #include "fs/journal/trans.h"
 #include "fs/state/error.h"
@@ -92,7 +92,7 @@ int vfs_unshare(struct tfs_fs *fs, struct vfs_file *f, uint64_t *pos, uint64_t *
 
 	if (!inode_is_reg(i))
 		return inode_is_dir(i) ? -EISDIR : -EINVAL;
-	err = vfs_writable(fs);
+	err = tfs_writable(fs);
 	if (err)
 		return err;
 	size = i_size_read(&i->mapping);

@@ -8,7 +8,7 @@
 #include "fs/inode/icache.h"
 #include "fs/inode/iget.h"
 #include "fs/inode/inode.h"
-#include "fs/inode/inode_sync.h"
+#include "fs/inode/inode_flush.h"
 #include "fs/journal/trans.h"
 #include "fs/names/acl.h"
 #include "fs/names/xattr.h"
@@ -164,7 +164,7 @@ int vfs_setxattr(struct tfs_fs *fs, uint64_t ino, const char *name, const void *
 	if (!err && len > TFS_XATTR_MAX)
 		err = -E2BIG;
 	if (!err)
-		err = vfs_writable(fs);
+		err = tfs_writable(fs);
 	if (!err)
 		err = space_check_meta(fs, SPACE_NEW);
 	if (!err)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* fs/names/dir.c, link.c, path.c: directory entries, back-references and paths. */
+/* fs/names/dir.c, backref.c, path.c: directory entries, back-references and paths. */
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>
@@ -11,7 +11,7 @@
 #include "fs/btree/btree_insert.h"
 #include "fs/disk/btree_key.h"
 #include "fs/names/dir.h"
-#include "fs/names/link.h"
+#include "fs/names/backref.h"
 #include "fs/names/path.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/fs_open.h"
@@ -112,7 +112,7 @@ Test(dir, many_names)
 	cr_assert_eq(IN_READ(fs, dir_is_empty(t, DIR_INO, &empty)), 0);
 	cr_assert(empty);
 	cr_assert_eq(IN_READ(fs, dir_next(t, DIR_INO, UINT64_MAX, &de)), -ENOENT);
-	cr_assert_eq(IN_READ(fs, link_first(t, 100, &after, &after)), -ENOENT);
+	cr_assert_eq(IN_READ(fs, backref_first(t, 100, &after, &after)), -ENOENT);
 	fx_fs_destroy(fs);
 }
 
@@ -193,7 +193,7 @@ Test(dir, replace_and_links)
 	cr_assert_eq(de.ino, 31);
 	cr_assert_eq(de.type, DT_DIR);
 	cr_assert_eq(de.cookie, stale.cookie, "the readdir position stays");
-	cr_assert_eq(IN_READ(fs, link_first(t, 31, &dir, &cookie)), 0);
+	cr_assert_eq(IN_READ(fs, backref_first(t, 31, &dir, &cookie)), 0);
 	cr_assert_eq(dir, DIR_INO);
 	cr_assert_eq(cookie, de.cookie);
 	cr_assert_eq(IN_WRITE(fs, dir_replace(t, DIR_INO, &stale, 32, DT_DIR)), -ENOENT,
@@ -202,7 +202,7 @@ Test(dir, replace_and_links)
 	cr_assert_eq(IN_WRITE(fs, dir_replace(t, DIR_INO, &de, 31, DT_REG)), 0);
 	cr_assert_eq(look(fs, DIR_INO, "b", &de), 0);
 	cr_assert_eq(IN_WRITE(fs, dir_remove(t, DIR_INO, &de)), 0);
-	cr_assert_eq(IN_READ(fs, link_first(t, 30, &dir, &cookie)), 0, "one name is left");
+	cr_assert_eq(IN_READ(fs, backref_first(t, 30, &dir, &cookie)), 0, "one name is left");
 	cr_assert_eq(dir, DIR_INO + 1);
 	fx_fs_destroy(fs);
 }
@@ -220,7 +220,7 @@ Test(dir, shared_back_reference)
 	both[1] = le64_of(DIR_INO);
 	cr_assert_eq(put(fs, &TKEY(30, TFS_KEY_LINK, de.cookie), both, 16), 0);
 	cr_assert_eq(IN_WRITE(fs, dir_remove(t, DIR_INO, &de)), 0);
-	cr_assert_eq(IN_READ(fs, link_first(t, 30, &dir, &cookie)), 0);
+	cr_assert_eq(IN_READ(fs, backref_first(t, 30, &dir, &cookie)), 0);
 	cr_assert_eq(dir, 7777);
 	plant(fs, 0, "y"); /* takes probe 0 of DIR_INO */
 	cr_assert_eq(add(fs, DIR_INO, "x", 30), 0);
@@ -334,7 +334,7 @@ Test(dir, hostile_back_references)
 		cr_assert_eq(add(fs, DIR_INO, "x", 30), 0);
 		cr_assert_eq(look(fs, DIR_INO, "x", &de), 0);
 		cr_assert_eq(put(fs, &TKEY(30, TFS_KEY_LINK, de.cookie), bytes, len[i]), 0);
-		cr_assert_eq(IN_READ(fs, link_first(t, 30, &dir, &cookie)), -EUCLEAN, "%u bytes",
+		cr_assert_eq(IN_READ(fs, backref_first(t, 30, &dir, &cookie)), -EUCLEAN, "%u bytes",
 			     len[i]);
 		drop_damaged(fs);
 	}

@@ -10,7 +10,7 @@
 #include "fs/inode/icache.h"
 #include "fs/inode/iget.h"
 #include "fs/inode/inode.h"
-#include "fs/inode/inode_sync.h"
+#include "fs/inode/inode_flush.h"
 #include "fs/journal/trans.h"
 #include "fs/vfs/vfs.h"
 #include "fsck/check.h"

@@ -157,7 +157,7 @@ static void expect_read_only(struct vfs_file *f)
 {
 	struct vfs_attr a = { .mode = 0600 };
 
-	cr_assert_eq(vfs_writable(fx.fs), -EROFS);
+	cr_assert_eq(tfs_writable(fx.fs), -EROFS);
 	cr_assert_eq(vfs_create(fx.fs, TFS_INO_ROOT, "x", 0644, &fx_root, O_RDWR, &a, NULL),
 		     -EROFS);
 	cr_assert_eq(vfs_unlink(fx.fs, TFS_INO_ROOT, "log"), -EROFS);

@@ -8,7 +8,7 @@
 #include <unistd.h>
 #include "core/lib/list.h"
 #include "fs/inode/inode.h"
-#include "fs/inode/inode_sync.h"
+#include "fs/inode/inode_flush.h"
 #include "fs/journal/journal.h"
 #include "fs/journal/trans.h"
 #include "fs/vfs/vfs.h"

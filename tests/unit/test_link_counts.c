@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * fs/vfs/namei.c, fs/inode/inode_sync.c: link counts: 2^31 at most, of files and of directories;
+ * fs/vfs/namei.c, fs/inode/inode_flush.c: link counts: 2^31 at most, of files and of directories;
  * tens of thousands for real.
  */
 #include <criterion/criterion.h>
@@ -10,7 +10,7 @@
 #include "fs/inode/icache.h"
 #include "fs/inode/iget.h"
 #include "fs/inode/inode.h"
-#include "fs/inode/inode_sync.h"
+#include "fs/inode/inode_flush.h"
 #include "fs/vfs/namei.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"

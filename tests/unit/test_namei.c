@@ -8,7 +8,7 @@
 #include <sys/sysmacros.h>
 #include "core/lib/util.h"
 #include "fs/journal/trans.h"
-#include "fs/names/link.h"
+#include "fs/names/backref.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
@@ -439,11 +439,11 @@ Test(namei, rename_deep_down)
 
 static int swap_link(struct tfs_trans *t, uint64_t ino, uint64_t cookie, uint64_t from, uint64_t to)
 {
-	int err = link_can_del(t, ino, cookie, from);
+	int err = backref_can_del(t, ino, cookie, from);
 
 	if (!err)
-		err = link_del(t, ino, cookie, from);
-	return err ? err : link_add(t, ino, cookie, to);
+		err = backref_del(t, ino, cookie, from);
+	return err ? err : backref_add(t, ino, cookie, to);
 }
 
 /* An image may say that two directories are each in the other. */
@@ -453,8 +453,8 @@ Test(namei, directories_in_a_circle)
 
 	mkdir_in(ROOT, "c");
 	fx.fs->opts.errors = TFS_ERRORS_CONTINUE;
-	FX_OK(IN_READ(fx.fs, link_first(t, a, &dir, &ca)));
-	FX_OK(IN_READ(fx.fs, link_first(t, b, &dir, &cb)));
+	FX_OK(IN_READ(fx.fs, backref_first(t, a, &dir, &ca)));
+	FX_OK(IN_READ(fx.fs, backref_first(t, b, &dir, &cb)));
 	FX_OK(IN_WRITE(fx.fs, swap_link(t, a, ca, ROOT, b)));
 	FX_OK(IN_WRITE(fx.fs, swap_link(t, b, cb, ROOT, a)));
 	cr_assert_eq(vfs_rename(fx.fs, ROOT, "c", a, "c", 0), -EUCLEAN);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * fs/journal/recover.c, recover_super.c, fs/disk/log_ring.c, log_scan.c, overlay.c: recovery: torn
- * tails, corruption, left-overs, hostile logs, crashes at every point.
+ * fs/journal/recover.c, recover_super.c, fs/disk/log_ring.c, log_scan.c, log_overlay.c: recovery:
+ * torn tails, corruption, left-overs, hostile logs, crashes at every point.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -17,7 +17,7 @@
 #include "core/lib/util.h"
 #include "fs/disk/geom.h"
 #include "fs/disk/log_ring.h"
-#include "fs/disk/overlay.h"
+#include "fs/disk/log_overlay.h"
 #include "fs/disk/super.h"
 #include "fs/journal/journal.h"
 #include "fs/journal/recover.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* fs/vfs/reflink.c, fs/inode/refs.c, fs/vfs/unshare.c: what is shared, counted, copied on write and
- * given back. */
+/* fs/vfs/reflink.c, fs/inode/block_refs.c, fs/vfs/unshare.c: what is shared, counted, copied on
+ * write and given back. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/falloc.h>
@@ -11,7 +11,7 @@
 #include "fs/btree/btree_delete.h"
 #include "fs/btree/btree_insert.h"
 #include "fs/disk/btree_key.h"
-#include "fs/inode/refs.h"
+#include "fs/inode/block_refs.h"
 #include "fs/journal/trans.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"

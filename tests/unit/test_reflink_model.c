@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * fs/vfs/reflink.c, fs/inode/refs.c: files that share blocks against byte arrays: copies,
+ * fs/vfs/reflink.c, fs/inode/block_refs.c: files that share blocks against byte arrays: copies,
  * overwriting, truncation, holes, unsharing, unlinking, syncs, crashes and remounts, the checker
  * after each few.  TALLYFS_SEED replays, TALLYFS_OPS lengthens.
  */

@@ -289,7 +289,7 @@ static void without_memory(bool dirty)
 		failed = tl_alloc_count() >= n;
 		tl_alloc_fail_nth(0);
 		FX_CHECK(!err || err == -ENOMEM);
-		if (vfs_writable(fx.fs)) { /* a commit could not be made */
+		if (tfs_writable(fx.fs)) { /* a commit could not be made */
 			f = reopen(f, true);
 			continue;
 		}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Final images of the log, built by recovery. */
-#ifndef FS_OVERLAY_H
-#define FS_OVERLAY_H
+#ifndef FS_DISK_LOG_OVERLAY_H
+#define FS_DISK_LOG_OVERLAY_H
 
 #include <stdint.h>
 

@@ -10,7 +10,7 @@
 #include "fs/disk/btree_key.h"
 #include "fs/inode/icache.h"
 #include "fs/inode/inode.h"
-#include "fs/inode/inode_sync.h"
+#include "fs/inode/inode_flush.h"
 #include "fs/journal/trans.h"
 #include "fs/names/inode_item.h"
 #include "fs/state/fs.h"

@@ -19,7 +19,7 @@
 #include "fs/btree/btree_insert.h"
 #include "fs/disk/btree_key.h"
 #include "fs/disk/geom.h"
-#include "fs/inode/refs.h"
+#include "fs/inode/block_refs.h"
 #include "fs/journal/trans.h"
 #include "fs/state/error.h"
 #include "fs/state/fs.h"

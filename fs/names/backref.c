@@ -12,7 +12,7 @@
 #include "fs/btree/btree_insert.h"
 #include "fs/disk/btree_key.h"
 #include "fs/journal/trans.h"
-#include "fs/names/link.h"
+#include "fs/names/backref.h"
 #include "fs/names/names_prefault.h"
 #include "fs/state/error.h"
 #include "tallyfs/format.h"
@@ -97,17 +97,17 @@ static int can_change(struct tfs_trans *t, uint64_t ino, uint64_t cookie, uint64
 	return names_prefault(t, &key);
 }
 
-int link_can_add(struct tfs_trans *t, uint64_t ino, uint64_t cookie, uint64_t dir)
+int backref_can_add(struct tfs_trans *t, uint64_t ino, uint64_t cookie, uint64_t dir)
 {
 	return can_change(t, ino, cookie, dir, true);
 }
 
-int link_can_del(struct tfs_trans *t, uint64_t ino, uint64_t cookie, uint64_t dir)
+int backref_can_del(struct tfs_trans *t, uint64_t ino, uint64_t cookie, uint64_t dir)
 {
 	return can_change(t, ino, cookie, dir, false);
 }
 
-int link_add(struct tfs_trans *t, uint64_t ino, uint64_t cookie, uint64_t dir)
+int backref_add(struct tfs_trans *t, uint64_t ino, uint64_t cookie, uint64_t dir)
 {
 	le64 dirs[LINK_MAX_DIRS];
 	unsigned int n;
@@ -122,7 +122,7 @@ int link_add(struct tfs_trans *t, uint64_t ino, uint64_t cookie, uint64_t dir)
 	return link_write(t, ino, cookie, dirs, n);
 }
 
-int link_del(struct tfs_trans *t, uint64_t ino, uint64_t cookie, uint64_t dir)
+int backref_del(struct tfs_trans *t, uint64_t ino, uint64_t cookie, uint64_t dir)
 {
 	le64 dirs[LINK_MAX_DIRS];
 	unsigned int i, n;
@@ -138,7 +138,7 @@ int link_del(struct tfs_trans *t, uint64_t ino, uint64_t cookie, uint64_t dir)
 	return link_write(t, ino, cookie, dirs, n);
 }
 
-int link_first(struct tfs_trans *t, uint64_t ino, uint64_t *dir, uint64_t *cookie)
+int backref_first(struct tfs_trans *t, uint64_t ino, uint64_t *dir, uint64_t *cookie)
 {
 	struct btree_path p = BTREE_PATH_INIT;
 	struct tkey key = link_key(ino, 0);

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "core/lib/util.h"
-#include "fs/disk/overlay.h"
+#include "fs/disk/log_overlay.h"
 
 struct entry {
 	struct entry *next;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* fs/inode/inode_sync.c, evict.c: what others do to a file while its inode is written out,
+/* fs/inode/inode_flush.c, evict.c: what others do to a file while its inode is written out,
  * or leaves memory.
  */
 #include <criterion/criterion.h>
@@ -14,7 +14,7 @@
 #include "fs/inode/evict.h"
 #include "fs/inode/icache.h"
 #include "fs/inode/inode.h"
-#include "fs/inode/inode_sync.h"
+#include "fs/inode/inode_flush.h"
 #include "fs/journal/journal.h"
 #include "fs/journal/journal_priv.h"
 #include "fs/state/fs.h"
@@ -46,7 +46,7 @@ static void teardown(void)
 	fx_exit();
 }
 
-TestSuite(inode_sync, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(inode_flush, .init = setup, .fini = teardown, .timeout = 120);
 
 /* @fn runs until it is stuck in the device. */
 static void start_stuck(void *(*fn)(void *), void *arg, enum fault_op op)
@@ -123,14 +123,14 @@ static void write_beside(void *(*sync)(void *), uint64_t pos)
 	expect_after_a_cut(SIZE);
 }
 
-Test(inode_sync, the_size_beside_a_write_to_the_front)
+Test(inode_flush, the_size_beside_a_write_to_the_front)
 {
 	write_beside(fsync_thread, 0);
 	write_beside(fdatasync_thread, 0);
 	write_beside(sync_thread, 0);
 }
 
-Test(inode_sync, the_size_beside_a_write_to_the_hole)
+Test(inode_flush, the_size_beside_a_write_to_the_hole)
 {
 	write_beside(fsync_thread, SIZE - 2 * BS);
 	write_beside(fdatasync_thread, SIZE - 2 * BS);
@@ -138,7 +138,7 @@ Test(inode_sync, the_size_beside_a_write_to_the_hole)
 }
 
 /* A size that is behind keeps the inode on the list of what a sync writes. */
-Test(inode_sync, a_size_that_is_behind_is_not_forgotten)
+Test(inode_flush, a_size_that_is_behind_is_not_forgotten)
 {
 	struct vfs_file *f = file_with_a_hole_at_its_end();
 
@@ -154,7 +154,7 @@ Test(inode_sync, a_size_that_is_behind_is_not_forgotten)
 }
 
 /* The blocks are durable, the size is not: fdatasync waits for it all the same. */
-Test(inode_sync, fdatasync_of_a_size_alone)
+Test(inode_flush, fdatasync_of_a_size_alone)
 {
 	struct vfs_file *f = file_with_a_hole_at_its_end();
 
@@ -190,7 +190,7 @@ static struct vfs_file *evicted_and_loaded(uint64_t ino)
 
 /* What was changed before the inode left memory, in a transaction that still runs, is what fsync
  * and fdatasync wait for behind it. */
-Test(inode_sync, fsync_behind_an_eviction)
+Test(inode_flush, fsync_behind_an_eviction)
 {
 	struct vfs_attr a = { .mode = 0600 };
 	struct vfs_file *f;
@@ -219,7 +219,7 @@ Test(inode_sync, fsync_behind_an_eviction)
 }
 
 /* Who appends meanwhile: the size does not pass what is on the disk. */
-Test(inode_sync, the_size_does_not_pass_the_data)
+Test(inode_flush, the_size_does_not_pass_the_data)
 {
 	static void *(*const syncs[])(void *) = { fsync_thread, sync_thread };
 	struct vfs_file *f;
@@ -248,7 +248,7 @@ static void empty_file(const char *name)
 }
 
 /* What takes another file's place brings its size along. */
-Test(inode_sync, rename_brings_the_size)
+Test(inode_flush, rename_brings_the_size)
 {
 	fx_close(&fx, file_with_a_hole_at_its_end());
 	FX_OK(vfs_rename(fx.fs, TFS_INO_ROOT, "a", TFS_INO_ROOT, "b", 0));
@@ -259,7 +259,7 @@ Test(inode_sync, rename_brings_the_size)
 }
 
 /* In an exchange both do. */
-Test(inode_sync, an_exchange_brings_the_size)
+Test(inode_flush, an_exchange_brings_the_size)
 {
 	for (unsigned int k = 0; k < 2; k++) {
 		fx_close(&fx, file_with_a_hole_at_its_end());
@@ -321,7 +321,7 @@ static void expect_all(uint64_t ino, uint64_t size, unsigned int tag)
 }
 
 /* Opened, written and closed by somebody else while the eviction waits: that stays. */
-Test(inode_sync, eviction_looks_again_at_the_data)
+Test(inode_flush, eviction_looks_again_at_the_data)
 {
 	uint64_t ino = evict_until_stuck();
 	struct vfs_file *f;
@@ -335,7 +335,7 @@ Test(inode_sync, eviction_looks_again_at_the_data)
 
 /* The data has gone to the disk meanwhile, or was taken away again; the size that it gave the file
  * has not. */
-Test(inode_sync, eviction_looks_again_at_the_size)
+Test(inode_flush, eviction_looks_again_at_the_size)
 {
 	uint64_t ino = evict_until_stuck();
 	struct vfs_file *f;
@@ -352,7 +352,7 @@ Test(inode_sync, eviction_looks_again_at_the_size)
 }
 
 /* Somebody has it open by then: it stays. */
-Test(inode_sync, eviction_looks_again_at_who_has_it)
+Test(inode_flush, eviction_looks_again_at_who_has_it)
 {
 	uint64_t ino = evict_until_stuck();
 	struct vfs_file *f, *g;
@@ -368,7 +368,7 @@ Test(inode_sync, eviction_looks_again_at_who_has_it)
 }
 
 /* Nobody has touched it: it goes. */
-Test(inode_sync, eviction_goes_on)
+Test(inode_flush, eviction_goes_on)
 {
 	uint64_t ino = evict_until_stuck(), before = fx_stat(&fx, "inodes", "evicted");
 
@@ -378,7 +378,7 @@ Test(inode_sync, eviction_goes_on)
 }
 
 /* Inodes in memory, and used by nobody, are no more than was asked for. */
-Test(inode_sync, the_bound_is_kept)
+Test(inode_flush, the_bound_is_kept)
 {
 	struct vfs_attr a;
 	char name[] = "x0";

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* An inode's attributes: to the item in the tree, and to those who ask. */
-#ifndef FS_INODE_INODE_SYNC_H
-#define FS_INODE_INODE_SYNC_H
+#ifndef FS_INODE_INODE_FLUSH_H
+#define FS_INODE_INODE_FLUSH_H
 
 #include "fs/inode/inode.h"
 #include "fs/journal/trans.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* One ioend that is on the device, on its way into the tree, a step (some blocks) a section. */
-#ifndef FS_INODE_WB_PART_H
-#define FS_INODE_WB_PART_H
+#ifndef FS_INODE_WB_APPLY_H
+#define FS_INODE_WB_APPLY_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -5,8 +5,8 @@
  * section; units are blocks.  Items are checked when read: a hostile image
  * gets -EUCLEAN.
  */
-#ifndef FS_REFS_H
-#define FS_REFS_H
+#ifndef FS_INODE_BLOCK_REFS_H
+#define FS_INODE_BLOCK_REFS_H
 
 #include <stdbool.h>
 #include <stdint.h>
