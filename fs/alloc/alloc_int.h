@@ -124,8 +124,6 @@ uint64_t alloc_growable(struct tfs_fs *fs, uint64_t known, uint64_t hidden);
 /* Blocks, and in *slots (or NULL) slots, that are free beyond all reservations and the pool.
  * alloc->lock held. */
 uint64_t space_spare(const struct tfs_fs *fs, uint64_t *slots);
-/* At mount: the pool gets its space from the host. */
-void space_back_pool(struct tfs_fs *fs);
 
 /*
  * Set or clear bits in the running transaction's bitmap, with the counts that go

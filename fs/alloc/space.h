@@ -46,6 +46,9 @@ int space_check_meta(struct tfs_fs *fs, enum space_use use);
  */
 void space_dying(struct tfs_fs *fs, int n);
 
+/* At mount: the pool gets its space from the host. */
+void space_back_pool(struct tfs_fs *fs);
+
 /* For statfs: blocks free for users, and all free ones. */
 void space_statfs(struct tfs_fs *fs, uint64_t *avail, uint64_t *free_blocks, uint64_t *total);
 void space_get_stats(struct tfs_fs *fs, struct tfs_space_stats *st);
