@@ -13,7 +13,7 @@
 #include "fs/vfs/vfs.h"
 #include "tests/fuzz/base.h"
 #include "tests/fuzz/fuzz.h"
-#include "tests/fuzz/fuzzdev.h"
+#include "tests/lib/undodev.h"
 
 #define DEVICE_BYTES (4u << 20)
 #define ROOT TFS_INO_ROOT
@@ -214,7 +214,7 @@ static void look(struct base *b)
 {
 	const struct tfs_super *super;
 
-	must(seal_open(&b->seal, fuzzdev_data(b->dev)), "geometry");
+	must(seal_open(&b->seal, undodev_data(b->dev)), "geometry");
 	super = seal_at(&b->seal, b->seal.geom.super_block);
 	b->next_ino = le64_get(super->next_ino);
 	for (unsigned int k = 0; k < TFS_NR_TREES; k++)
@@ -236,14 +236,14 @@ struct base *base_get(unsigned int which)
 	bool small = which % 2;
 
 	if (b->dev) {
-		fuzzdev_reset(b->dev);
+		undodev_reset(b->dev);
 		return b;
 	}
 	b->pending = which % BASES >= 2;
-	b->dev = fuzzdev_create(DEVICE_BYTES);
+	b->dev = undodev_create(DEVICE_BYTES);
 	format(b->dev, small, b->pending ? TFS_GUARD_CRC32 : TFS_GUARD_XXH3);
 	populate(b->dev, small ? 1024 : 4096, b->pending);
 	look(b);
-	fuzzdev_keep(b->dev);
+	undodev_keep(b->dev);
 	return b;
 }

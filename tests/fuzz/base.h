@@ -11,7 +11,7 @@
 #define BASE_COMMITS 32
 
 struct base {
-	struct bdev *dev; /* of tests/fuzz/fuzzdev.h */
+	struct bdev *dev; /* of tests/lib/undodev.h */
 	struct seal seal;
 	bool pending; /* the power was cut: the log is not empty, and there are orphans */
 	uint64_t next_ino;

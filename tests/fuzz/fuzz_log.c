@@ -8,7 +8,7 @@
 #include <string.h>
 #include "core/lib/util.h"
 #include "tests/fuzz/base.h"
-#include "tests/fuzz/fuzzdev.h"
+#include "tests/lib/undodev.h"
 #include "tests/fuzz/rounds.h"
 
 enum {
@@ -62,7 +62,7 @@ static void put_super(const struct base *b, struct payload *pl)
 	put_record(pl, TFS_REC_IMAGE, b->seal.geom.super_block, sizeof(s), 0, sizeof(s),
 		   seal_at(&b->seal, b->seal.geom.super_block), sizeof(s));
 	memcpy(seal_at(&b->seal, b->seal.geom.super_block),
-	       (const uint8_t *)fuzzdev_kept(b->dev) + TFS_SUPER_OFFSET, sizeof(s));
+	       (const uint8_t *)undodev_kept(b->dev) + TFS_SUPER_OFFSET, sizeof(s));
 }
 
 /* Where a record belongs, and how large the structure there is. */
@@ -162,7 +162,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		says -= says / 8 * 2;
 	if (flags & LOG_LONG)
 		says += 4096;
-	fuzzdev_touch(b->dev, g->journal_start << g->blkbits, g->journal_blocks << g->blkbits);
+	undodev_touch(b->dev, g->journal_start << g->blkbits, g->journal_blocks << g->blkbits);
 	if (!seal_transaction(&b->seal, pl.p, pl.len, says))
 		fuzz_die("the log is too small");
 	free(pl.p);

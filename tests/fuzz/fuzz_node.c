@@ -16,7 +16,7 @@
 #include "fs/vfs/fs_open.h"
 #include "tests/fuzz/base.h"
 #include "tests/fuzz/fuzz.h"
-#include "tests/fuzz/fuzzdev.h"
+#include "tests/lib/undodev.h"
 
 enum {
 	NODE_SMALL = 1 << 0, /* 1 KiB blocks */
@@ -289,7 +289,7 @@ static void set_roots(struct base *b, uint64_t block, uint32_t level)
 		s->roots[TFS_TREE_FS].addr = le64_of(block);
 		s->roots[TFS_TREE_FS].level = le32_of(level);
 		seal_super(&b->seal, all[k]);
-		fuzzdev_touch(b->dev, all[k] << g->blkbits, 4096);
+		undodev_touch(b->dev, all[k] << g->blkbits, 4096);
 	}
 }
 
@@ -314,7 +314,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool known;
 
 	ops.left = fuzz_take(&in, fuzz_get(&in, 1) % OPS_MAX * 5, &ops.p);
-	fuzzdev_touch(b->dev, block << g->blkbits, g->node_size);
+	undodev_touch(b->dev, block << g->blkbits, g->node_size);
 	if (!make_node(b, flags, &in, block))
 		return 0;
 	known = !le16_get(n->level);
@@ -322,8 +322,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	seal_blocks(&b->seal, block, g->node_blocks, TFS_APP_NODE);
 	seal_tuples(&b->seal, block);
 	seal_header(&b->seal, tfs_group_of(g, block));
-	fuzzdev_touch(b->dev, tfs_tuple_block_of(g, block, &slot) << g->blkbits, g->block_size);
-	fuzzdev_touch(b->dev, tfs_group_header_block(g, tfs_group_of(g, block)) << g->blkbits,
+	undodev_touch(b->dev, tfs_tuple_block_of(g, block, &slot) << g->blkbits, g->block_size);
+	undodev_touch(b->dev, tfs_group_header_block(g, tfs_group_of(g, block)) << g->blkbits,
 		      4096);
 	set_roots(b, block, le16_get(n->level));
 	if (tfs_open(b->dev, &o, &fs, why, sizeof(why)))

@@ -14,7 +14,7 @@
 #include "fs/vfs/mkfs.h"
 #include "fsck/check.h"
 #include "tests/fuzz/fuzz.h"
-#include "tests/fuzz/fuzzdev.h"
+#include "tests/lib/undodev.h"
 
 #define ARGS_MAX 16
 #define DEVICE_BYTES (16u << 20)
@@ -125,7 +125,7 @@ static void format(struct fuzz_in *in)
 	o.journal_bytes = bits & 8 ? fuzz_get(in, 8) : fuzz_get(in, 2) << 10;
 	o.size = bits & 16 ? fuzz_get(in, 8) : fuzz_get(in, 2) << 10;
 	o.guard = (enum tfs_guard)(bits >> 5 & 3);
-	fuzzdev_reset(dev);
+	undodev_reset(dev);
 	if (tfs_format_plan(dev, &o, &super, &geom, why, sizeof(why))) {
 		if (!*why)
 			fuzz_die("refused, and nobody says why");
@@ -148,8 +148,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 				     .root = true,
 				     .writeback_cache = true,
 				     .fs = { .commit_interval = 5, .cache_size = 64u << 20 } };
-	dev = fuzzdev_create(DEVICE_BYTES);
-	fuzzdev_keep(dev);
+	dev = undodev_create(DEVICE_BYTES);
+	undodev_keep(dev);
 	return 0;
 }
 

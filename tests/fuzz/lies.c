@@ -2,7 +2,7 @@
 /* Changing an image so that no checksum gives it away; and then, perhaps, so that they do. */
 #include <string.h>
 #include "core/lib/util.h"
-#include "tests/fuzz/fuzzdev.h"
+#include "tests/lib/undodev.h"
 #include "tests/fuzz/lies.h"
 #include "tests/fuzz/lies_priv.h"
 
@@ -67,7 +67,7 @@ static void lie_data(struct base *b, const struct lie *l)
 
 static void touch_log(struct base *b, uint64_t pos)
 {
-	fuzzdev_touch(b->dev,
+	undodev_touch(b->dev,
 		      (b->seal.geom.journal_start << b->seal.geom.blkbits) + pos * TFS_LOG_BLOCK,
 		      TFS_LOG_BLOCK);
 }
@@ -174,7 +174,7 @@ static void rot(struct base *b, const struct lie *l)
 	if (block >= g->total_blocks)
 		return;
 	off = (block << g->blkbits) + l->off % (bytes - sizeof(poison));
-	fuzzdev_touch(b->dev, off, sizeof(poison));
+	undodev_touch(b->dev, off, sizeof(poison));
 	memcpy(b->seal.image + off, &poison, sizeof(poison));
 }
 

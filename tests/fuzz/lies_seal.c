@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "core/lib/util.h"
-#include "tests/fuzz/fuzzdev.h"
+#include "tests/lib/undodev.h"
 #include "tests/fuzz/lies.h"
 #include "tests/fuzz/lies_priv.h"
 
@@ -31,7 +31,7 @@ void part_touch(struct base *b, enum part_kind kind, uint64_t block)
 	if (nr_parts == PARTS_MAX)
 		return;
 	parts[nr_parts++] = (struct part){ kind, block, bytes };
-	fuzzdev_touch(b->dev, block << g->blkbits, bytes);
+	undodev_touch(b->dev, block << g->blkbits, bytes);
 }
 
 void parts_none(void)
@@ -91,7 +91,7 @@ static uint8_t *put_record(struct base *b, const struct part *p, uint8_t *to)
 
 	memcpy(to, &r, sizeof(r));
 	memcpy(to + sizeof(r), home, p->bytes);
-	memcpy(home, (const uint8_t *)fuzzdev_kept(b->dev) + (p->block << b->seal.geom.blkbits),
+	memcpy(home, (const uint8_t *)undodev_kept(b->dev) + (p->block << b->seal.geom.blkbits),
 	       p->bytes);
 	return to + sizeof(r) + p->bytes;
 }
@@ -119,7 +119,7 @@ void parts_send(struct base *b)
 		if (by_log(&parts[k]))
 			at = put_record(b, &parts[k], at);
 	len = (uint64_t)(at - records);
-	fuzzdev_touch(b->dev, g->journal_start << g->blkbits, g->journal_blocks << g->blkbits);
+	undodev_touch(b->dev, g->journal_start << g->blkbits, g->journal_blocks << g->blkbits);
 	seal_transaction(&b->seal, records, len, len);
 	free(records);
 }

@@ -13,7 +13,7 @@
 #include "fs/vfs/admit.h"
 #include "fs/vfs/vfs.h"
 #include "fsck/check.h"
-#include "tests/fuzz/fuzzdev.h"
+#include "tests/lib/undodev.h"
 #include "tests/fuzz/rounds.h"
 #include "tests/fuzz/use.h"
 
@@ -37,9 +37,9 @@ static bool check(struct base *b)
 	int err;
 
 	problem[0] = '\0';
-	fuzzdev_read_only(b->dev, true);
+	undodev_read_only(b->dev, true);
 	err = tfs_check_device(b->dev, &o, &r, why, sizeof(why));
-	fuzzdev_read_only(b->dev, false);
+	undodev_read_only(b->dev, false);
 	fuzz_quiet();
 	fuzz_errno(err, "check");
 	if (err)
@@ -85,14 +85,14 @@ static int look(struct base *b, bool sound)
 	static struct use u;
 	int err;
 
-	fuzzdev_read_only(b->dev, true);
+	undodev_read_only(b->dev, true);
 	err = mount(b, true, 0, &u.fs);
 	u.sound = sound;
 	if (!err) {
 		use_walk(&u);
 		fuzz_errno(vfs_unmount(u.fs), "unmount");
 	}
-	fuzzdev_read_only(b->dev, false);
+	undodev_read_only(b->dev, false);
 	return err;
 }
 
@@ -121,7 +121,7 @@ static void dump(struct base *b)
 
 	if (!f)
 		return;
-	fwrite(fuzzdev_data(b->dev), 1, b->dev->size, f);
+	fwrite(undodev_data(b->dev), 1, b->dev->size, f);
 	fclose(f);
 }
 

@@ -5,6 +5,8 @@
 #include <string.h>
 #include "tests/lib/crashdev.h"
 #include "tests/lib/random.h"
+#include "tests/lib/submit_inline.h"
+#include "tests/lib/undodev.h"
 
 enum event_kind { EV_WRITE, EV_FUA, EV_DISCARD, EV_FLUSH };
 
@@ -127,6 +129,16 @@ static const struct bdev_ops crash_ops = {
 	.close = crash_close,
 };
 
+static const struct bdev_ops inline_ops = {
+	.readv = crash_readv,
+	.writev = crash_writev,
+	.writev_fua = crash_writev_fua,
+	.flush = crash_flush,
+	.discard = crash_discard,
+	.submit = submit_inline,
+	.close = crash_close,
+};
+
 struct crashdev *crashdev_create(const void *image, uint64_t bytes)
 {
 	struct crashdev *cd = must(calloc(1, sizeof(*cd)));
@@ -159,6 +171,25 @@ void crashdev_destroy(struct crashdev *cd)
 struct bdev *crashdev_bdev(struct crashdev *cd)
 {
 	return &cd->bdev;
+}
+
+void crashdev_submit_inline(struct crashdev *cd)
+{
+	cd->bdev.ops = &inline_ops;
+}
+
+void crashdev_reset(struct crashdev *cd, const void *image)
+{
+	for (uint64_t i = 0; i < cd->nr; i++) {
+		const struct event *e = &cd->events[i];
+
+		memcpy(cd->live + e->off, (const uint8_t *)image + e->off, e->len);
+		memcpy(cd->base + e->off, (const uint8_t *)image + e->off, e->len);
+		free(e->data);
+	}
+	cd->nr = 0;
+	cd->base_events = 0;
+	cd->flushes = 0;
 }
 
 void crashdev_allow_fua(struct crashdev *cd, bool fua)
@@ -272,14 +303,10 @@ void crashdev_settle(struct crashdev *cd, uint64_t events)
 	pthread_mutex_unlock(&cd->lock);
 }
 
-void crashdev_image(struct crashdev *cd, uint64_t events, enum crash_mode mode, uint64_t *rng,
-		    void *out)
+/* @out holds what was confirmed. */
+static void add_pending(struct crashdev *cd, uint64_t flushed, uint64_t events,
+			enum crash_mode mode, uint64_t *rng, uint8_t *out)
 {
-	uint64_t flushed;
-
-	pthread_mutex_lock(&cd->lock);
-	flushed = settle(cd, events);
-	memcpy(out, cd->base, cd->bdev.size);
 	if (mode == CRASH_ALL)
 		for (uint64_t i = flushed; i < events; i++)
 			apply(out, &cd->events[i]);
@@ -290,5 +317,35 @@ void crashdev_image(struct crashdev *cd, uint64_t events, enum crash_mode mode, 
 		apply_subset(cd, flushed, events, mode == CRASH_TORN, rng, out);
 	if (mode != CRASH_ALL)
 		apply_promised(cd, flushed, events, out);
+}
+
+void crashdev_image(struct crashdev *cd, uint64_t events, enum crash_mode mode, uint64_t *rng,
+		    void *out)
+{
+	uint64_t flushed;
+
+	pthread_mutex_lock(&cd->lock);
+	flushed = settle(cd, events);
+	memcpy(out, cd->base, cd->bdev.size);
+	add_pending(cd, flushed, events, mode, rng, out);
+	pthread_mutex_unlock(&cd->lock);
+}
+
+void crashdev_image_onto(struct crashdev *cd, uint64_t events, enum crash_mode mode, uint64_t *rng,
+			 struct bdev *undodev)
+{
+	uint8_t *out = undodev_data(undodev);
+	uint64_t flushed;
+
+	pthread_mutex_lock(&cd->lock);
+	flushed = settle(cd, events);
+	for (uint64_t i = 0; i < events; i++) {
+		const struct event *e = &cd->events[i];
+
+		undodev_touch(undodev, e->off, e->len);
+		if (i < flushed)
+			memcpy(out + e->off, cd->base + e->off, e->len);
+	}
+	add_pending(cd, flushed, events, mode, rng, out);
 	pthread_mutex_unlock(&cd->lock);
 }

@@ -19,6 +19,10 @@ struct crashdev;
 struct crashdev *crashdev_create(const void *image, uint64_t bytes);
 void crashdev_destroy(struct crashdev *cd);
 struct bdev *crashdev_bdev(struct crashdev *cd);
+/* Bios are done by the thread that submits them: in the same order each time. */
+void crashdev_submit_inline(struct crashdev *cd);
+/* As it was created, with the same @image, at the cost of what was written since. */
+void crashdev_reset(struct crashdev *cd, const void *image);
 /* Let it take writes that are durable by themselves.  Default: it knows none. */
 void crashdev_allow_fua(struct crashdev *cd, bool fua);
 /* Test the test: pretend that every @nth flush (1: all; 0: none) did nothing. */
@@ -40,6 +44,9 @@ enum crash_mode {
  */
 void crashdev_image(struct crashdev *cd, uint64_t events, enum crash_mode mode, uint64_t *rng,
 		    void *out);
+/* The same, onto an undodev that is as this device was created: at the cost of what was written. */
+void crashdev_image_onto(struct crashdev *cd, uint64_t events, enum crash_mode mode, uint64_t *rng,
+			 struct bdev *undodev);
 /* No cut before @events will be asked for: memory that only those need is freed. */
 void crashdev_settle(struct crashdev *cd, uint64_t events);
 

@@ -3,13 +3,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "core/block/bio.h"
-#include "tests/fuzz/fuzz.h"
-#include "tests/fuzz/fuzzdev.h"
+#include "core/block/guard.h"
+#include "tests/lib/fixture.h"
+#include "tests/lib/submit_inline.h"
+#include "tests/lib/undodev.h"
 
 #define CHUNK 4096u
 
-struct fuzzdev {
+struct undodev {
 	struct bdev b;
 	uint8_t *data, *kept;
 	uint8_t *touched; /* a byte for each chunk */
@@ -18,14 +19,14 @@ struct fuzzdev {
 	bool ro;
 };
 
-static struct fuzzdev *dev_of(struct bdev *b)
+static struct undodev *dev_of(struct bdev *b)
 {
-	return container_of(b, struct fuzzdev, b);
+	return container_of(b, struct undodev, b);
 }
 
-void fuzzdev_touch(struct bdev *b, uint64_t off, uint64_t len)
+void undodev_touch(struct bdev *b, uint64_t off, uint64_t len)
 {
-	struct fuzzdev *d = dev_of(b);
+	struct undodev *d = dev_of(b);
 
 	for (uint64_t c = off / CHUNK; len && c <= (off + len - 1) / CHUNK; c++) {
 		/* several threads of the block layer write at once */
@@ -49,10 +50,9 @@ static int dev_writev(struct bdev *b, const struct iovec *iov, int n, uint64_t o
 {
 	int err = bdev_check_iov(b, iov, n, off);
 
-	if (dev_of(b)->ro)
-		fuzz_die("a write at byte %llu by who only looks", (unsigned long long)off);
+	FX_CHECK(!dev_of(b)->ro);
 	for (int i = 0; !err && i < n; off += iov[i++].iov_len) {
-		fuzzdev_touch(b, off, iov[i].iov_len);
+		undodev_touch(b, off, iov[i].iov_len);
 		memcpy(dev_of(b)->data + off, iov[i].iov_base, iov[i].iov_len);
 	}
 	return err;
@@ -67,16 +67,15 @@ static int dev_discard(struct bdev *b, uint64_t off, uint64_t len)
 {
 	if (off > b->size || len > b->size - off)
 		return -EIO;
-	if (dev_of(b)->ro)
-		fuzz_die("a discard at byte %llu by who only looks", (unsigned long long)off);
-	fuzzdev_touch(b, off, len);
+	FX_CHECK(!dev_of(b)->ro);
+	undodev_touch(b, off, len);
 	memset(dev_of(b)->data + off, 0xdd, len);
 	return 0;
 }
 
 static void dev_close(struct bdev *b)
 {
-	struct fuzzdev *d = dev_of(b);
+	struct undodev *d = dev_of(b);
 
 	free(d->data);
 	free(d->kept);
@@ -85,52 +84,27 @@ static void dev_close(struct bdev *b)
 	free(d);
 }
 
-/*
- * In the thread that asks: two wake-ups less for each bio.  Real devices complete from elsewhere
- * (see struct bdev_ops), but nobody here holds a lock that a completion takes.
- */
-static void dev_submit(struct bdev *b, struct bio *bio)
-{
-	uint64_t off = bio->bi_iter.bi_sector << SECTOR_SHIFT;
-	struct bvec_iter it = bio->bi_iter;
-	int err = 0;
-
-	while (it.bi_size && !err) {
-		struct bio_vec bv = bvec_iter_bvec(bio->bi_io_vec, it);
-		struct iovec iov = { bv.bv_base, bv.bv_len };
-
-		err = bio->bi_op == BIO_OP_READ ? dev_readv(b, &iov, 1, off)
-						: dev_writev(b, &iov, 1, off);
-		off += bv.bv_len;
-		bvec_iter_advance(bio->bi_io_vec, &it, bv.bv_len);
-	}
-	bio_set_error(bio, err);
-	bio_endio(bio);
-}
-
 static const struct bdev_ops dev_ops = {
 	.readv = dev_readv,
 	.writev = dev_writev,
 	.flush = dev_flush,
 	.discard = dev_discard,
-	.submit = dev_submit,
+	.submit = submit_inline,
 	.close = dev_close,
 };
 
-struct bdev *fuzzdev_create(uint64_t bytes)
+struct bdev *undodev_create(uint64_t bytes)
 {
-	struct fuzzdev *d = calloc(1, sizeof(*d));
+	struct undodev *d = calloc(1, sizeof(*d));
 
-	if (!d)
-		fuzz_die("out of memory");
+	FX_CHECK(d);
 	d->data = calloc(1, bytes);
 	d->kept = malloc(bytes);
 	d->touched = calloc(1, bytes / CHUNK);
 	d->list = calloc(bytes / CHUNK, sizeof(*d->list));
-	if (!d->data || !d->kept || !d->touched || !d->list)
-		fuzz_die("out of memory");
+	FX_CHECK(d->data && d->kept && d->touched && d->list);
 	d->b = (struct bdev){ .ops = &dev_ops,
-			      .name = "fuzz",
+			      .name = "undo",
 			      .size = bytes,
 			      .align = SECTOR_SIZE,
 			      .max_io = 1u << 20,
@@ -138,31 +112,31 @@ struct bdev *fuzzdev_create(uint64_t bytes)
 	return &d->b;
 }
 
-void *fuzzdev_data(struct bdev *b)
+void *undodev_data(struct bdev *b)
 {
 	return dev_of(b)->data;
 }
 
-const void *fuzzdev_kept(struct bdev *b)
+const void *undodev_kept(struct bdev *b)
 {
 	return dev_of(b)->kept;
 }
 
-static void none_touched(struct fuzzdev *d)
+static void none_touched(struct undodev *d)
 {
 	memset(d->touched, 0, d->b.size / CHUNK);
 	d->nr = 0;
 }
 
-void fuzzdev_keep(struct bdev *b)
+void undodev_keep(struct bdev *b)
 {
 	memcpy(dev_of(b)->kept, dev_of(b)->data, b->size);
 	none_touched(dev_of(b));
 }
 
-void fuzzdev_reset(struct bdev *b)
+void undodev_reset(struct bdev *b)
 {
-	struct fuzzdev *d = dev_of(b);
+	struct undodev *d = dev_of(b);
 
 	for (uint32_t k = 0; k < d->nr; k++) {
 		uint64_t off = (uint64_t)d->list[k] * CHUNK;
@@ -172,7 +146,21 @@ void fuzzdev_reset(struct bdev *b)
 	none_touched(d);
 }
 
-void fuzzdev_read_only(struct bdev *b, bool ro)
+void undodev_read_only(struct bdev *b, bool ro)
 {
 	dev_of(b)->ro = ro;
+}
+
+uint64_t undodev_hash(struct bdev *b)
+{
+	struct undodev *d = dev_of(b);
+	uint64_t sum = 0;
+
+	for (uint32_t k = 0; k < d->nr; k++) {
+		uint64_t off = (uint64_t)d->list[k] * CHUNK;
+
+		if (memcmp(d->data + off, d->kept + off, CHUNK))
+			sum += guard_xxh3(d->data + off, CHUNK, off + 1);
+	}
+	return sum;
 }
