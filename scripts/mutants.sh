@@ -155,6 +155,7 @@ plain() { sed 's/\x1b\[[0-9;]*m//g' "$scratch/out"; }
 which_failed() { plain | sed -n 's/^\[FAIL\] \([a-z0-9_]*::[a-z0-9_]*\).*/ (\1)/p' | head -n 1; }
 
 sync_tree
+patches=$src/tests/mutants # the tree may change from here on
 # as released, but quicker to build and to link
 cmake -S "$src" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_FLAGS_RELWITHDEBINFO="-O1 -DNDEBUG" \
 	-DBUILD_TESTING=ON >"$scratch/build.log" 2>&1 ||
