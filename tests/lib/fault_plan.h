@@ -19,6 +19,7 @@ enum fault_kind {
 	FAULT_ERROR,	 /* nothing is transferred, @err */
 	FAULT_SHORT,	 /* read, write: the first half is, and then @err */
 	FAULT_FLIP,	 /* read, write: done, but with a flipped bit in memory or on the medium */
+	FAULT_FLIP_ONCE, /* write: done, but the next read of its middle sector has a flipped bit */
 	FAULT_LOSE,	 /* write, flush, discard: confirmed and forgotten */
 	FAULT_STALE,	 /* write: done, but the next read of each sector brings what was there
 			    before */

@@ -38,6 +38,8 @@ static struct fault_hit hit(struct faultdev *d, enum fault_op op, uint64_t off, 
 	unsigned int clears;
 
 	pthread_mutex_lock(&d->lock);
+	if (op == FAULT_WRITE && d->logged < d->log_max)
+		d->log[d->logged++] = (struct faultdev_write){ off, len };
 	h = fault_plan_hit(&d->plan, op, off, len);
 	clears = d->clears;
 	if (h.delayed) {
@@ -111,6 +113,7 @@ static int fault_flush(struct bdev *b)
 	struct bdev *l = of(b)->lower;
 	int err;
 
+	atomic_fetch_add(&of(b)->nr_flushes, 1);
 	return kept_back(of(b), FAULT_FLUSH, 0, 0, &err) ? err : l->ops->flush(l);
 }
 
@@ -277,6 +280,17 @@ unsigned int faultdev_stalled(struct bdev *b)
 	return n;
 }
 
+void faultdev_log_writes(struct bdev *b, struct faultdev_write *log, uint64_t max)
+{
+	struct faultdev *d = of(b);
+
+	pthread_mutex_lock(&d->lock);
+	d->log = log;
+	d->log_max = max;
+	d->logged = 0;
+	pthread_mutex_unlock(&d->lock);
+}
+
 uint64_t faultdev_reads(struct bdev *b)
 {
 	return atomic_load(&of(b)->nr_reads);
@@ -285,6 +299,11 @@ uint64_t faultdev_reads(struct bdev *b)
 uint64_t faultdev_writes(struct bdev *b)
 {
 	return atomic_load(&of(b)->nr_writes);
+}
+
+uint64_t faultdev_flushes(struct bdev *b)
+{
+	return atomic_load(&of(b)->nr_flushes);
 }
 
 unsigned int faultdev_too_big(struct bdev *b)

@@ -43,8 +43,14 @@ unsigned int faultdev_stalled(struct bdev *b);
 /* Commands that have reached the device. */
 uint64_t faultdev_reads(struct bdev *b);
 uint64_t faultdev_writes(struct bdev *b);
-/* Of these, how many were larger than max_io, in more pieces than max_segs, or not aligned: a bio
- * that was not split as it should. */
+uint64_t faultdev_flushes(struct bdev *b);
+/* Where the first @max writes from now on go is noted in @log, which is the caller's. */
+struct faultdev_write {
+	uint64_t off, len;
+};
+void faultdev_log_writes(struct bdev *b, struct faultdev_write *log, uint64_t max);
+/* Of the commands, how many were larger than max_io, in more pieces than max_segs, or not aligned:
+ * a bio that was not split as it should. */
 unsigned int faultdev_too_big(struct bdev *b);
 
 #endif

@@ -7,7 +7,7 @@
 #include <pthread.h>
 #include "tests/lib/faultdev.h"
 
-/* A write after which sectors are still to be read as they were. */
+/* A write after which sectors are to be read once as they were, or with a flipped bit. */
 struct stale {
 	struct stale *next;
 	uint64_t off, len;
@@ -20,7 +20,7 @@ struct faultdev {
 	struct bdev *lower;
 	bool borrowed, fua;
 	struct workqueue *wq; /* of an asynchronous one */
-	atomic_ullong nr_reads, nr_writes;
+	atomic_ullong nr_reads, nr_writes, nr_flushes;
 	atomic_uint too_big;
 	pthread_mutex_t lock; /* what follows */
 	pthread_cond_t cleared;
@@ -28,6 +28,8 @@ struct faultdev {
 	unsigned int clears, stalled;
 	uint64_t struck, struck_off, struck_len;
 	struct stale *stale;
+	struct faultdev_write *log; /* or NULL */
+	uint64_t log_max, logged;
 };
 
 /* One read or write. */

@@ -161,7 +161,8 @@ static int do_tear(const struct command *c, uint64_t keep)
 	return err;
 }
 
-static int do_stale(const struct command *c, uint8_t *old)
+/* The next reads of sectors [first, first + nr) of what @c writes bring @instead. */
+static int do_stale(const struct command *c, const uint8_t *instead, uint64_t first, uint64_t nr)
 {
 	struct stale *s = faultdev_must(calloc(1, sizeof(*s)));
 	int err = faultdev_pass(c);
@@ -169,13 +170,24 @@ static int do_stale(const struct command *c, uint8_t *old)
 	s->off = c->off;
 	s->len = c->len;
 	s->old = faultdev_must(malloc(c->len));
-	memcpy(s->old, old, c->len);
-	s->pending = faultdev_must(malloc(c->len / SECTOR_SIZE));
-	memset(s->pending, true, c->len / SECTOR_SIZE);
+	memcpy(s->old, instead, c->len);
+	s->pending = faultdev_must(calloc(c->len / SECTOR_SIZE, 1));
+	memset(s->pending + first, true, nr);
 	pthread_mutex_lock(&c->d->lock);
 	s->next = c->d->stale;
 	c->d->stale = s;
 	pthread_mutex_unlock(&c->d->lock);
+	return err;
+}
+
+static int do_flip_once(const struct command *c)
+{
+	uint8_t *buf = flat_buf(c, true);
+	int err;
+
+	buf[c->len / 2] ^= 4;
+	err = do_stale(c, buf, c->len / 2 / SECTOR_SIZE, 1);
+	free(buf);
 	return err;
 }
 
@@ -191,7 +203,7 @@ static int spoil_write(const struct command *c, const struct fault *f)
 	if (!differs)
 		err = faultdev_pass(c);
 	else if (f->kind == FAULT_STALE)
-		err = do_stale(c, old);
+		err = do_stale(c, old, 0, c->len / SECTOR_SIZE);
 	else
 		err = do_tear(c, f->kind == FAULT_TEAR ? f->at : 0);
 	free(old);
@@ -209,6 +221,8 @@ int faultdev_spoil(const struct command *c, const struct fault *f)
 		return do_short(c, f->err ? f->err : -EIO);
 	if (f->kind == FAULT_FLIP)
 		return do_flip(c, f);
+	if (f->kind == FAULT_FLIP_ONCE)
+		return c->op == FAULT_WRITE ? do_flip_once(c) : faultdev_pass(c);
 	if (f->kind == FAULT_MISDIRECT)
 		return lower_io(c, c->iov, c->n, f->at);
 	return f->err ? f->err : -EIO;

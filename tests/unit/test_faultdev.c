@@ -208,6 +208,29 @@ Test(faultdev, read_stale)
 	cr_assert_eq(get(4), 6, "a whole write in between");
 }
 
+Test(faultdev, a_bit_flipped_once)
+{
+	struct faultdev_write log[2];
+	uint64_t off, len;
+
+	cr_assert_eq(put(4, 1), 0);
+	faultdev_log_writes(dev, log, 2);
+	faultdev_plan(dev, .kind = FAULT_FLIP_ONCE, .ops = FAULT_WRITE);
+	cr_assert_eq(put(4, 2), 0);
+	cr_assert_eq(faultdev_struck(dev, &off, &len), 1);
+	cr_assert(off == 4 * BS && len == BS);
+	cr_assert_eq(held(4), 2, "not on the medium");
+	cr_assert_eq(get(4), -1);
+	cr_assert_eq(flipped(buf, buf + BS, 2), 1);
+	cr_assert_eq(get(4), 2, "one time");
+	cr_assert_eq(put(5, 2), 0);
+	cr_assert_eq(put(6, 2), 0);
+	cr_assert(log[0].off == 4 * BS && log[1].off == 5 * BS && log[1].len == BS);
+	cr_assert_eq(faultdev_flushes(dev), 0);
+	cr_assert_eq(dev->ops->flush(dev), 0);
+	cr_assert_eq(faultdev_flushes(dev), 1);
+}
+
 Test(faultdev, torn)
 {
 	const uint8_t *data = (const uint8_t *)bdev_mem_data(mem) + 3 * BS;
