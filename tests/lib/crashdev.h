@@ -3,9 +3,9 @@
  * A device for the crash simulator: memory that records every write, discard and
  * flush, and afterwards makes the images a power cut at any moment could have left.
  *
- * What a flush confirmed is there.  Of what came after the last flush before
- * the cut, any subset may have reached the medium, in any order, and a write may
- * be torn at any 512-byte sector, or have ruined the sectors it was to change.  A write that is
+ * What a flush confirmed is there: what had returned before a flush was sent that had returned
+ * before the cut.  Of the rest any subset may have reached the medium, in any order, and a write
+ * may be torn at any 512-byte sector, or have ruined the sectors it was to change.  A write that is
  * durable by itself is there once it has returned, whatever became of those before it.
  */
 #ifndef TESTS_CRASHDEV_H
@@ -25,6 +25,13 @@ void crashdev_submit_inline(struct crashdev *cd);
 void crashdev_reset(struct crashdev *cd, const void *image);
 /* Let it take writes that are durable by themselves.  Default: it knows none. */
 void crashdev_allow_fua(struct crashdev *cd, bool fua);
+/*
+ * From now on each request takes up to @max_usec, others go on meanwhile, and its return is an
+ * event of its own.  Default: it takes no time, and is over when the next begins.
+ */
+void crashdev_take_time(struct crashdev *cd, unsigned int max_usec, uint64_t seed);
+/* Writes and discards that were sent while another of the same bytes had not returned. */
+uint64_t crashdev_overlaps(struct crashdev *cd);
 /* Test the test: pretend that every @nth flush (1: all; 0: none) did nothing. */
 void crashdev_lose_flushes(struct crashdev *cd, unsigned int nth);
 /* Number of recorded events so far: cuts go from 0 to this. */
