@@ -85,6 +85,7 @@ struct tfs_inode {
 	unsigned int nr_gaps;  /* inode lock */
 	/* truncation under way: set under the inode lock, cleared by the section that performs
 	 * it */
+	atomic_bool removing; /* see inode_begin_removal() */
 	bool gives_back; /* the inode lock's holder removes data: its zeroing may take from the pool
 			  */
 	atomic_bool trunc_pending; /* content behind @trunc_size is still on disk */

@@ -11,6 +11,7 @@
 #include "fs/inode/icache.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_flush.h"
+#include "fs/inode/inode_lock.h"
 #include "fs/journal/trans.h"
 #include "fs/names/inode_item.h"
 #include "fs/state/fs.h"
@@ -127,7 +128,8 @@ static void unlist(struct tfs_inode *i)
 	struct tfs_icache *ic = i->fs->icache;
 
 	pthread_mutex_lock(&ic->lock);
-	if (!item_lags(i, false, inode_is_reg(i) ? i_size_read(&i->mapping) : 0))
+	if (!atomic_load(&i->removing) &&
+	    !item_lags(i, false, inode_is_reg(i) ? i_size_read(&i->mapping) : 0))
 		list_del_init(&i->dirty);
 	pthread_mutex_unlock(&ic->lock);
 }
@@ -151,6 +153,36 @@ int inode_flush(struct tfs_inode *i, bool size_only, uint64_t written)
 	return err;
 }
 
+/* First the flag: who finds the inode on no list finds the removal in the tree. */
+void inode_begin_removal(struct tfs_inode *i)
+{
+	atomic_store(&i->removing, true);
+	inode_mark_dirty(i);
+}
+
+void inode_end_removal(struct tfs_inode *i)
+{
+	atomic_store(&i->removing, false);
+}
+
+int inode_flush_written(struct tfs_inode *i, bool size_only, uint64_t written)
+{
+	uint64_t size;
+	int err;
+
+	do {
+		if (atomic_load(&i->removing)) {
+			inode_lock_shared(i, false);
+			inode_unlock_shared(i, false);
+		}
+		err = inode_flush(i, size_only, written);
+		/* a truncation that came between leaves the size alone, until it is over */
+		size = inode_is_reg(i) ? i_size_read(&i->mapping) : 0;
+		size = size < written ? size : written;
+	} while (!err && atomic_load(&i->removing) && item_lags(i, true, size));
+	return err;
+}
+
 int inode_settle(struct tfs_inode *i)
 {
 	/* a writer dirties first and moves the size after: so all that made the file so long is
@@ -158,7 +190,7 @@ int inode_settle(struct tfs_inode *i)
 	uint64_t size = i_size_read(&i->mapping);
 	int err = filemap_write_and_wait_range(&i->mapping, 0, UINT64_MAX);
 
-	return err ? err : inode_flush(i, true, size);
+	return err ? err : inode_flush_written(i, true, size);
 }
 
 /* Like inode_settle(), but of the data only as much as the size needs. */
@@ -173,7 +205,7 @@ static int settle_tail(struct tfs_inode *i)
 		if (filemap_range_busy(&i->mapping, from, size))
 			err = filemap_write_and_wait_range(&i->mapping, from, size);
 	}
-	return err ? err : inode_flush(i, false, size);
+	return err ? err : inode_flush_written(i, false, size);
 }
 
 /* The next on the list of dirty ones, held; it goes to the list's end.  NULL: it is on its way

@@ -23,6 +23,14 @@ void inode_item_of(struct tfs_inode *i, struct tfs_inode_item *it);
 void inode_mark_dirty(struct tfs_inode *i);
 
 /*
+ * From here on what is dirty may be taken from the cache unwritten, and at the end the tree says
+ * that it is gone.  Who syncs meanwhile finds neither: it waits for the end.  Inode lock held
+ * exclusively, for all of it.
+ */
+void inode_begin_removal(struct tfs_inode *i);
+void inode_end_removal(struct tfs_inode *i);
+
+/*
  * Persist what inode_mark_dirty() spoke of, in a section of its own, if no transaction has since.
  * @size_only: times may wait.
  * @written: bytes, of a regular file; all that was dirty below it, when the file was already so
@@ -30,6 +38,10 @@ void inode_mark_dirty(struct tfs_inode *i);
  * not there yet, as with any write.
  */
 int inode_flush(struct tfs_inode *i, bool size_only, uint64_t written);
+
+/* The same behind writing back what was dirty.  What was removed meanwhile is no longer in the
+ * tree. No inode lock held. */
+int inode_flush_written(struct tfs_inode *i, bool size_only, uint64_t written);
 
 /* All that was written to the regular file @i so far comes into the tree, with the size that it
  * gave the file. */

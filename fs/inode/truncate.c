@@ -248,14 +248,12 @@ static bool take_back_size(struct tfs_inode *i, uint64_t size, uint64_t old)
 	return back;
 }
 
-static int shrink(struct tfs_inode *i, uint64_t size)
+static int shrink_now(struct tfs_inode *i, uint64_t size)
 {
 	struct address_space *m = &i->mapping;
 	uint64_t bs = i->fs->geom.block_size, old = i_size_read(m);
-	int err = read_eof_block(i, size);
+	int err;
 
-	if (err)
-		return err;
 	set_shrunk_size(i, size);
 	i->gives_back = true;
 	err = iomap_truncate_page(m, size, NULL, &tfs_iomap_ops);
@@ -264,6 +262,18 @@ static int shrink(struct tfs_inode *i, uint64_t size)
 		return err;
 	truncate_inode_pages(m, round_up_to(size, bs));
 	return inode_finish_truncate(i);
+}
+
+static int shrink(struct tfs_inode *i, uint64_t size)
+{
+	int err = read_eof_block(i, size);
+
+	if (err)
+		return err;
+	inode_begin_removal(i);
+	err = shrink_now(i, size);
+	inode_end_removal(i);
+	return err;
 }
 
 static int grow_in_section(struct tfs_trans *t, struct tfs_inode *i, uint64_t size)

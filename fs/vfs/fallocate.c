@@ -66,6 +66,24 @@ static int remove_inline(struct tfs_trans *t, struct tfs_inode *i)
 	return inode_write(t, i);
 }
 
+/* Whole blocks. */
+static int punch_blocks(struct tfs_inode *i, uint64_t pos, uint64_t end)
+{
+	unsigned int bits = i->fs->geom.blkbits;
+	int err = 0;
+
+	/* they may go without ever having been on disk, and with them the size they would have
+	 * brought there */
+	inode_begin_removal(i);
+	truncate_inode_pages_range(&i->mapping, pos, end);
+	if (pos == 0)
+		err = TRANS_WRITE(t, i->fs, TRANS_CREDITS(i->fs), remove_inline(t, i));
+	if (!err)
+		err = inode_remove_extents(i, pos >> bits, end >> bits);
+	inode_end_removal(i);
+	return err;
+}
+
 static int punch(struct tfs_inode *i, uint64_t pos, uint64_t len)
 {
 	struct address_space *m = &i->mapping;
@@ -79,18 +97,7 @@ static int punch(struct tfs_inode *i, uint64_t pos, uint64_t len)
 	err = pos < eof ? zero_edges(i, pos, end < eof ? end : eof, mid < eof ? mid : eof,
 				     mid_end < eof ? mid_end : eof)
 			: 0;
-	if (err || mid >= mid_end)
-		return err;
-	truncate_inode_pages_range(m, mid, mid_end);
-	/* blocks may go that never were on disk, and with them the size they would have brought
-	 * there */
-	inode_mark_dirty(i);
-	if (mid == 0) {
-		err = TRANS_WRITE(t, i->fs, TRANS_CREDITS(i->fs), remove_inline(t, i));
-		if (err)
-			return err;
-	}
-	return inode_remove_extents(i, mid >> i->fs->geom.blkbits, mid_end >> i->fs->geom.blkbits);
+	return err || mid >= mid_end ? err : punch_blocks(i, mid, mid_end);
 }
 
 /* ---- preallocating ---- */

@@ -47,7 +47,7 @@ int vfs_fsync(struct tfs_fs *fs, struct vfs_file *f, bool datasync)
 			err = err ? err : -EIO;
 	}
 	if (!err && !fs->opts.ro)
-		err = inode_flush(i, datasync, size);
+		err = inode_flush_written(i, datasync, size);
 	txid = datasync ? atomic_load(&i->data_txid) : atomic_load(&i->txid);
 	if (!err)
 		err = atomic_load(&fs->shutdown);
