@@ -18,12 +18,15 @@
 #include <unistd.h>
 
 #include "core/block/blk_priv.h"
+#include "core/lib/clock.h"
 #include "core/lib/log.h"
 
 #define RING_ENTRIES 128
 #define IN_KERNEL_MAX RING_ENTRIES
 /* So often the kernel may refuse an entry, a millisecond apart. */
 #define SUBMIT_TRIES 3
+/* So long it is not asked again, once it has. */
+#define REFUSED_NS 100000000ull
 /* What the reaper verifies itself: waking a worker would take longer. */
 #define INLINE_VERIFY_BYTES (64u << 10)
 
@@ -46,6 +49,7 @@ struct bdev_uring {
 	pthread_mutex_t lock; /* submission queue and what follows */
 	struct list_head waiting;
 	unsigned int in_kernel;
+	uint64_t refused_until; /* ns: till then nothing is offered to the kernel */
 };
 
 /* With the lock held.  0, or -errno: the kernel has not taken all, and the last entry is among what
@@ -102,17 +106,27 @@ static bool try_push(struct bdev_uring *u, struct uring_req *req)
 	return false;
 }
 
-/* With the lock held.  What the kernel refuses goes the pool's way, from its beginning. */
-static void push(struct bdev_uring *u, struct uring_req *req)
+/* The pool's way, from its beginning. */
+static void hand_to_threads(struct uring_req *req)
 {
 	struct bio *bio = req->bio;
 
-	if (try_push(u, req)) {
-		u->in_kernel++;
-		return;
-	}
 	tl_free(req);
 	blk_queue_sync_io(bio);
+}
+
+/* With the lock held.  What the kernel refuses, threads do, and for a moment what follows, too: it
+ * is not to wait in line to be refused. */
+static void push(struct bdev_uring *u, struct uring_req *req)
+{
+	if (now_ns() >= u->refused_until) {
+		if (try_push(u, req)) {
+			u->in_kernel++;
+			return;
+		}
+		u->refused_until = now_ns() + REFUSED_NS;
+	}
+	hand_to_threads(req);
 }
 
 static struct uring_req *make_req(struct bio *bio)
@@ -160,8 +174,7 @@ static bool progress(struct uring_req *req, int res, int *err)
 	uint32_t done;
 
 	*err = 0;
-	/* cancelled: the thread that submitted it has ended; the reaper will not */
-	if (res == -EINTR || res == -EAGAIN || res == -ECANCELED)
+	if (res == -EINTR || res == -EAGAIN)
 		return true;
 	if (res <= 0) {
 		*err = res ? res : -EIO; /* 0: the file ends here */
@@ -187,12 +200,15 @@ static void finish_req(struct bdev_uring *u, struct uring_req *req, int res)
 {
 	struct bio *bio;
 	bool again;
-	int err;
+	int err = 0;
 
 	pthread_mutex_lock(&u->lock);
 	u->in_kernel--;
-	again = progress(req, res, &err);
-	if (again)
+	/* cancelled: the thread that submitted it has ended */
+	again = res == -ECANCELED || progress(req, res, &err);
+	if (res == -ECANCELED)
+		hand_to_threads(req);
+	else if (again)
 		push(u, req);
 	while (u->in_kernel < IN_KERNEL_MAX && !list_empty(&u->waiting)) {
 		struct uring_req *next = list_first_entry(&u->waiting, struct uring_req, list);

@@ -59,8 +59,8 @@ struct tfs_alloc {
 	uint64_t dirty_pool; /* blocks for overwriting */
 	uint64_t released;   /* ever: tells whether a commit freed something */
 	uint64_t enospc_commits;
-	atomic_uint
-		dying; /* files without a name or an opener, whose blocks are about to go free */
+	atomic_uint dying;		/* files without a name, opener or lookup, about to go */
+	_Atomic uint64_t may_die_until; /* ns: some were deleted that have lookups left */
 	/* held while the device discards them (alloc_trim.c): set in their maps, yet as good as
 	 * free */
 	uint64_t trimming, trim_slots; /* blocks; node slots */

@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <time.h>
+#include "core/lib/clock.h"
 #include "core/lib/util.h"
 #include "core/pagecache/pagecache.h"
 #include "fs/alloc/alloc_int.h"
@@ -25,11 +26,12 @@
 #define CONST_NODES 64	  /* for operations under way */
 #define CONST_NODES_MIN 8 /* on the smallest device */
 #define DIRTY_DEFAULT (64ull << 20)
-#define POOL_MIN 64u	   /* blocks for overwriting, should the dirty limit be less */
-#define OVERWRITE_MIN 16u  /* of them, those that truncation leaves alone */
-#define META_NODES 4	   /* what a namespace operation may take at once */
-#define OVERWRITE_WAITS 50 /* of 100 ms, without any block going free */
-#define DYING_WAITS 20	   /* the same for who waits for the reaper */
+#define POOL_MIN 64u	       /* blocks for overwriting, should the dirty limit be less */
+#define OVERWRITE_MIN 16u      /* of them, those that truncation leaves alone */
+#define META_NODES 4	       /* what a namespace operation may take at once */
+#define OVERWRITE_WAITS 50     /* of 100 ms, without any block going free */
+#define NEW_NS 2000000000ull   /* as long as that who wants new blocks tries */
+#define FORGET_NS 500000000ull /* in which the last lookups of a deleted file go */
 
 void space_init(struct tfs_fs *fs)
 {
@@ -186,10 +188,15 @@ void space_dying(struct tfs_fs *fs, int n)
 	atomic_fetch_add(&fs->alloc->dying, (unsigned int)n);
 }
 
+void space_may_die(struct tfs_fs *fs)
+{
+	atomic_store(&fs->alloc->may_die_until, now_ns() + FORGET_NS);
+}
+
 /*
- * Are blocks on their way to be free?  What the reaper removes, for all; and who overwrites, and
- * dipped into all there is: other dirty data is on its way to the device, and the blocks it
- * replaces go free with its commit.  The reaper itself does not wait for the reaper.
+ * Are blocks on their way to be free?  What the reaper removes, or is about to, for all; and who
+ * overwrites, and dipped into all there is: other dirty data is on its way to the device, and the
+ * blocks it replaces go free with its commit.  The reaper itself does not wait for the reaper.
  */
 static bool more_to_come(const struct tfs_fs *fs, enum space_use use)
 {
@@ -198,22 +205,41 @@ static bool more_to_come(const struct tfs_fs *fs, enum space_use use)
 	if (fs->opts.no_threads)
 		return false;
 	if (use == SPACE_NEW)
-		return atomic_load(&a->dying);
+		return atomic_load(&a->dying) || now_ns() < atomic_load(&a->may_die_until);
 	return a->reserved || a->claimed || a->pending;
 }
 
-/* A single block is waited for; who wants many can do with fewer for now. */
-static unsigned int max_waits(uint64_t blocks, enum space_use use)
+struct patience {
+	uint64_t until;	    /* SPACE_NEW: ns */
+	unsigned int waits; /* others: in a row, without any block going free */
+};
+
+/*
+ * A commit has not made room for @blocks: try once more, perhaps after a wait?  Others who
+ * overwrite free blocks all the time and take as many, so that who wants new ones asks the clock.
+ * A single block to overwrite is waited for; who wants many can do with fewer for now.
+ */
+static bool try_again(struct tfs_fs *fs, uint64_t blocks, enum space_use use, bool freed, bool more,
+		      struct patience *p)
 {
-	if (blocks > 1)
-		return 1;
-	return use == SPACE_NEW ? DYING_WAITS : OVERWRITE_WAITS;
+	if (use == SPACE_NEW && now_ns() >= p->until)
+		return false;
+	if (freed) {
+		p->waits = 0;
+		return true;
+	}
+	if (!more || (use != SPACE_NEW && ++p->waits > (blocks == 1 ? OVERWRITE_WAITS : 1)))
+		return false;
+	if (fs->pagecache)
+		pagecache_kick(fs->pagecache);
+	wait_freed(fs->alloc);
+	return true;
 }
 
 int space_reserve(struct tfs_fs *fs, uint64_t blocks, enum space_use use)
 {
+	struct patience p = { .until = now_ns() + NEW_NS };
 	struct tfs_alloc *a = fs->alloc;
-	unsigned int waits = 0;
 	bool freed, more;
 	int err = 0;
 
@@ -225,17 +251,10 @@ int space_reserve(struct tfs_fs *fs, uint64_t blocks, enum space_use use)
 		err = force_commit(fs, &freed);
 		if (err || fits(fs, blocks, use))
 			break;
-		if (freed) {
-			waits = 0;
-			continue;
-		}
-		if (!more || ++waits > max_waits(blocks, use)) {
+		if (!try_again(fs, blocks, use, freed, more, &p)) {
 			err = -ENOSPC;
 			break;
 		}
-		if (fs->pagecache)
-			pagecache_kick(fs->pagecache);
-		wait_freed(a);
 	}
 	if (!err)
 		a->reserved += blocks;
@@ -277,25 +296,24 @@ static bool meta_fits(struct tfs_fs *fs, enum space_use use)
 
 int space_check_meta(struct tfs_fs *fs, enum space_use use)
 {
+	struct patience p = { .until = now_ns() + NEW_NS };
 	struct tfs_alloc *a = fs->alloc;
-	unsigned int waits = 0;
-	bool freed = true, more = false, ok;
+	bool freed, more;
 	int err = 0;
 
 	pthread_mutex_lock(&a->lock);
-	while (!(ok = meta_fits(fs, use)) && !err) {
-		if (freed) {
-			waits = 0;
-		} else {
-			if (use != SPACE_NEW || !more || ++waits > DYING_WAITS)
-				break;
-			wait_freed(a);
-		}
-		more = more_to_come(fs, use); /* before the commit: it is the last word */
+	while (!meta_fits(fs, use)) {
+		more = use == SPACE_NEW && more_to_come(fs, use);
 		err = force_commit(fs, &freed);
+		if (err || meta_fits(fs, use))
+			break;
+		if (!try_again(fs, META_NODES, use, freed, more, &p)) {
+			err = -ENOSPC;
+			break;
+		}
 	}
 	pthread_mutex_unlock(&a->lock);
-	return ok ? 0 : err ? err : -ENOSPC;
+	return err;
 }
 
 void space_statfs(struct tfs_fs *fs, uint64_t *avail, uint64_t *free_blocks, uint64_t *total)

@@ -21,7 +21,8 @@ struct tfs_space_stats {
  * Reserve space for @blocks blocks of file data, each to be given back
  * (space_unreserve), or used up by the extent written (alloc_data's claim takes
  * over).  From the pool many blocks at once may be refused where one would be
- * waited for.  -ENOSPC only after a forced commit freed nothing.
+ * waited for.  -ENOSPC only after a forced commit freed
+ * nothing, or two seconds of commits that freed what others took.
  */
 int space_reserve(struct tfs_fs *fs, uint64_t blocks, enum space_use use);
 void space_unreserve(struct tfs_fs *fs, uint64_t blocks);
@@ -40,11 +41,14 @@ void space_reserve_again(struct tfs_fs *fs, uint64_t blocks);
 int space_check_meta(struct tfs_fs *fs, enum space_use use);
 
 /*
- * @n more (or fewer) files without a name, which nobody has open, wait for their removal: as long
- * as there are any, what is full may yet have room, and is waited for.  Atomic; any lock may be
- * held.
+ * @n more (or fewer) files without a name, which nobody has open or can reach, wait for their
+ * removal: as long as there are any, who finds the device full waits, two seconds at most.  Atomic;
+ * any lock may be held.
  */
 void space_dying(struct tfs_fs *fs, int n);
+/* The same for one that the front end has yet to forget, as it mostly does at once: for a second.
+ */
+void space_may_die(struct tfs_fs *fs);
 
 /* At mount: the pool gets its space from the host. */
 void space_back_pool(struct tfs_fs *fs);

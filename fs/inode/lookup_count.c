@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* How often the front end has looked up an inode. */
 #include "core/lib/list.h"
+#include "fs/inode/dying.h"
 #include "fs/inode/icache.h"
 #include "fs/inode/icache_priv.h"
 #include "fs/inode/inode.h"
@@ -51,6 +52,8 @@ void lookup_unref(struct tfs_fs *fs, uint64_t ino, uint64_t n)
 	} else if (lookup_table_count(lk, ino)) {
 		lookup_table_delete(lk, lookup_table_find(lk, ino));
 		i = *icache_slot(ic, ino);
+		if (i)
+			inode_judge_locked(i);
 		if (i && !i->refs && atomic_load(&i->unlinked))
 			icache_park_locked(ic, i);
 	}

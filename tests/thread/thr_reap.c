@@ -6,17 +6,23 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <unistd.h>
 #include "core/block/bdev.h"
+#include "fs/alloc/space.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
 #include "tests/lib/fixture.h"
 
-#define ROUNDS 20
+#define ROUNDS 8
 #define LATE 20000 /* microseconds */
+#define NEXT_BYTES (512u << 10)
+#define PATIENCE 200 /* seconds, after which somebody waits for ever */
 
 static struct fixture fx;
+static atomic_int go_on = 1;
 
 static void fill(struct vfs_file *file)
 {
@@ -30,6 +36,25 @@ static void fill(struct vfs_file *file)
 	FX_CHECK(pos > 1 << 20);
 }
 
+/* Its only large file loses its name, with a lookup left. */
+static uint64_t unlink_big(void)
+{
+	struct vfs_attr attr;
+
+	FX_OK(vfs_lookup(fx.fs, TFS_INO_ROOT, "big", &attr));
+	FX_OK(vfs_unlink(fx.fs, TFS_INO_ROOT, "big"));
+	return attr.ino;
+}
+
+static void fill_and_close(void)
+{
+	struct vfs_file *file;
+
+	fx_file(&fx, "big", &file);
+	fill(file);
+	fx_close(&fx, file);
+}
+
 static void *forget_late(void *arg)
 {
 	usleep(LATE);
@@ -37,44 +62,89 @@ static void *forget_late(void *arg)
 	return NULL;
 }
 
-static void next_fits(int round)
+/* Written, or allocated in one piece. */
+static void next_fits(int round, bool allocate)
 {
 	struct vfs_file *file;
-	uint64_t ino = fx_file(&fx, "next", &file);
 
-	fx_write(&fx, file, 0, 512 << 10, (uint64_t)round + 1);
-	fx_expect(&fx, file, 0, 512 << 10, (uint64_t)round + 1);
+	fx_file(&fx, "next", &file);
+	if (allocate)
+		FX_OK(vfs_fallocate(fx.fs, file, 0, 0, NEXT_BYTES));
+	fx_write(&fx, file, 0, NEXT_BYTES, (uint64_t)round + 1);
+	fx_expect(&fx, file, 0, NEXT_BYTES, (uint64_t)round + 1);
 	fx_close(&fx, file);
 	FX_OK(vfs_unlink(fx.fs, TFS_INO_ROOT, "next"));
-	vfs_forget(fx.fs, ino, 1);
 }
 
 static void one_round(int round)
 {
-	struct vfs_file *file;
-	uint64_t ino = fx_file(&fx, "big", &file);
 	pthread_t late;
+	uint64_t ino;
 
-	fill(file);
-	fx_close(&fx, file);
-	FX_OK(vfs_unlink(fx.fs, TFS_INO_ROOT, "big"));
+	fill_and_close();
+	ino = unlink_big();
 	if (round % 2)
 		vfs_forget(fx.fs, ino, 1);
 	else
 		FX_OK(pthread_create(&late, NULL, forget_late, &ino));
-	next_fits(round);
+	next_fits(round, round % 4 < 2);
 	if (round % 2 == 0)
 		pthread_join(late, NULL);
+}
+
+/* ---- what is not forgotten keeps nobody waiting for ever ---- */
+
+static void *overwrite(void *arg)
+{
+	struct vfs_file *file = arg;
+
+	while (atomic_load(&go_on)) {
+		fx_write(&fx, file, 0, 4096, 1);
+		FX_OK(vfs_fsync(fx.fs, file, true));
+	}
+	return NULL;
+}
+
+/* Somebody reaches the deleted file yet (as by O_PATH), and somebody else overwrites all along. */
+static void held_and_overwritten(void)
+{
+	static uint8_t buf[65536];
+	struct vfs_file *over, *more;
+	struct vfs_attr attr;
+	pthread_t t;
+	uint64_t ino;
+
+	fx_file(&fx, "over", &over);
+	fx_write(&fx, over, 0, 4096, 1);
+	fx_file(&fx, "more", &more);
+	fill_and_close();
+	ino = unlink_big();
+	FX_OK(pthread_create(&t, NULL, overwrite, over));
+	FX_IS(vfs_pwrite(fx.fs, more, buf, sizeof(buf), 0), -ENOSPC);
+	FX_IS(vfs_fallocate(fx.fs, more, 0, 0, NEXT_BYTES), -ENOSPC);
+	/* a reaper that gets nowhere */
+	space_dying(fx.fs, 1);
+	FX_IS(vfs_fallocate(fx.fs, more, 0, 0, NEXT_BYTES), -ENOSPC);
+	FX_IS(vfs_symlink(fx.fs, TFS_INO_ROOT, "name", "target", &fx_root, &attr), -ENOSPC);
+	space_dying(fx.fs, -1);
+	vfs_forget(fx.fs, ino, 1);
+	fx_write(&fx, more, 0, NEXT_BYTES, 2);
+	atomic_store(&go_on, 0);
+	pthread_join(t, NULL);
+	fx_close(&fx, over);
+	fx_close(&fx, more);
 }
 
 int main(void)
 {
 	struct tfs_mount_opts opts = { .cache_size = 4 << 20 };
 
+	alarm(PATIENCE);
 	fx_init();
 	fx_create_on(&fx, fx_mem(FX_SMALL), FX_SMALL, 1, &opts);
 	for (int round = 0; round < ROUNDS; round++)
 		one_round(round);
+	held_and_overwritten();
 	fx_destroy(&fx);
 	fx_exit();
 	return 0;
