@@ -170,9 +170,22 @@ static const char *name_case(const struct ledger_image *img, const struct error 
  */
 static bool may_find(const struct run *r, const char *codes)
 {
-	bool header = !strcmp(codes, "journal-header");
+	static const char *const mended[] = { "journal-header", "super-stale", "super-bad" };
+	const char *end;
+	size_t i, len;
 
-	return (r->struck && (header || !strcmp(codes, "super-stale"))) || (r->ruined && header);
+	if (!r->struck)
+		return r->ruined && !strcmp(codes, mended[0]);
+	for (; *codes; codes = end + (*end != '\0')) {
+		end = codes + strcspn(codes, " ");
+		len = (size_t)(end - codes);
+		for (i = 0; i < ARRAY_SIZE(mended); i++)
+			if (strlen(mended[i]) == len && !memcmp(codes, mended[i], len))
+				break;
+		if (i == ARRAY_SIZE(mended))
+			return false;
+	}
+	return true;
 }
 
 /* The disk is good from now on. */
