@@ -312,6 +312,11 @@ void promises_destroy(struct promises *p)
 	free(p);
 }
 
+uint64_t promises_moment(struct promises *p, uint64_t *rng)
+{
+	return p->nr_given ? p->given[test_rand(rng) % p->nr_given].at : 0;
+}
+
 void promises_count(struct promises *p, uint64_t *given, uint64_t *checked)
 {
 	for (unsigned int i = 0; i < p->nr_given; i++)

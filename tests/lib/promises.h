@@ -54,6 +54,8 @@ bool promises_failed(struct promises *p);
 /* An image of a cut after @cut events, mounted without threads.  Cuts in rising order, all threads
  * gone.  0, or -1 and @why. */
 int promises_check(struct promises *p, struct tfs_fs *image, uint64_t cut, char *why, size_t len);
+/* When some promise had just been given, or 0: the worst moment for it. */
+uint64_t promises_moment(struct promises *p, uint64_t *rng);
 /* Adds to @given how many promises there are, to @checked how often one was held against an
  * image. */
 void promises_count(struct promises *p, uint64_t *given, uint64_t *checked);

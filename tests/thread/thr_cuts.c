@@ -229,8 +229,8 @@ static int check_image(struct bdev *image, uint64_t cut, enum crash_mode mode)
 	return err;
 }
 
-/* @nr moments, in rising order: some are all of a stretch, the others anywhere.  The last is the
- * end. */
+/* @nr moments, in rising order: some are all of a stretch, others where a promise has just been
+ * given, the rest anywhere.  The last is the end. */
 static void pick_cuts(uint64_t first, uint64_t *cuts, unsigned int nr)
 {
 	uint64_t total = crashdev_events(now.cd), from;
@@ -240,8 +240,12 @@ static void pick_cuts(uint64_t first, uint64_t *cuts, unsigned int nr)
 	from = first + test_rand(&now.rng) % (total - first - window);
 	while (i < window)
 		cuts[i++] = ++from;
-	for (; i < nr; i++)
+	for (; i < nr; i++) {
 		cuts[i] = first + test_rand(&now.rng) % (total - first + 1);
+		if (i % 3)
+			cuts[i] = max_t(uint64_t, first,
+					promises_moment(now.part[i % PARTS], &now.rng));
+	}
 	cuts[nr - 1] = total;
 	for (i = 1; i < nr; i++) /* insertion sort */
 		for (unsigned int j = i; j && cuts[j - 1] > cuts[j]; j--) {
