@@ -174,21 +174,24 @@ static void tell_deeds(const struct promises *p, const struct object *o)
 	}
 }
 
-/* One that it has had, or the end of a block on the way from one to another. */
+/*
+ * One that it has had, or between two of them: the end of a block, or what it was when an fsync
+ * began, which a truncation and a write that grows it again have overtaken.
+ */
 static bool size_ok(struct look *l, const struct object *o, uint64_t size)
 {
 	const struct past *s = &o->sizes;
 	uint64_t lo = UINT64_MAX, hi = 0;
+	unsigned int i;
 
-	for (unsigned int i = past_first(s, l->lo); i < s->nr; i++) {
-		if (s->v[i].op > l->p->hi)
-			break;
+	for (i = past_first(s, l->lo); i < s->nr && s->v[i].op <= l->p->hi; i++) {
 		if (s->v[i].v == size)
 			return true;
 		lo = min_t(uint64_t, lo, s->v[i].v);
 		hi = max_t(uint64_t, hi, s->v[i].v);
 	}
-	return size % l->p->block_size == 0 && size >= lo && size <= hi;
+	return size >= lo && size <= hi &&
+	       (size % l->p->block_size == 0 || past_has(s, 0, l->p->hi, size));
 }
 
 static int check_blocks(struct look *l, const struct object *o, const uint8_t *data, uint64_t size)
