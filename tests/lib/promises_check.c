@@ -24,10 +24,13 @@ struct look {
 /* Promises and beginnings up to the cut. */
 static void advance(struct promises *p, uint64_t cut)
 {
+	uint32_t top = 0;
+
 	while (p->in_force < p->nr_given && p->given[p->in_force].at <= cut) {
 		const struct promise *pr = &p->given[p->in_force++];
 
 		p->in_force_by_kind[pr->kind]++;
+		top = max_t(uint32_t, top, pr->op);
 		p->names_lo = max_t(uint32_t, p->names_lo, pr->names);
 		for (unsigned int i = 0; i < p->nr_objects; i++) {
 			struct object *o = p->objects[i];
@@ -40,7 +43,8 @@ static void advance(struct promises *p, uint64_t cut)
 				o->times_lo = max_t(uint32_t, o->times_lo, pr->op);
 		}
 	}
-	while (p->hi < p->op && p->began[p->hi + 1] < cut)
+	/* a promise may need no command at all: what it covers has begun */
+	while (p->hi < p->op && (p->began[p->hi + 1] < cut || p->hi < top))
 		p->hi++;
 	for (unsigned int k = 0; k < PROMISE_KINDS; k++)
 		p->checked[k] += p->in_force_by_kind[k];
