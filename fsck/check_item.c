@@ -8,6 +8,7 @@
 #include "fs/journal/trans.h"
 #include "fs/names/acl.h"
 #include "fs/names/dir.h"
+#include "fs/names/chunks.h"
 #include "fsck/check_priv.h"
 #include "tallyfs/format.h"
 
@@ -280,17 +281,22 @@ static void end_content(struct check *c)
 			     "inode %llu is no regular file but has content", ino);
 	if (S_ISLNK(mode) && le32_get(in->item.nlink) &&
 	    (in->symlink_bytes != size || !in->symlink_bytes ||
-	     in->symlink_bytes > TFS_SYMLINK_MAX))
+	     in->symlink_bytes > TFS_SYMLINK_MAX || in->bad_target))
 		check_report(c, CHECK_ERROR, "symlink", ino, UINT64_MAX,
-			     "symbolic link %llu: target of %llu bytes, size says %llu", ino,
+			     "symbolic link %llu: %s target of %llu bytes, size says %llu", ino,
+			     in->bad_target ? "impossible" : "a",
 			     (unsigned long long)in->symlink_bytes, size);
 }
 
 /* Of an inode being removed they may be gone in part. */
-static void end_xattrs(struct check *c)
+static void end_values(struct check *c)
 {
 	const struct check_inode *in = &c->cur;
 
+	if (in->bad_chunk)
+		check_report(c, CHECK_ERROR, "value", in->ino, UINT64_MAX,
+			     "inode %llu: a value has a piece of impossible length",
+			     (unsigned long long)in->ino);
 	if (in->xattr_promised != in->xattr_found)
 		check_report(c, CHECK_ERROR, "xattr-value", in->ino, UINT64_MAX,
 			     "inode %llu: extended attributes lie out of line with %llu bytes, "
@@ -345,11 +351,31 @@ void check_inode_end(struct check *c)
 		end_nondir(c);
 	end_content(c);
 	if (le32_get(in->item.nlink))
-		end_xattrs(c);
+		end_values(c);
 	else
 		list_unlinked(c);
 	if (dir)
 		list_dir(c);
+}
+
+/* A piece of a value: all but the last are of one size.  Of an inode being removed some may be
+ * gone. */
+static void item_chunk(struct check *c, const struct tkey *k, const void *data, uint32_t len)
+{
+	struct check_inode *in = &c->cur;
+	bool follows = in->chunk_len && in->chunk.type == k->type && in->chunk.off + 1 == k->off;
+
+	if (!len || len > chunk_size(c->fs) || (follows && in->chunk_len != chunk_size(c->fs)))
+		in->bad_chunk = true;
+	if (k->type == TFS_KEY_SYMLINK) {
+		in->symlink_bytes += len;
+		if (k->off != (follows ? in->chunk.off + 1 : 0) || memchr(data, 0, len))
+			in->bad_target = true;
+	} else {
+		in->xattr_found += len;
+	}
+	in->chunk = *k;
+	in->chunk_len = len;
 }
 
 static void item_of_inode(struct check *c, const struct tkey *k, const void *data, uint32_t len)
@@ -370,10 +396,8 @@ static void item_of_inode(struct check *c, const struct tkey *k, const void *dat
 		item_xattr(c, k, data, len);
 		break;
 	case TFS_KEY_XATTR_VALUE:
-		c->cur.xattr_found += len;
-		break;
 	case TFS_KEY_SYMLINK:
-		c->cur.symlink_bytes += len;
+		item_chunk(c, k, data, len);
 		break;
 	case TFS_KEY_INLINE:
 		if (k->off || len > c->fs->geom.inline_max)

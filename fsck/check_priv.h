@@ -47,6 +47,10 @@ struct check_inode {
 	uint64_t blocks;
 	uint64_t next_fblock; /* end of the last extent */
 	uint64_t symlink_bytes;
+	/* the last piece of a value (XATTR_VALUE, SYMLINK) */
+	struct tkey chunk;
+	uint32_t chunk_len; /* bytes; 0: none yet */
+	bool bad_chunk, bad_target;
 	bool have_inline;
 	/* out-of-line xattr values: bytes promised by XATTR items, bytes found in chunks */
 	uint64_t xattr_promised, xattr_found;

@@ -130,6 +130,40 @@ static void lie_size(uint64_t ino, uint64_t size)
 	lie_inode(fx.fs, ino, &it);
 }
 
+/* The inode number of a new symbolic link in the root. */
+static uint64_t symlink_to(const char *name, const char *target)
+{
+	struct vfs_attr a;
+
+	FX_OK(vfs_symlink(fx.fs, TFS_INO_ROOT, name, target, &fx_root, &a));
+	FX_OK(vfs_sync(fx.fs));
+	return a.ino;
+}
+
+Test(check, target_with_a_zero_byte)
+{
+	lie_fs(symlink_to("l", "abcd"), TFS_KEY_SYMLINK, 0, "ab\0d", 4);
+	found("symlink", CHECK_ERROR);
+}
+
+Test(check, target_that_begins_behind_its_beginning)
+{
+	uint64_t ino = symlink_to("l", "abcd");
+
+	lie_fs(ino, TFS_KEY_SYMLINK, 0, NULL, 0);
+	lie_fs(ino, TFS_KEY_SYMLINK, 1, "abcd", 4);
+	found("symlink", CHECK_ERROR);
+}
+
+Test(check, pieces_of_different_length)
+{
+	uint64_t ino = symlink_to("l", "abcd");
+
+	lie_fs(ino, TFS_KEY_SYMLINK, 0, "ab", 2);
+	lie_fs(ino, TFS_KEY_SYMLINK, 1, "cd", 2);
+	found("value", CHECK_ERROR);
+}
+
 Test(check, links_of_a_file)
 {
 	lie_nlink(ino_a, 2);
