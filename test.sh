@@ -136,7 +136,7 @@ for step in "${steps[@]}"; do
 		[ -x build/asan/bin/fuzz_image ] || build asan || continue
 		say "replaying the fuzzers' inputs"
 		if ./scripts/fuzz.sh --replay build/asan/bin; then ok; else bad "fuzz: replay"; fi
-		TALLYFS_SEED=${TALLYFS_SEED:-1} ./scripts/fuzz.sh 30s
+		SEED=${SEED:-1} ./scripts/fuzz.sh 30s
 		case $? in
 		0) ok ;;
 		77) ;; # no libFuzzer: it has said so
