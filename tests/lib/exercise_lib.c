@@ -94,6 +94,7 @@ static int open_file(struct lib_backend *e, unsigned int k, int flags)
 	int err;
 
 	name[4] = (char)('0' + k);
+	e->files[k] = NULL;
 	err = vfs_lookup(e->fx->fs, e->top, name, &a);
 	if (!err)
 		vfs_forget(e->fx->fs, a.ino, 1);
@@ -396,6 +397,9 @@ void lib_backend_start(struct lib_backend *e, struct fixture *fx, uint64_t top)
 
 void lib_backend_close(struct lib_backend *e)
 {
-	for (unsigned int k = 0; k < LIB_BACKEND_FILES; k++)
-		vfs_release(e->fx->fs, e->files[k]);
+	for (unsigned int k = 0; k < LIB_BACKEND_FILES; k++) {
+		if (e->files[k])
+			vfs_release(e->fx->fs, e->files[k]);
+		e->files[k] = NULL;
+	}
 }

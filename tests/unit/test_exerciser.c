@@ -34,13 +34,15 @@ static int run_content(void *arg, const struct exercise_steps *steps)
 				  .remount_every = 60,
 				  .steps = *steps };
 	struct lib_backend e;
+	int err;
 
 	fx_init();
 	fx_create(&fx, r->size);
 	lib_backend_start(&e, &fx, TFS_INO_ROOT);
-	if (exercise_content(&o, r->content, &e))
-		return -1;
+	err = exercise_content(&o, r->content, &e);
 	lib_backend_close(&e);
+	if (err)
+		return -1;
 	fx_destroy(&fx);
 	fx_exit();
 	return 0;
