@@ -28,7 +28,6 @@
 #include "fs/disk/log_overlay.h"
 #include "fs/journal/checkpoint.h"
 #include "fs/journal/buffer.h"
-#include "fs/journal/buffer.h"
 #include "fs/journal/buffer_read.h"
 #include "fs/journal/journal_priv.h"
 #include "fs/journal/recover.h"
