@@ -621,10 +621,11 @@ Test(integrity, tags)
 
 /* I8: flush */
 
-static atomic_bool slow_done;
+static atomic_bool slow_begun, slow_done;
 
 static void slow_end_io(struct bio *bio)
 {
+	atomic_store(&slow_begun, true);
 	usleep(50000);
 	atomic_store(&slow_done, true);
 	bio_put(bio);
@@ -633,14 +634,11 @@ static void slow_end_io(struct bio *bio)
 Test(integrity_async, flush_waits_for_completions)
 {
 	struct bio *bio = new_bio(BIO_OP_READ, 0, 65536);
-	unsigned int i;
 
 	bio->bi_end_io = slow_end_io;
 	submit_bio(bio);
-	/* Verification has begun once the device is through. */
-	for (i = 0; i < 1000 && !atomic_load(&dev->stats.reads); i++)
+	while (!atomic_load(&slow_begun))
 		usleep(1000);
-	usleep(10000);
 	blk_flush_integrity();
 	cr_assert(atomic_load(&slow_done));
 }
