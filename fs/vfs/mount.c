@@ -178,6 +178,8 @@ static int flush_all(struct tfs_fs *fs)
 		err = pagecache_sync(fs->pagecache, true);
 		err2 = icache_flush(fs);
 		err = err ? err : err2;
+		/* who completed the last of it may not have counted it yet, nor let its inode go */
+		iomap_ioend_drain();
 		left = unwritten(fs);
 		tries = left < least ? 0 : tries + 1;
 		least = left < least ? left : least;
