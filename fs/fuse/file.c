@@ -138,7 +138,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 	int64_t n;
 
 	if (in->write_flags & FUSE_WRITE_CACHE)
-		flags |= VFS_WRITE_CACHE;
+		flags |= VFS_WRITE_CACHE | (fr->opts->writeback_cache ? 0 : VFS_WRITE_TOUCH);
 	if (fr->killpriv && (in->write_flags & FUSE_WRITE_KILL_SUIDGID))
 		flags |= VFS_WRITE_KILL_PRIV;
 	size = min_t(size_t, size, rq->payload_len);

@@ -89,7 +89,7 @@ static int64_t write_locked(struct tfs_inode *i, struct vfs_file *f, uint64_t po
 	else
 		ret = iomap_file_buffered_write(&i->mapping, pos, &s, &tfs_iomap_ops);
 	if (ret > 0) {
-		if (!(flags & VFS_WRITE_CACHE))
+		if (!(flags & VFS_WRITE_CACHE) || flags & VFS_WRITE_TOUCH)
 			touch(i);
 		inode_mark_dirty(i);
 	}

@@ -152,10 +152,13 @@ int64_t vfs_pread(struct tfs_fs *fs, struct vfs_file *f, void *buf, size_t len,
 enum {
 	VFS_WRITE_KILL_PRIV = 1 << 0,
 	/*
-	 * From the kernel's write-back cache: mtime is the kernel's business, no O_APPEND.  To an
-	 * append-only file it may bring again what is there.
+	 * From the kernel's cache: mtime is the kernel's business, no O_APPEND.  To an append-only
+	 * file it may bring again what is there.
 	 */
 	VFS_WRITE_CACHE = 1 << 1,
+	/* Besides: the kernel writes through and keeps no times, so stores to a mapping move them
+	 * when they come here. */
+	VFS_WRITE_TOUCH = 1 << 2,
 };
 /*
  * With VFS_WRITE_KILL_PRIV *killed is set if there were privileges to take, also when the write

@@ -253,6 +253,11 @@ def set_times(m):
     content(path)
     os.chmod(path, 0o600)
     assert os.stat(path).st_mtime_ns == 2
+    with open(path, 'r+b') as f, mmap.mmap(f.fileno(), 0) as mapped:
+        mapped[0:1] = b'm'
+        mapped.flush()
+    st = os.stat(path)
+    assert min(st.st_mtime_ns, st.st_ctime_ns) >= after.st_mtime_ns, 'times after a store through a mapping'
 
 
 def kept_times(m):

@@ -81,6 +81,26 @@ Test(file, synchronous_writes_survive_a_crash)
 	}
 }
 
+/* With a write-back cache the kernel keeps the times of what it has cached; without, nobody does.
+ */
+Test(file, times_of_what_the_kernel_cached)
+{
+	struct timespec long_ago = { .tv_sec = 1000 };
+	struct vfs_attr a = { .mtime = long_ago };
+	struct iomap_src src = { .buf = "abc", .len = 3 };
+	struct vfs_file *f;
+	uint64_t ino = fx_file(&fx, "a", &f);
+
+	FX_OK(vfs_setattr(fx.fs, ino, VFS_SET_MTIME, &a, &fx_root, &a));
+	FX_IS(vfs_write(fx.fs, f, 0, &src, VFS_WRITE_CACHE, NULL), 3);
+	FX_OK(vfs_getattr(fx.fs, ino, &a));
+	FX_IS(a.mtime.tv_sec, long_ago.tv_sec);
+	FX_IS(vfs_write(fx.fs, f, 0, &src, VFS_WRITE_CACHE | VFS_WRITE_TOUCH, NULL), 3);
+	FX_OK(vfs_getattr(fx.fs, ino, &a));
+	FX_CHECK(a.mtime.tv_sec > long_ago.tv_sec);
+	fx_close(&fx, f);
+}
+
 Test(file, small_files_live_in_the_tree)
 {
 	uint64_t blocks = fx_stat(&fx, "tree", "data_blocks");
