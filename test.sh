@@ -7,26 +7,30 @@
 #
 # Steps: format imports references man scripts release clang asan tsan fuzz mutants integration integration-asan (default: all of them, in this order).
 # Installs what is missing.  LONG=1 runs the integration tests at full size, those marked "by hand" included.
-# Closes with "N passed, N failed"; exit 0 when nothing failed.
+# Closes with what failed and how, in 120 lines at most (tests/failures.py), and "N passed, N failed"; exit 0 when nothing
+# failed.
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here" || exit 1
 passed=0
 failed=0
-failures=()
+TALLYFS_FAILURES=$(mktemp -d)
+export TALLYFS_FAILURES
+trap 'rm -rf "$TALLYFS_FAILURES"' EXIT
 
 say() { echo "test.sh: $*"; }
 ok() { passed=$((passed + 1)); }
+# bad NAME [FILE]: a failure, and what was printed then
 bad() {
 	failed=$((failed + 1))
-	failures+=("$1")
+	python3 tests/failures.py keep "$1" <"${2:-/dev/null}"
 	say "FAILED: $1"
 }
 
 case "${1:-}" in
 -h | --help)
-	sed -n '3,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+	sed -n '3,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 	exit 0
 	;;
 esac
@@ -42,27 +46,38 @@ build() {
 		ok
 	else
 		tail -n 40 "$log"
-		bad "build $1"
+		bad "build $1" "$log"
 		return 1
 	fi
 }
 
-# counted NAME COMMAND...: a runner whose last line is "COUNT passed failed"
+# check NAME COMMAND...: one result for a command that succeeds, or is left out (77) and has said so
+check() {
+	local name=$1 out ret
+	shift
+	out=$(mktemp)
+	"$@" </dev/null 2>&1 | tee "$out"
+	ret=${PIPESTATUS[0]}
+	case $ret in
+	0) ok ;;
+	77) ;;
+	*) bad "$name" "$out" ;;
+	esac
+	rm -f "$out"
+}
+
+# counted NAME COMMAND...: a runner that keeps its failures itself, and whose last line is "COUNT passed failed"
 counted() {
 	local name=$1 out line
 	shift
 	out=$(mktemp)
 	"$@" </dev/null 2>&1 | tee "$out" | grep -v '^COUNT '
 	line=$(grep '^COUNT ' "$out" | tail -n 1)
+	[ -n "$line" ] || bad "$name (its runner died)" "$out"
 	rm -f "$out"
-	if [ -z "$line" ]; then
-		bad "$name (its runner died)"
-		return
-	fi
-	read -r _ p f <<<"$line"
+	read -r _ p f <<<"${line:-COUNT 0 0}"
 	passed=$((passed + p))
 	failed=$((failed + f))
-	[ "$f" -eq 0 ] || failures+=("$name: $f")
 }
 
 ./scripts/setup.sh test || exit 1
@@ -72,16 +87,11 @@ for step in "${steps[@]}"; do
 	case $step in
 	format)
 		say "checking the format of the C files"
-		./scripts/format.sh --check 2>&1 | tail -n 40
-		case ${PIPESTATUS[0]} in
-		0) ok ;;
-		77) ;; # another clang-format: it has said so
-		*) bad "format (./scripts/format.sh puts it right)" ;;
-		esac
+		check "format (./scripts/format.sh puts it right)" ./scripts/format.sh --check
 		;;
 	imports)
 		say "checking that imports point down"
-		if ./scripts/imports.py; then ok; else bad "imports"; fi
+		check imports ./scripts/imports.py
 		# and that the check would notice
 		scratch=$(mktemp -d)
 		mkdir -p "$scratch/core/lib"
@@ -89,11 +99,11 @@ for step in "${steps[@]}"; do
 		if ./scripts/imports.py "$scratch" >/dev/null; then bad "imports: a planted upward include was not noticed"; else ok; fi
 		rm -rf "$scratch"
 		say "checking that files and functions are of a size to be read"
-		if ./scripts/sizes.py; then ok; else bad "sizes"; fi
+		check sizes ./scripts/sizes.py
 		;;
 	references)
 		say "checking that comments and documents point at what is there"
-		if ./scripts/references.py; then ok; else bad "references"; fi
+		check references ./scripts/references.py
 		# and that the check would notice: one of each kind, a line each
 		scratch=$(mktemp -d)
 		cat >"$scratch/planted.md" <<-'END'
@@ -114,20 +124,20 @@ for step in "${steps[@]}"; do
 	man)
 		say "checking the man pages"
 		for page in man/*.[158]; do
-			if mandoc -Tlint -Wwarning "$page"; then ok; else bad "$page"; fi
+			check "$page" mandoc -Tlint -Wwarning "$page"
 		done
 		;;
 	scripts)
 		say "checking the scripts' syntax"
 		for f in run.sh test.sh .ci/run scripts/*.sh tests/external/*.sh completions/tallyfs; do
-			if bash -n "$f"; then ok; else bad "$f"; fi
+			check "$f" bash -n "$f"
 		done
 		;;
 	release | asan | tsan | debug)
 		build "$step" && counted "$step" python3 tests/run_units.py "$step"
 		if [ "$step" = release ]; then
 			say "looking for files that call each other in circles"
-			if ./scripts/knots.py; then ok; else bad "knots"; fi
+			check knots ./scripts/knots.py
 		fi
 		;;
 	clang) build clang ;;
@@ -135,17 +145,12 @@ for step in "${steps[@]}"; do
 		# all inputs that were worth keeping, under gcc's sanitizers; then a little of the real thing
 		[ -x build/asan/bin/fuzz_image ] || build asan || continue
 		say "replaying the fuzzers' inputs"
-		if ./scripts/fuzz.sh --replay build/asan/bin; then ok; else bad "fuzz: replay"; fi
-		SEED=${SEED:-1} ./scripts/fuzz.sh 30s
-		case $? in
-		0) ok ;;
-		77) ;; # no libFuzzer: it has said so
-		*) bad fuzz ;;
-		esac
+		check "fuzz: replay" ./scripts/fuzz.sh --replay build/asan/bin
+		check fuzz env SEED="${SEED:-1}" ./scripts/fuzz.sh 30s
 		;;
 	mutants)
 		say "breaking a few rules, to see that the tests notice"
-		if ./scripts/mutants.sh --sample 4; then ok; else bad "mutants"; fi
+		check mutants ./scripts/mutants.sh --sample 4
 		;;
 	integration)
 		[ -x build/release/bin/tallyfs ] || build release || continue
@@ -162,6 +167,6 @@ for step in "${steps[@]}"; do
 	esac
 done
 
-[ ${#failures[@]} -eq 0 ] || printf 'test.sh: failed: %s\n' "${failures[@]}"
+python3 tests/failures.py show
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -50,7 +50,7 @@ seconds() {
 
 # one TARGET SECONDS LANE: again and again until the time is over
 one() {
-	local target=$1 end=$((SECONDS + $2)) n=0 left runs log work=build/$PRESET/work ret
+	local target=$1 end=$((SECONDS + $2)) n=0 left runs found log work=build/$PRESET/work ret
 	mkdir -p "$work/$target" "$work/crashes"
 	log=$work/$target.$3.log
 	: >"$log"
@@ -62,6 +62,8 @@ one() {
 		n=$((n + 1))
 		if [ $ret -ne 0 ]; then
 			say "$target: $(grep -m 1 -E '^fuzz: |ERROR|SUMMARY|runtime error' "$log.last" | cut -c 1-300)"
+			found=$(sed -n 's/.*Test unit written to //p' "$log.last" | tail -n 1)
+			[ ! -f "$found" ] || say "$target: $found is, in base64: $(base64 -w 0 "$found")"
 			echo x >>"$work/found"
 			[ $n -lt 500 ] || break
 		fi

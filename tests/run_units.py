@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run the unit and thread tests of one preset:  run_units.py PRESET
 
-Counts Criterion's test cases (a thread test is one case) and closes with "COUNT passed failed".
+Counts Criterion's test cases (a thread test is one case), names those that failed, and closes with "COUNT passed failed".
 
 A leak or a race inside a Criterion test is printed by the sanitizer, but the test still passes: Criterion does not look
 at how its child ended.  So the sanitizers write to files here, and each file that appears is a failure.
 """
 import os, re, subprocess, sys, tempfile
 import xml.etree.ElementTree as ET
+
+import failures
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SYNTHESIS = re.compile(r'Synthesis: Tested: (\d+) \| Passing: (\d+) \| Failing: (\d+) \| Crashing: (\d+)')
@@ -28,6 +30,13 @@ def reports(logdir):
             yield name, f.read()
 
 
+def what_failed(name, out, how):
+    """the cases of a program that Criterion says failed; and its output, with Criterion's own words at the end"""
+    cases = [f'{name} {m}' for m in re.findall(r'^\[FAIL\] (\w+::\w+)', out, re.M)]
+    lines = sorted(out.splitlines(), key=lambda line: line.startswith(('[----]', '[FAIL]', '[====]')))
+    return cases or [f'{name} ({how})'], '\n'.join(lines)
+
+
 def main():
     preset = sys.argv[1]
     build = os.path.join(ROOT, 'build', preset)
@@ -41,11 +50,14 @@ def main():
             env=sanitizer_env(logdir), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, errors='replace')
         passed = failed = 0
+        names = []
         if not os.path.exists(junit):
             print(done.stdout)
             print(f'{preset}: ctest did not run')
+            failures.keep(f'{preset}: ctest did not run', done.stdout)
             print('COUNT 0 1')
             return 1
+        how = dict(re.findall(r'^ *\d+/\d+ Test +#\d+: (\S+) [ .]*\*\*\*(.*?) +[\d.]+ sec', done.stdout, re.M))
         for case in ET.parse(junit).getroot().iter('testcase'):
             out = re.sub(r'\x1b\[[0-9;]*m', '', case.findtext('system-out') or '')
             good = case.get('status') == 'run'
@@ -57,12 +69,19 @@ def main():
             print(f"{preset}: {case.get('name'):<28} {ok:4d} passed {bad:3d} failed  {float(case.get('time')):6.1f} s")
             if bad:
                 print(out[-8000:])
+                cases, said = what_failed(case.get('name'), out, how.get(case.get('name'), 'failed'))
+                names += cases
+                failures.keep(f'{preset}: {", ".join(cases)}', said)
         for name, text in reports(logdir):
             failed += 1
             print(f'{preset}: sanitizer report {name}:\n{text[:6000]}')
+            names.append(f'sanitizer report {name}')
+            failures.keep(f'{preset}: {names[-1]}', '\n'.join(text.splitlines()[:failures.EACH]))
         if passed + failed == 0:
             print(f'{preset}: no test found in {build}')
+            failures.keep(f'{preset}: no test found', '')
             failed = 1
+        print(''.join(f'{preset}: FAILED: {name}\n' for name in names), end='')
         print(f'COUNT {passed} {failed}')
         return int(failed > 0)
 

@@ -8,8 +8,8 @@ under a time limit.  Closes with "COUNT passed failed"; what was skipped is said
 import os, signal, subprocess, sys, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
-import tally
+sys.path[:0] = [HERE, os.path.dirname(HERE)]
+import failures, tally
 
 BY_HAND = {'realinput'}
 LIMIT = 14400 if tally.LONG else 420
@@ -60,11 +60,15 @@ def main():
             print(''.join(f'    {line}\n' for line in out[-8000:].splitlines()), end='', flush=True)
             passed += code == 0
             skipped += code == 77
-            failed += code not in (0, 77)
+            if code not in (0, 77):
+                failed += 1
+                failures.keep(f'integration: {name}: {word}', out)
         for report in sorted(os.listdir(tmp)):
             failed += 1
             with open(os.path.join(tmp, report), errors='replace') as f:
-                print(f'integration: sanitizer report {report}:\n{f.read()[:6000]}')
+                text = f.read()
+            print(f'integration: sanitizer report {report}:\n{text[:6000]}')
+            failures.keep(f'integration: sanitizer report {report}', '\n'.join(text.splitlines()[:failures.EACH]))
     if skipped:
         print(f'integration: {skipped} of {len(names)} SKIPPED, for the reasons above')
     print(f'COUNT {passed} {failed}')
