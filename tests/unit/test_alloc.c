@@ -12,6 +12,7 @@
 #include "core/lib/util.h"
 #include "fs/alloc/alloc.h"
 #include "fs/alloc/alloc_data.h"
+#include "fs/alloc/alloc_int.h"
 #include "fs/alloc/alloc_node.h"
 #include "fs/alloc/space.h"
 #include "fs/disk/block_bitmap.h"
@@ -321,6 +322,35 @@ static int compare_bitmaps(struct tfs_trans *t, void *arg)
 	return 0;
 }
 
+/* Aligned runs of a node's length that are wholly free. */
+static uint64_t model_slots(const struct model *m, uint64_t group)
+{
+	const struct tfs_geom *g = &m->fs->geom;
+	const uint8_t *s = m->state + tfs_group_start(g, group);
+	uint64_t nr = tfs_group_nr_blocks(g, group), at, k, n = 0;
+
+	for (at = 0; at + g->node_blocks <= nr; at += g->node_blocks) {
+		for (k = 0; k < g->node_blocks && s[at + k] == FREE; k++)
+			;
+		n += k == g->node_blocks;
+	}
+	return n;
+}
+
+static void check_slots(struct model *m)
+{
+	struct tfs_alloc *a = m->fs->alloc;
+	uint64_t group, n, all = 0;
+
+	for (group = 0; group < m->fs->geom.nr_groups; group++) {
+		n = model_slots(m, group);
+		all += n;
+		if (a->groups[group].flags & AGROUP_KNOWN)
+			cr_assert_eq(a->groups[group].slots, n, "group %lu", (unsigned long)group);
+	}
+	cr_assert_eq(a->slots, all);
+}
+
 static void check_stats(struct model *m)
 {
 	struct tfs_space_stats st;
@@ -331,6 +361,7 @@ static void check_stats(struct model *m)
 	cr_assert_eq(st.pending_free, count(m, PENDING));
 	cr_assert_eq(st.free_blocks, count(m, FREE));
 	cr_assert_eq(st.reserved, 0);
+	check_slots(m);
 }
 
 static void run_model(const struct tfs_format_opts *o, uint64_t bytes, uint64_t seed,
@@ -571,6 +602,41 @@ Test(alloc, claims_far_ahead)
 	fs = fx_fs_reopen(fs);
 	cr_assert_eq(fs->cnt.groups_init, 1901);
 	fx_fs_destroy(fs);
+}
+
+/* There is no memory for the headers on the way to a claim: it is none, and its blocks are reserved
+ * as before. */
+Test(alloc, a_claim_that_fails_keeps_its_reservation)
+{
+	struct tfs_format_opts o = {
+		.test_seed = 7, .block_size = 1024, .node_size = 4096, .blocks_per_group = 512
+	};
+	uint64_t n, start, got;
+	unsigned int failed = 0;
+	struct tfs_space_stats st;
+	struct tfs_fs *fs;
+	struct bdev *b;
+	int err;
+
+	log_set_hook(NULL);
+	for (n = 1; n < 20; n++) {
+		fs = fx_fs_create(2000ull * 512 * 1024, &o);
+		b = fs->bdev;
+		cr_assert_eq(space_reserve(fs, 3, SPACE_NEW), 0);
+		tl_alloc_fail_nth(n);
+		err = alloc_data(fs, 1900 * 512 + 300, 3, &start, &got);
+		tl_alloc_fail_nth(0);
+		if (err && !atomic_load(&fs->shutdown)) {
+			cr_assert_eq(err, -ENOMEM);
+			space_get_stats(fs, &st);
+			cr_assert_eq(st.reserved, 3);
+			cr_assert_eq(st.claimed, 0);
+			failed++;
+		}
+		tfs_close_nosave(fs);
+		bdev_close(b);
+	}
+	cr_assert_gt(failed, 0);
 }
 
 Test(alloc, no_memory)

@@ -345,6 +345,29 @@ Test(integrity, payload_that_covers_too_little_is_refused)
 	bio_put(bio);
 }
 
+/* Neither data without a tuple nor a tuple without data counts as good, whatever came before. */
+Test(integrity, what_was_not_compared_is_not_good)
+{
+	static const struct {
+		uint32_t bytes;
+		unsigned int tuples;
+		int want;
+	} cases[] = { { 8192, 2, 0 },
+		      { 8192, 1, -EINVAL },
+		      { 4096, 2, -EINVAL },
+		      { 4096 + 512, 1, -EINVAL } };
+	struct bio *bio;
+
+	memcpy(mem, medium, 8192);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		bio = new_bio(BIO_OP_READ, 0, cases[i].bytes);
+		bio_integrity_alloc(bio, 1);
+		bio_integrity_add_page(bio, store, cases[i].tuples * TUPLE);
+		cr_assert_eq(bio_integrity_verify(bio), cases[i].want, "row %zu", i);
+		bio_put(bio);
+	}
+}
+
 /* I7, I8: what comes back from the device */
 
 static void check_read(int want, uint64_t bad, sector_t sector, uint32_t bytes)

@@ -198,6 +198,20 @@ Test(iomap_direct, mismatch_hits_one_block_and_is_reported)
 	cr_assert_eq(t.last_mismatch, 10 * BS);
 }
 
+/* Verification of a bio ends at its first bad block; those behind it are looked at all the same. */
+Test(iomap_direct, the_second_bad_block_of_a_bio_is_found_too)
+{
+	place(32);
+	memset(buf, 0xee, BS);
+	for (unsigned int k = 10; k <= 12; k += 2)
+		cr_assert_eq(bdev_write(t.bdev, buf, BS, t.blocks[k].addr), 0);
+	cr_assert_eq(dread(0, buf, 32 * BS), 10 * BS);
+	for (unsigned int i = 0; i < BS; i++)
+		cr_assert(!buf[10 * BS + i] && !buf[12 * BS + i]);
+	cr_assert_geq(t.mismatches, 2);
+	cr_assert_eq(t.last_mismatch, 12 * BS);
+}
+
 Test(iomap_direct, transient_flip_heals)
 {
 	place(32);
@@ -291,6 +305,21 @@ Test(iomap_direct, extends_the_file_and_zeroes_the_gap)
 	cr_assert_eq(dwrite(9 * BS, buf, BS), BS);
 	cr_assert_eq(i_size_read(&t.mapping), 10 * BS);
 	expect(9 * BS, BS, 0x52);
+}
+
+/* What lies on the device behind the old end of the file, in its last block, does not come to
+ * light. */
+Test(iomap_direct, zeroes_the_last_block_behind_the_old_end)
+{
+	place(4);
+	i_size_write(&t.mapping, 3 * BS + 100);
+	memset(buf, 0x54, BS);
+	cr_assert_eq(dwrite(8 * BS, buf, BS), BS);
+	cr_assert_eq(toymap_sync(&t), 0);
+	truncate_inode_pages(&t.mapping, 0);
+	expect(3 * BS, 100, 4);
+	expect(3 * BS + 100, 5 * BS - 100, 0);
+	expect(8 * BS, BS, 0x54);
 }
 
 Test(iomap_direct, replaces_inline_content)

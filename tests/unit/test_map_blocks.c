@@ -4,6 +4,7 @@
  */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <linux/falloc.h>
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
@@ -384,6 +385,56 @@ Test(map_blocks_many, what_one_file_meets_is_its_own)
 		fx_expect(&fx, bad, 2 * k * BS, BS, 2);
 	fx_close(&fx, bad);
 	cr_assert_eq(reserved(), 0);
+}
+
+#define NR_PIECES 10u /* more extents than one section replaces */
+#define PIECED (2 * NR_PIECES)
+
+/* Blocks [0, PIECED) of "a" are extents of a block and holes by turns, and lie anywhere; from there
+ * to 2 * PIECED they lie in the group that comes back. */
+static uint64_t file_in_pieces(void)
+{
+	uint64_t group = file_far_away("a", 2 * PIECED);
+	struct vfs_extent e[2 * NR_PIECES];
+	struct vfs_file *f = fx_open(&fx, "a");
+
+	FX_OK(vfs_fallocate(fx.fs, f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PIECED * BS));
+	for (unsigned int k = 0; k < NR_PIECES; k++)
+		fx_write(&fx, f, 2 * k * BS, BS, 1);
+	FX_OK(vfs_fsync(fx.fs, f, false));
+	FX_IS(vfs_extents(fx.fs, f, 0, e, 2 * NR_PIECES), NR_PIECES + 1);
+	for (unsigned int k = 0; k < NR_PIECES; k++)
+		FX_CHECK(tfs_group_of(&fx.fs->geom, e[k].addr >> fx.fs->geom.blkbits) != group);
+	fx_close(&fx, f);
+	fx_remount(&fx);
+	return group;
+}
+
+/*
+ * A long ioend comes into the tree in several sections, and the last of them meets a block that
+ * can't be read.  All of it is dirty again, and what the first ones have mapped needs reservations
+ * anew.
+ */
+Test(map_blocks_many, a_reservation_for_what_was_mapped_before_the_error)
+{
+	uint64_t group = file_in_pieces();
+	struct vfs_file *f = fx_open(&fx, "a");
+	uint64_t seq = atomic_load(&f->inode->map_seq);
+
+	break_bitmap(group);
+	fx_write(&fx, f, 0, 2 * PIECED * BS, 2);
+	cr_assert_eq(reserved(), 2 * PIECED);
+	cr_assert_eq(vfs_fsync(fx.fs, f, false), -EIO);
+	cr_assert_gt(atomic_load(&f->inode->map_seq), seq, "the first ones are in the tree");
+	cr_assert_eq(reserved(), 2 * PIECED);
+	faultdev_clear(fx.dev);
+	FX_OK(vfs_fsync(fx.fs, f, false));
+	cr_assert_eq(reserved(), 0);
+	fx_close(&fx, f);
+	fx_crash_remount(&fx);
+	f = fx_open(&fx, "a");
+	fx_expect(&fx, f, 0, 2 * PIECED * BS, 2);
+	fx_close(&fx, f);
 }
 
 /* ---- unmounting ---- */
