@@ -120,6 +120,8 @@ static int run_list(struct differ *d, const struct oplist *l)
 	for (size_t at = 0; at < l->nr && !err; at += d->sh->nr) {
 		d->sh->nr = min_t(size_t, BATCH, l->nr - at);
 		memcpy(d->sh->ops, l->ops + at, d->sh->nr * sizeof(*l->ops));
+		for (size_t i = 0; i < d->sh->nr; i++) /* nor what shrinking made of one */
+			differ_avoid(&d->sh->ops[i]);
 		err = run_batch(d);
 	}
 	return err;
@@ -206,6 +208,7 @@ int main(int argc, char **argv)
 		perror("differ");
 		return 2;
 	}
+	differ_meet(argv[2]);
 	for (int i = 0; i < 2; i++)
 		side_start(&d.sides[i], d.sh, i, argv[1 + i]);
 	if (argc == 4)

@@ -133,6 +133,8 @@ int sides_do(struct side s[2], char what);
 void sides_end(struct side s[2]);
 
 /* ---- differ_meant.c ---- */
+/* What file system @theirs is: XFS has more ways of its own. */
+void differ_meet(const char *theirs);
 /* Not what is known to leave different things behind. */
 void differ_avoid(struct op *op);
 /* Is this difference meant?  Counted. */

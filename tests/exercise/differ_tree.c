@@ -82,7 +82,8 @@ static void put_xattrs(struct walk *w, const char *path)
 	if (n < 0)
 		put(w, " listxattr: %s", strerror(errno));
 	for (char *p = list; n > 0 && p < list + n && nr < 100; p += strlen(p) + 1)
-		names[nr++] = p;
+		if (strncmp(p, "trusted.SGI_ACL_", 16)) /* how XFS keeps an ACL */
+			names[nr++] = p;
 	qsort(names, nr, sizeof(*names), by_string);
 	for (size_t i = 0; i < nr; i++) {
 		ssize_t len = lgetxattr(path, names[i], value, sizeof(value));

@@ -3,14 +3,18 @@
  * The exercisers against a mounted file system (any):
  *
  *   exercise files|names DIRECTORY SEED OPERATIONS [REMOUNT-EVERY]
+ *   exercise files|names DIRECTORY --replay FILE [REMOUNT-EVERY]    the operations of a file
  *
- * DIRECTORY must be empty.  With REMOUNT-EVERY, about once in so many operations it closes
- * everything, writes a line to stdout and waits for one on stdin: whoever started it remounts
- * meanwhile.  Exit 0: no difference; 1: one, told on stderr; 2: usage.
+ * Each run has a directory of its own below DIRECTORY.  One that fails is left there, and run again
+ * with fewer operations, as long as that fails too; the shortest sequence is told, for --replay.
+ * With REMOUNT-EVERY, about once in so many operations, and before each of these other runs, it has
+ * everything closed, writes a line to stdout and waits for one on stdin: whoever started it
+ * remounts meanwhile.  Exit 0: no difference; 1: one, told on stderr; 2: usage.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +26,8 @@
 
 #define FILES 3
 #define MAX_SIZE 1000000
+#define TOP_MAX 400 /* bytes; what is below has its share of PATH_MAX */
+#define SHRINK_SECONDS 60
 
 static const char *top;
 static int fds[FILES];
@@ -331,43 +337,98 @@ static const struct names_ops name_ops = {
 	.remount = ask_for_remount,
 };
 
-static int run_files(uint64_t seed, uint64_t ops, unsigned int remount_every)
+/* ---- a run ---- */
+
+struct run {
+	const char *dir;
+	bool files;
+	uint64_t seed, ops;
+	unsigned int remount_every;
+};
+
+static int run_files(const struct run *r, const struct exercise_steps *steps)
 {
-	struct content_opts o = { .seed = seed,
-				  .ops = ops,
+	struct content_opts o = { .seed = r->seed,
+				  .ops = r->ops,
 				  .nr_files = FILES,
 				  .max_size = MAX_SIZE,
-				  .remount_every = remount_every };
+				  .remount_every = r->remount_every,
+				  .steps = *steps };
 	int err = open_all();
 
 	if (err) {
 		fprintf(stderr, "exercise: %s: %s\n", top, strerror(-err));
 		return -1;
 	}
-	return exercise_content(&o, &file_ops, NULL) || close_all() ? -1 : 0;
+	err = exercise_content(&o, &file_ops, NULL);
+	return close_all() ? -1 : err;
 }
 
-static int run_names(uint64_t seed, uint64_t ops, unsigned int remount_every)
+static int run_names(const struct run *r, const struct exercise_steps *steps)
 {
-	struct names_opts o = { .seed = seed, .ops = ops, .remount_every = remount_every };
+	struct names_opts o = {
+		.seed = r->seed, .ops = r->ops, .remount_every = r->remount_every, .steps = *steps
+	};
 
 	return exercise_names(&o, &name_ops, NULL);
 }
 
+static int remove_one(const char *path, const struct stat *st, int what, struct FTW *at)
+{
+	return remove(path);
+}
+
+/*
+ * In a directory of its own.  What cannot begin is a failure of the first run only: a mount that
+ * has ended says nothing about a shorter sequence.
+ */
+static int run(void *arg, const struct exercise_steps *steps)
+{
+	const struct run *r = arg;
+	char dir[TOP_MAX + 20];
+	int err = steps->replay && r->remount_every ? ask_for_remount(NULL) : 0;
+
+	snprintf(dir, sizeof(dir), "%s/run-XXXXXX", r->dir);
+	if (err || !mkdtemp(dir)) {
+		fprintf(stderr, "exercise: %s: %s\n", dir, strerror(err ? -err : errno));
+		return steps->replay ? 0 : -1;
+	}
+	top = dir;
+	err = r->files ? run_files(r, steps) : run_names(r, steps);
+	if (steps->replay)
+		nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	return err;
+}
+
+static int replay(struct run *r, const char *path)
+{
+	struct oplist l = { 0 };
+	int err = oplist_load(&l, path);
+
+	if (!err)
+		err = run(r, &(struct exercise_steps){ .replay = &l });
+	oplist_free(&l);
+	return err;
+}
+
 int main(int argc, char **argv)
 {
-	bool files = argc > 1 && !strcmp(argv[1], "files"),
-	     names = argc > 1 && !strcmp(argv[1], "names");
-	unsigned int every = argc > 5 ? (unsigned int)atoi(argv[5]) : 0;
-	uint64_t seed, ops;
+	struct run r = { .files = argc > 1 && !strcmp(argv[1], "files") };
+	bool names = argc > 1 && !strcmp(argv[1], "names");
+	int err;
 
-	if (argc < 5 || argc > 6 || files == names || strlen(argv[2]) > 400) {
+	if (argc < 5 || argc > 6 || r.files == names || strlen(argv[2]) > TOP_MAX) {
 		fprintf(stderr,
-			"usage: exercise files|names DIRECTORY SEED OPERATIONS [REMOUNT-EVERY]\n");
+			"usage: exercise files|names DIRECTORY SEED OPERATIONS|--replay FILE "
+			"[REMOUNT-EVERY]\n");
 		return 2;
 	}
-	top = argv[2];
-	seed = strtoull(argv[3], NULL, 0);
-	ops = strtoull(argv[4], NULL, 0);
-	return (files ? run_files(seed, ops, every) : run_names(seed, ops, every)) ? 1 : 0;
+	r.dir = argv[2];
+	r.remount_every = argc > 5 ? (unsigned int)atoi(argv[5]) : 0;
+	if (!strcmp(argv[3], "--replay"))
+		return replay(&r, argv[4]) ? 1 : 0;
+	r.seed = strtoull(argv[3], NULL, 0);
+	r.ops = strtoull(argv[4], NULL, 0);
+	err = exercise_shortest(run, &r, r.seed, r.ops, SHRINK_SECONDS, NULL);
+	return err ? 1 : 0;
 }

@@ -7,8 +7,8 @@
  * Rounds, each with a seed of its own from SEED (default: the clock) upwards, on a file system of
  * its own: contents and names by turns, with all sizes of blocks, and every eighth round under the
  * crash simulator.  JOBS processes (default: as many as there are CPUs) share them.  A round that
- * fails prints its seed: `soak -s THAT 1` is that round alone. Exit 0: no difference; 1: one, told
- * on stderr; 2: usage.
+ * fails prints the shortest sequence of its operations that still does, and its seed: `soak -s THAT
+ * 1` is that round alone.  Exit 0: no difference; 1: one, told on stderr; 2: usage.
  */
 #include <stdatomic.h>
 #include <stdio.h>
@@ -26,6 +26,7 @@
 #define NAMES_OPS 20000
 #define CRASH_OPS 2000
 #define MAX_JOBS 256
+#define SHRINK_SECONDS 60
 
 enum kind { CONTENT, NAMES, CONTENT_CUTS, NAMES_CUTS };
 
@@ -37,6 +38,12 @@ static struct shared {
 } * shared;
 
 static uint64_t first_seed, wanted;
+
+struct round {
+	uint64_t seed, ops;
+	enum kind kind;
+	unsigned int images; /* of power cuts */
+};
 
 static enum kind kind_of(uint64_t seed)
 {
@@ -53,18 +60,19 @@ static enum fx_size size_of(uint64_t seed)
 	return sizes[seed / 16 % (seed % 8 == 7 ? 2 : 3)];
 }
 
-static int run_content(uint64_t seed)
+static int run_content(const struct round *r, const struct exercise_steps *steps)
 {
-	struct content_opts o = { .seed = seed,
-				  .ops = CONTENT_OPS,
+	struct content_opts o = { .seed = r->seed,
+				  .ops = r->ops,
 				  .nr_files = LIB_BACKEND_FILES,
 				  .max_size = 400000,
-				  .remount_every = 500 };
+				  .remount_every = 500,
+				  .steps = *steps };
 	struct fixture fx;
 	struct lib_backend e;
 	int err;
 
-	fx_create(&fx, size_of(seed));
+	fx_create(&fx, size_of(r->seed));
 	lib_backend_start(&e, &fx, TFS_INO_ROOT);
 	err = exercise_content(&o, &lib_content_ops, &e);
 	lib_backend_close(&e);
@@ -72,46 +80,59 @@ static int run_content(uint64_t seed)
 	return err;
 }
 
-static int run_names(uint64_t seed)
+static int run_names(const struct round *r, const struct exercise_steps *steps)
 {
-	struct names_opts o = { .seed = seed, .ops = NAMES_OPS, .remount_every = 2000 };
+	struct names_opts o = {
+		.seed = r->seed, .ops = r->ops, .remount_every = 2000, .steps = *steps
+	};
 	struct fixture fx;
 	struct lib_backend e = { .fx = &fx, .top = TFS_INO_ROOT };
 	int err;
 
-	fx_create(&fx, size_of(seed));
+	fx_create(&fx, size_of(r->seed));
 	err = exercise_names(&o, &lib_names_ops, &e);
 	fx_destroy(&fx);
 	return err;
 }
 
-static int run_cuts(uint64_t seed, enum kind kind)
+static int run_cuts(struct round *r, const struct exercise_steps *steps)
 {
-	struct exercise_cuts_opts o = { .size = size_of(seed),
-					.seed = seed,
-					.ops = CRASH_OPS,
+	struct exercise_cuts_opts o = { .size = size_of(r->seed),
+					.seed = r->seed,
+					.ops = r->ops,
 					.cut_every = 20,
-					.remount_every = 500 };
-	unsigned int images = 0;
-	int err = kind == CONTENT_CUTS ? exercise_content_cuts(&o, &images)
-				       : exercise_names_cuts(&o, &images);
+					.remount_every = 500,
+					.steps = *steps };
 
-	atomic_fetch_add(&shared->images, images);
+	return r->kind == CONTENT_CUTS ? exercise_content_cuts(&o, &r->images)
+				       : exercise_names_cuts(&o, &r->images);
+}
+
+static int run_round(void *arg, const struct exercise_steps *steps)
+{
+	struct round *r = arg;
+	int err;
+
+	fx_init();
+	err = r->kind == CONTENT ? run_content(r, steps)
+	      : r->kind == NAMES ? run_names(r, steps)
+				 : run_cuts(r, steps);
+	fx_exit();
 	return err;
 }
 
-static int run_round(uint64_t seed)
+static int shortest_round(uint64_t seed)
 {
-	enum kind kind = kind_of(seed);
-	uint64_t ops = kind == CONTENT ? CONTENT_OPS : kind == NAMES ? NAMES_OPS : CRASH_OPS;
-	int err = kind == CONTENT ? run_content(seed)
-		  : kind == NAMES ? run_names(seed)
-				  : run_cuts(seed, kind);
+	struct round r = { .seed = seed, .kind = kind_of(seed) };
+	int err;
 
-	atomic_fetch_add(&shared->ops, ops);
-	atomic_fetch_add(kind == CONTENT || kind == CONTENT_CUTS ? &shared->content_ops
-								 : &shared->names_ops,
-			 ops);
+	r.ops = r.kind == CONTENT ? CONTENT_OPS : r.kind == NAMES ? NAMES_OPS : CRASH_OPS;
+	err = exercise_shortest(run_round, &r, r.seed, r.ops, SHRINK_SECONDS, NULL);
+	atomic_fetch_add(&shared->images, r.images);
+	atomic_fetch_add(&shared->ops, r.ops);
+	atomic_fetch_add(r.kind == CONTENT || r.kind == CONTENT_CUTS ? &shared->content_ops
+								     : &shared->names_ops,
+			 r.ops);
 	return err;
 }
 
@@ -119,14 +140,12 @@ static int work(unsigned int job)
 {
 	int err = 0;
 
-	fx_init();
 	while (!err && !atomic_load(&shared->failed) && atomic_load(&shared->ops) < wanted) {
 		uint64_t seed = first_seed + atomic_fetch_add(&shared->next, 1);
 
 		atomic_store(&shared->seed_of[job], seed);
-		err = run_round(seed);
+		err = shortest_round(seed);
 	}
-	fx_exit();
 	return err ? 1 : 0;
 }
 

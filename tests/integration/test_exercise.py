@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The exercisers on a mount: random work on file contents (mmap and copies among it) and on names against models, several
 processes at once, with small and large blocks, a small cache, with and without the kernel's write-back cache, and across
-remounts.  N operations each; SEED replays."""
-import os, subprocess, time
+remounts.  N operations each; SEED replays.  A failure that is planted is made short."""
+import os, resource, subprocess, time
 import tally
 from tally import M, Mount
 
@@ -46,6 +46,42 @@ def across_remounts(image, mnt, options, rng, ops):
         m.umount()
 
 
+def remounting(p, image, mnt):
+    """Until the program asks no more.  What it said on stderr."""
+    m = Mount(image, mnt)
+    for line in p.stdout:
+        assert line == 'remount\n', line
+        m.umount()
+        m = Mount(image, mnt)
+        p.stdin.write('\n')
+        p.stdin.flush()
+    err = p.communicate(timeout=600)[1]
+    m.umount()
+    return err
+
+
+def made_short(image, mnt, seed):
+    """Of files that may be open three are missing: listings, and whatever opens one more, fail.  These are few operations, and
+    fail, or not, whenever they are asked for."""
+    def run(files, *args):
+        argv = [tally.tool('exercise'), 'names', mnt, *args, '300']
+        return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                errors='replace', preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)))
+
+    p = run(8, str(seed), '3000') # two of them are pipes between its processes
+    err = remounting(p, image, mnt)
+    assert p.returncode == 1, f'exit {p.returncode}: {err}'
+    steps = [line for line in err.splitlines() if line.split('\t')[0].isdigit()]
+    assert 0 < len(steps) <= 6, f'{len(steps)} operations are left\n{err}'
+    with open(f'{image}.replay', 'w') as f:
+        f.write('\n'.join(steps))
+    for files, want in ((6, 1), (60, 0)):
+        p = run(files, '--replay', f'{image}.replay')
+        err = remounting(p, image, mnt)
+        assert p.returncode == want, f'exit {p.returncode}, not {want}: {err}'
+    print(f'made short: {len(steps)} of 3000 operations')
+
+
 def test(work):
     tally.require_fuse()
     if not os.access(tally.tool('exercise'), os.X_OK):
@@ -64,6 +100,9 @@ def test(work):
         os.unlink(image)
         print(f'{block} {options}: {ops} operations on files, {4 * ops} on names per process, '
               f'{time.monotonic() - began:.1f} s')
+    image, mnt = os.path.join(work, 'short'), os.path.join(work, 'mnt')
+    tally.mkfs(image, 64 * M)
+    made_short(image, mnt, rng.randrange(1 << 32))
 
 
 tally.main(test)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
 #include <linux/falloc.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,9 +8,8 @@
 #include "core/lib/util.h"
 #include "tests/lib/exercise_content.h"
 #include "tests/lib/exercise_content_past.h"
+#include "tests/lib/exercise_notes.h"
 #include "tests/lib/random.h"
-
-#define LOG_LINES 24
 
 struct file {
 	uint8_t *
@@ -27,37 +25,29 @@ struct content_run {
 	uint64_t rng, op;
 	struct file *files;
 	uint8_t *buf;
-	char log[LOG_LINES][100];
+	struct exercise_notes notes;
 	bool failed;
 };
 
 static void __attribute__((format(printf, 2, 3))) note(struct content_run *x, const char *fmt, ...)
 {
-	char *line = x->log[x->op % LOG_LINES];
-	int n = snprintf(line, sizeof(x->log[0]), "%llu: ", (unsigned long long)x->op);
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(line + n, sizeof(x->log[0]) - (size_t)n, fmt, ap);
+	exercise_note(&x->notes, fmt, ap);
 	va_end(ap);
 }
 
 static void __attribute__((format(printf, 2, 3))) fail(struct content_run *x, const char *fmt, ...)
 {
-	uint64_t k = x->op < LOG_LINES ? 1 : x->op - LOG_LINES + 1;
 	va_list ap;
 
 	if (x->failed)
 		return;
 	x->failed = true;
-	fprintf(stderr, "seed %llu, operation %llu: ", (unsigned long long)x->o->seed,
-		(unsigned long long)x->op);
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	exercise_notes_fail(&x->notes, fmt, ap);
 	va_end(ap);
-	fprintf(stderr, "\nthe last operations:\n");
-	for (; k <= x->op; k++)
-		fprintf(stderr, "  %s\n", x->log[k % LOG_LINES]);
 }
 
 /* The answer must be this one. */
@@ -421,7 +411,7 @@ static void step(struct content_run *x)
 	unsigned int k = (unsigned int)rnd(x, x->o->nr_files);
 	uint64_t what = rnd(x, 107);
 
-	note(x, "-");
+	exercise_notes_begin(&x->notes, x->op);
 	if (x->ops->begin)
 		x->ops->begin(x->be);
 	if (x->o->remount_every && !rnd(x, x->o->remount_every)) {
@@ -482,7 +472,9 @@ static void free_files(struct content_run *x)
 
 int exercise_content(const struct content_opts *o, const struct content_ops *ops, void *be)
 {
-	struct content_run x = { .o = o, .ops = ops, .be = be };
+	struct content_run x = {
+		.o = o, .ops = ops, .be = be, .notes = { .steps = &o->steps, .seed = o->seed }
+	};
 	uint64_t nr = exercise_steps_nr(&o->steps, o->ops);
 	uint64_t seeds = exercise_steps_start(o->seed);
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <dirent.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,31 +16,23 @@ struct at {
 
 void names_note(struct names_run *x, const char *fmt, ...)
 {
-	char *line = x->log[x->op % LOG_LINES];
-	int n = snprintf(line, LOG_LEN, "%llu: ", (unsigned long long)x->op);
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(line + n, LOG_LEN - (size_t)n, fmt, ap);
+	exercise_note(&x->notes, fmt, ap);
 	va_end(ap);
 }
 
 void names_fail(struct names_run *x, const char *fmt, ...)
 {
-	uint64_t k = x->op < LOG_LINES ? 1 : x->op - LOG_LINES + 1;
 	va_list ap;
 
 	if (x->failed)
 		return;
 	x->failed = true;
-	fprintf(stderr, "seed %llu, operation %llu: ", (unsigned long long)x->o->seed,
-		(unsigned long long)x->op);
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	exercise_notes_fail(&x->notes, fmt, ap);
 	va_end(ap);
-	fprintf(stderr, "\nthe last operations (directory/name number):\n");
-	for (; k <= x->op; k++)
-		fprintf(stderr, "  %s\n", x->log[k % LOG_LINES]);
 }
 
 uint64_t names_rnd(struct names_run *x, uint64_t below)
@@ -440,7 +431,7 @@ static void step(struct names_run *x)
 {
 	uint64_t what = names_rnd(x, 105);
 
-	names_note(x, "-");
+	exercise_notes_begin(&x->notes, x->op);
 	if (x->ops->begin)
 		x->ops->begin(x->be);
 	if (x->o->remount_every && !names_rnd(x, x->o->remount_every)) {
@@ -480,6 +471,7 @@ int exercise_names(const struct names_opts *o, const struct names_ops *ops, void
 	x->o = o;
 	x->ops = ops;
 	x->be = be;
+	x->notes = (struct exercise_notes){ .steps = &o->steps, .seed = o->seed };
 	make_names(x);
 	x->nodes[0] = (struct node){ .type = DT_DIR, .nlink = 2 };
 	for (i = 0; i < NAMES; i++)

@@ -7,13 +7,12 @@
 #define TESTS_EXERCISE_NAMES_PRIV_H
 
 #include "tests/lib/exercise_names.h"
+#include "tests/lib/exercise_notes.h"
 
 #define NODES 400
 #define NAMES 96 /* in one directory */
 #define LISTS 4
 #define DEPTH 8
-#define LOG_LINES 24
-#define LOG_LEN 160
 #define NONE (-1)
 
 struct node {
@@ -52,7 +51,7 @@ struct names_run {
 	struct node nodes[NODES]; /* 0: the root */
 	struct listing lists[LISTS];
 	char names[NAMES][256], path[2][NAMES_PATH_MAX];
-	char log[LOG_LINES][LOG_LEN];
+	struct exercise_notes notes;
 	bool failed;
 	struct names_past past;
 };

@@ -1,19 +1,29 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include "tests/lib/exercise_shortest.h"
 #include "tests/lib/random.h"
 #include "tests/lib/shrink.h"
 
-#define PATIENCE 60 /* seconds; a run that takes longer stands still */
-#define FEW 24	    /* which fit in what an exerciser says of a failure, and in a pipe */
+#define PATIENCE 60 /* seconds; a run that takes so much longer than the first stands still */
+#define FEW 100	    /* operations that somebody would read */
 
 struct runner {
 	exercise_run_fn *run;
 	void *arg;
+	unsigned int patience; /* seconds */
 };
+
+/* The process that makes a failure of this one short, and the pipes to and from it. */
+static struct {
+	pid_t pid;
+	int to, from;
+} observer;
 
 uint64_t exercise_steps_start(uint64_t seed)
 {
@@ -35,6 +45,19 @@ uint64_t exercise_steps_nr(const struct exercise_steps *s, uint64_t ops)
 	return s->replay ? s->replay->nr : ops;
 }
 
+void exercise_say(const struct exercise_steps *s, uint64_t op, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!s->replay)
+		return;
+	va_start(ap, fmt);
+	fprintf(stderr, "  %llu: ", (unsigned long long)op);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+	va_end(ap);
+}
+
 static bool fails_in_child(const struct runner *r, const struct oplist *l, bool quiet)
 {
 	struct exercise_steps steps = { .replay = l };
@@ -45,9 +68,11 @@ static bool fails_in_child(const struct runner *r, const struct oplist *l, bool 
 	if (!pid) {
 		int null = quiet ? open("/dev/null", O_WRONLY) : -1;
 
-		if (null >= 0)
+		if (null >= 0) {
 			dup2(null, STDERR_FILENO);
-		alarm(PATIENCE);
+			close(null);
+		}
+		alarm(r->patience);
 		_exit(r->run(r->arg, &steps) ? 1 : 0);
 	}
 	return pid > 0 && waitpid(pid, &status, 0) == pid && status;
@@ -63,25 +88,45 @@ static void describe(const struct op *op, char *buf, size_t size)
 	snprintf(buf, size, "a seed; what it does is said below");
 }
 
-/* In a process that was there before the run that failed, and shares nothing with it. */
-static void shorten(struct runner *r, uint64_t seed, uint64_t ops, unsigned int seconds, int to)
+static void shorten(struct runner *r, uint64_t seed, uint64_t ops, unsigned int seconds,
+		    struct oplist *l)
 {
 	uint64_t rng = exercise_steps_start(seed);
-	struct oplist l = { 0 };
 	unsigned int runs;
 
 	while (ops--)
-		oplist_add(&l, &(struct op){ .kind = next(&rng) });
-	if (!fails(r, &l)) {
+		oplist_add(l, &(struct op){ .kind = next(&rng) });
+	if (!fails(r, l)) {
 		fprintf(stderr, "the same operations did not fail a second time\n");
+		l->nr = 0;
 		return;
 	}
-	runs = shrink(&l, fails, r, seconds);
-	fprintf(stderr, "after %u runs, the %zu operations that still fail:\n", runs, l.nr);
-	if (l.nr <= FEW)
-		oplist_print(&l, stderr, describe);
-	fails_in_child(r, &l, false);
-	if (write(to, l.ops, l.nr * sizeof(*l.ops)) < 0)
+	runs = shrink(l, fails, r, seconds);
+	fprintf(stderr, "after %u runs, the %zu operations that still fail:\n", runs, l->nr);
+	if (l->nr <= FEW)
+		oplist_print(l, stderr, describe);
+	fails_in_child(r, l, false);
+}
+
+void exercise_shrink(exercise_run_fn *run, void *arg, uint64_t seed, uint64_t ops,
+		     unsigned int seconds, struct oplist *left)
+{
+	shorten(&(struct runner){ run, arg, PATIENCE }, seed, ops, seconds, left);
+}
+
+/* In a process that was there before the run that failed, and shares nothing with it. */
+static void observe(struct runner *r, uint64_t seed, uint64_t ops, unsigned int seconds, int from,
+		    int to)
+{
+	time_t began = time(NULL);
+	struct oplist l = { 0 };
+	char well;
+
+	if (read(from, &well, 1) == 1 && well == 'w')
+		return;
+	r->patience = PATIENCE + (unsigned int)(time(NULL) - began);
+	shorten(r, seed, ops, seconds, &l);
+	if (l.nr && write(to, l.ops, l.nr * sizeof(*l.ops)) < 0)
 		perror("exercise_shortest");
 	oplist_free(&l);
 }
@@ -94,30 +139,42 @@ static void get(struct oplist *left, int from)
 		oplist_add(left, &op);
 }
 
+/* A failed check ends the process, but not before it was said how little it takes. */
+static void wait_for_observer(int sig)
+{
+	close(observer.to);
+	close(observer.from);
+	waitpid(observer.pid, NULL, 0);
+}
+
 int exercise_shortest(exercise_run_fn *run, void *arg, uint64_t seed, uint64_t ops,
 		      unsigned int seconds, struct oplist *left)
 {
-	struct runner r = { run, arg };
-	int down[2], up[2], pid, err;
-	char well = 'w';
+	struct sigaction sa = { .sa_handler = wait_for_observer }, before;
+	struct runner r = { .run = run, .arg = arg };
+	int down[2], up[2], err;
 
-	if (pipe(down) || pipe(up) || (pid = fork()) < 0)
+	fflush(NULL);
+	if (pipe(down) || pipe(up) || (observer.pid = fork()) < 0)
 		return -1;
-	if (!pid) {
+	if (!observer.pid) {
 		close(down[1]);
 		close(up[0]);
-		if (read(down[0], &well, 1) != 1 || well != 'w')
-			shorten(&r, seed, ops, seconds, up[1]);
+		observe(&r, seed, ops, seconds, down[0], up[1]);
 		_exit(0);
 	}
 	close(down[0]);
 	close(up[1]);
+	observer.to = down[1];
+	observer.from = up[0];
+	sigaction(SIGABRT, &sa, &before);
 	err = run(arg, &(struct exercise_steps){ 0 });
+	sigaction(SIGABRT, &before, NULL);
 	if (write(down[1], err ? "f" : "w", 1) != 1)
 		perror("exercise_shortest");
 	close(down[1]);
 	get(err ? left : NULL, up[0]);
-	waitpid(pid, NULL, 0);
 	close(up[0]);
+	waitpid(observer.pid, NULL, 0);
 	return err;
 }
