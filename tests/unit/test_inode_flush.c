@@ -6,18 +6,15 @@
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <unistd.h>
 #include "core/block/bdev.h"
 #include "core/iomap/iomap.h"
 #include "core/lib/list.h"
 #include "core/pagecache/pagecache.h"
-#include "fs/disk/geom.h"
 #include "fs/inode/evict.h"
 #include "fs/inode/icache.h"
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_flush.h"
-#include "fs/inode/inode_lock.h"
 #include "fs/journal/journal.h"
 #include "fs/journal/journal_priv.h"
 #include "fs/state/fs.h"
@@ -275,134 +272,6 @@ Test(inode_flush, an_exchange_brings_the_size)
 		FX_OK(journal_commit_all(fx.fs));
 		expect_after_a_cut(SIZE);
 	}
-}
-
-/* ---- removals ---- */
-
-static atomic_uint waiting; /* have asked for the lock of a file, shared */
-
-/* What the linker puts in the place of inode_lock_shared(). */
-void __real_inode_lock_shared(struct tfs_inode *i, bool io);
-void __wrap_inode_lock_shared(struct tfs_inode *i, bool io);
-void __wrap_inode_lock_shared(struct tfs_inode *i, bool io)
-{
-	atomic_fetch_add(&waiting, 1);
-	__real_inode_lock_shared(i, io);
-}
-
-struct removal {
-	void *(*remove)(void *);
-	void *(*sync)(void *);
-	struct vfs_file *f;
-	struct bdev *left; /* as the device was when the sync had returned */
-	atomic_bool synced;
-};
-
-static void *truncate_thread(void *arg)
-{
-	fx_set_size(&fx, arg, FRONT);
-	return NULL;
-}
-
-static void *punch_thread(void *arg)
-{
-	FX_OK(vfs_fallocate(fx.fs, arg, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FRONT,
-			    SIZE - FRONT));
-	return NULL;
-}
-
-static void *sync_and_copy(void *arg)
-{
-	struct removal *r = arg;
-
-	r->sync(r->f);
-	r->left = fx_copy_dev(mem);
-	atomic_store(&r->synced, true);
-	return NULL;
-}
-
-/*
- * The file is 1 on the disk and 2 behind FRONT in the cache alone, from where the removal takes it.
- * Then the removal reads the bitmap of the blocks that go free, and there it is held.
- */
-static void start_removal(struct removal *r, bool flushed)
-{
-	const struct tfs_geom *g;
-	struct vfs_extent e;
-	uint64_t group;
-
-	fx_file(&fx, "a", &r->f);
-	fx_write(&fx, r->f, 0, SIZE, 1);
-	fx_close(&fx, r->f);
-	fx_remount(&fx); /* no bitmap is in memory */
-	g = &fx.fs->geom;
-	r->f = fx_open(&fx, "a");
-	FX_IS(vfs_extents(fx.fs, r->f, FRONT, &e, 1), 1);
-	group = tfs_group_of(g, e.addr >> g->blkbits);
-	fx_write(&fx, r->f, FRONT, SIZE - FRONT, 2);
-	if (flushed)
-		FX_OK(inode_flush(r->f->inode, false, SIZE));
-	faultdev_plan(fx.dev, .kind = FAULT_STALL, .ops = FAULT_READ, .times = FAULT_ALWAYS,
-		      .off = tfs_group_bitmap_block(g, group) << g->blkbits, .len = BS);
-	FX_OK(pthread_create(&other, NULL, r->remove, r->f));
-	while (!faultdev_stalled(fx.dev))
-		usleep(1000);
-}
-
-/* What the power cut leaves has been removed; as it was before both it must not be. */
-static void expect_removed(struct bdev *left, bool truncated)
-{
-	struct fixture then;
-	struct vfs_file *f;
-
-	fx_mount(&then, left, NULL);
-	then.own_dev = true;
-	f = fx_open(&then, "a");
-	cr_assert_eq(fx_size_of(&then, f), truncated ? FRONT : SIZE);
-	fx_expect(&then, f, 0, FRONT, 1);
-	if (!truncated)
-		fx_expect_zero(&then, f, FRONT, SIZE - FRONT);
-	fx_close(&then, f);
-	fx_destroy(&then);
-}
-
-/* @flushed: somebody else brings the item to the tree, before it and meanwhile, and waits for
- * nothing. */
-static void sync_beside(void *(*remove)(void *), void *(*sync)(void *), bool flushed)
-{
-	struct removal r = { .remove = remove, .sync = sync };
-	pthread_t syncer;
-
-	start_removal(&r, flushed);
-	if (flushed)
-		FX_OK(inode_flush(r.f->inode, false, FRONT));
-	atomic_store(&waiting, 0);
-	FX_OK(pthread_create(&syncer, NULL, sync_and_copy, &r));
-	while (!atomic_load(&waiting) && !atomic_load(&r.synced))
-		usleep(1000);
-	go_on();
-	pthread_join(syncer, NULL);
-	expect_removed(r.left, remove == truncate_thread);
-	fx_close(&fx, r.f);
-	FX_OK(vfs_unlink(fx.fs, TFS_INO_ROOT, "a"));
-}
-
-static void every_sync_beside(void *(*remove)(void *))
-{
-	static void *(*const syncs[])(void *) = { fsync_thread, fdatasync_thread, sync_thread };
-
-	for (unsigned int k = 0; k < 6; k++)
-		sync_beside(remove, syncs[k / 2], k % 2);
-}
-
-Test(inode_flush, a_sync_waits_for_a_truncation)
-{
-	every_sync_beside(truncate_thread);
-}
-
-Test(inode_flush, a_sync_waits_for_a_punch)
-{
-	every_sync_beside(punch_thread);
 }
 
 /* ---- eviction ---- */
