@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * fs/alloc/alloc.c, alloc_data.c, alloc_node.c, group_trans.c: the allocator: against a model with
- * a state for each block, and what it must refuse.
+ * a state for each block (a failure is made short, see exercise_shortest.h), and what it must
+ * refuse.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -25,6 +26,8 @@
 #include "fs/vfs/fs_open.h"
 #include "fs/vfs/mkfs.h"
 #include "tallyfs/format.h"
+#include "tests/lib/exercise_shortest.h"
+#include "tests/lib/fixture.h"
 #include "tests/lib/fixture_bare.h"
 #include "tests/lib/random.h"
 
@@ -38,6 +41,8 @@ struct model {
 	uint8_t state[MAX_BLOCKS], node[MAX_BLOCKS];
 	uint64_t freed[MAX_BLOCKS]; /* PENDING: by this transaction */
 	uint64_t rng;
+	const struct exercise_steps *steps;
+	uint64_t op;
 };
 
 struct range {
@@ -82,10 +87,10 @@ static int do_node(struct tfs_trans *t, void *arg)
 	struct tfs_buf *b;
 	int err = alloc_prefault_nodes(t, r->n, 1);
 
-	cr_assert(!t->modified);
+	FX_CHECK(!t->modified);
 	if (!err)
 		err = alloc_node(t, r->n, &r->start);
-	cr_assert_neq(err, -TRANS_RESTART * t->modified);
+	FX_CHECK(err != -TRANS_RESTART * t->modified);
 	if (!err)
 		err = buf_new(t, r->start, BUF_NODE, &b);
 	if (err)
@@ -117,7 +122,7 @@ static void model_start(struct model *m)
 	const struct tfs_geom *g = &m->fs->geom;
 	uint64_t b, root = m->fs->roots[TFS_TREE_FS].addr;
 
-	cr_assert_leq(g->total_blocks, MAX_BLOCKS);
+	FX_CHECK(g->total_blocks <= MAX_BLOCKS);
 	for (b = 0; b < g->total_blocks; b++)
 		m->state[b] = tfs_geom_fixed(g, b, 1) ? FIXED : FREE;
 	for (b = 0; b < g->node_blocks; b++)
@@ -129,10 +134,9 @@ static void expect(struct model *m, uint64_t start, uint64_t n, enum state old, 
 {
 	uint64_t i;
 
-	cr_assert_leq(start + n, m->fs->geom.total_blocks);
+	FX_CHECK(start + n <= m->fs->geom.total_blocks);
 	for (i = start; i < start + n; i++) {
-		cr_assert_eq(m->state[i], old, "block %lu is %d, not %d", (unsigned long)i,
-			     m->state[i], old);
+		FX_IS(m->state[i], old);
 		m->state[i] = (uint8_t) new;
 	}
 }
@@ -202,19 +206,28 @@ static void op_data(struct model *m)
 	space_get_stats(m->fs, &before);
 	if (test_rand(&m->rng) % 2)
 		goal = test_rand(&m->rng) % (m->fs->geom.total_blocks + 100);
+	exercise_say(m->steps, m->op, "claim %llu at %llu", (unsigned long long)want,
+		     (unsigned long long)goal);
 	err = space_reserve(m->fs, want, SPACE_NEW);
 	space_get_stats(m->fs, &after);
 	settle(m);
 	if (err) {
-		cr_assert_eq(err, -ENOSPC);
-		cr_assert_neq(after.enospc_commits, before.enospc_commits,
-			      "not before a commit was tried");
+		FX_IS(err, -ENOSPC);
+		/* not before a commit was tried */
+		FX_CHECK(after.enospc_commits != before.enospc_commits);
 		return;
 	}
-	cr_assert_eq(alloc_data(m->fs, goal, want, &start, &got), 0, "reserved blocks are there");
-	cr_assert(got >= 1 && got <= want);
+	/* reserved blocks are there */
+	FX_OK(alloc_data(m->fs, goal, want, &start, &got));
+	FX_CHECK(got >= 1 && got <= want);
 	expect(m, start, got, FREE, CLAIMED);
 	space_unreserve(m->fs, want - got);
+}
+
+static void say(const struct model *m, const char *what, const struct range *r)
+{
+	exercise_say(m->steps, m->op, "%s %llu+%llu", what, (unsigned long long)r->start,
+		     (unsigned long long)r->n);
 }
 
 static void op(struct model *m)
@@ -230,6 +243,7 @@ static void op(struct model *m)
 		break;
 	case 3:
 		if (some(m, CLAIMED, false, &r)) {
+			say(m, "cancel", &r);
 			alloc_cancel(m->fs, r.start, r.n, false);
 			expect(m, r.start, r.n, CLAIMED, FREE);
 		}
@@ -237,39 +251,41 @@ static void op(struct model *m)
 	case 4:
 	case 5:
 		if (some(m, CLAIMED, false, &r)) {
-			cr_assert_eq(fx_in_write(m->fs, do_commit, &r), 0);
+			say(m, "commit", &r);
+			FX_IS(fx_in_write(m->fs, do_commit, &r), 0);
 			expect(m, r.start, r.n, CLAIMED, USED);
 		}
 		break;
 	case 6:
 		if (some(m, USED, false, &r)) {
-			cr_assert_eq(fx_in_write(m->fs, do_free, &r), 0);
+			say(m, "free", &r);
+			FX_IS(fx_in_write(m->fs, do_free, &r), 0);
 			free_range(m, &r);
 		}
 		break;
 	case 7:
 		r.n = test_rand(&m->rng) % 3 ? 0 : test_rand(&m->rng) % m->fs->geom.total_blocks;
+		say(m, "node near", &r);
 		err = fx_in_write(m->fs, do_node, &r);
-		cr_assert(!err || err == -ENOSPC);
+		FX_CHECK(!err || err == -ENOSPC);
 		settle(m);
 		if (!err) {
-			cr_assert_eq(r.start % m->fs->geom.blocks_per_group %
-					     m->fs->geom.node_blocks,
-				     0);
+			FX_IS(r.start % m->fs->geom.blocks_per_group % m->fs->geom.node_blocks, 0);
 			expect(m, r.start, m->fs->geom.node_blocks, FREE, USED);
 			mark_node(m, r.start, 1);
 		}
 		break;
 	case 8:
 		if (test_rand(&m->rng) % 2 && some(m, USED, true, &r)) {
-			cr_assert_eq(fx_in_write(m->fs, do_free_node, &r), 0);
+			say(m, "free a node", &r);
+			FX_IS(fx_in_write(m->fs, do_free_node, &r), 0);
 			free_range(m, &r);
 			mark_node(m, r.start, 0);
 		}
 		break;
 	default:
 		if (test_rand(&m->rng) % 8 == 0)
-			cr_assert_eq(journal_commit_all(m->fs), 0);
+			FX_IS(journal_commit_all(m->fs), 0);
 	}
 }
 
@@ -291,8 +307,8 @@ static int compare_bitmaps(struct tfs_trans *t, void *arg)
 			all_free += fb;
 			all_slots += fs;
 			for (b = first; b < first + tfs_group_nr_blocks(g, group); b++)
-				cr_assert(m->state[b] == FREE || m->state[b] == FIXED ||
-					  m->state[b] == CLAIMED);
+				FX_CHECK(m->state[b] == FREE || m->state[b] == FIXED ||
+					 m->state[b] == CLAIMED);
 			continue;
 		}
 		err = buf_get(t, tfs_group_bitmap_block(g, group), BUF_BITMAP, &bmp);
@@ -304,21 +320,21 @@ static int compare_bitmaps(struct tfs_trans *t, void *arg)
 			return err;
 		}
 		for (b = 0; b < tfs_group_nr_blocks(g, group); b++)
-			cr_assert_eq(block_bitmap_test(buf_data(bmp), (uint32_t)b),
-				     m->state[first + b] == USED || m->state[first + b] == FIXED);
+			FX_IS(block_bitmap_test(buf_data(bmp), (uint32_t)b),
+			      m->state[first + b] == USED || m->state[first + b] == FIXED);
 		h = buf_data(hdr);
 		free = block_bitmap_count_clear(buf_data(bmp), 0, tfs_group_nr_blocks(g, group));
 		slots = block_bitmap_count_slots(buf_data(bmp), 0, tfs_group_nr_blocks(g, group),
 						 g->node_blocks);
-		cr_assert_eq(le32_get(h->free_blocks), free);
-		cr_assert_eq(le32_get(h->free_slots), slots);
+		FX_IS(le32_get(h->free_blocks), free);
+		FX_IS(le32_get(h->free_slots), slots);
 		all_free += free;
 		all_slots += slots;
 		buf_put(bmp);
 		buf_put(hdr);
 	}
-	cr_assert_eq(m->fs->cnt.free_blocks, all_free);
-	cr_assert_eq(m->fs->cnt.free_slots, all_slots);
+	FX_IS(m->fs->cnt.free_blocks, all_free);
+	FX_IS(m->fs->cnt.free_slots, all_slots);
 	return 0;
 }
 
@@ -346,9 +362,9 @@ static void check_slots(struct model *m)
 		n = model_slots(m, group);
 		all += n;
 		if (a->groups[group].flags & AGROUP_KNOWN)
-			cr_assert_eq(a->groups[group].slots, n, "group %lu", (unsigned long)group);
+			FX_IS(a->groups[group].slots, n);
 	}
-	cr_assert_eq(a->slots, all);
+	FX_IS(a->slots, all);
 }
 
 static void check_stats(struct model *m)
@@ -357,47 +373,67 @@ static void check_stats(struct model *m)
 
 	settle(m);
 	space_get_stats(m->fs, &st);
-	cr_assert_eq(st.claimed, count(m, CLAIMED));
-	cr_assert_eq(st.pending_free, count(m, PENDING));
-	cr_assert_eq(st.free_blocks, count(m, FREE));
-	cr_assert_eq(st.reserved, 0);
+	FX_IS(st.claimed, count(m, CLAIMED));
+	FX_IS(st.pending_free, count(m, PENDING));
+	FX_IS(st.free_blocks, count(m, FREE));
+	FX_IS(st.reserved, 0);
 	check_slots(m);
 }
 
-static void run_model(const struct tfs_format_opts *o, uint64_t bytes, uint64_t seed,
-		      unsigned int ops)
+struct run {
+	struct tfs_format_opts o;
+	uint64_t bytes, seed, ops;
+	uint64_t round; /* operations; then claims go, and everything else stays */
+};
+
+static void end_round(struct model *m)
 {
-	struct model *m = calloc(1, sizeof(*m));
-	unsigned int i, round;
 	uint64_t b;
 
-	m->rng = seed;
-	m->fs = fx_fs_create(bytes, o);
+	exercise_say(m->steps, m->op, "compare, reopen, compare");
+	check_stats(m);
+	FX_OK(fx_in_read(m->fs, compare_bitmaps, m));
+	m->fs = fx_fs_reopen(m->fs);
+	for (b = 0; b < m->fs->geom.total_blocks; b++)
+		if (m->state[b] == CLAIMED || m->state[b] == PENDING)
+			m->state[b] = FREE;
+	check_stats(m);
+	FX_OK(fx_in_read(m->fs, compare_bitmaps, m));
+}
+
+static int run_model(void *arg, const struct exercise_steps *steps)
+{
+	const struct run *r = arg;
+	struct model *m = calloc(1, sizeof(*m));
+	uint64_t seeds = exercise_steps_start(r->seed), nr = exercise_steps_nr(steps, r->ops);
+
+	m->steps = steps;
+	m->fs = fx_fs_create(r->bytes, &r->o);
 	model_start(m);
-	for (round = 0; round < 4; round++) {
-		for (i = 0; i < ops; i++)
-			op(m);
-		check_stats(m);
-		cr_assert_eq(fx_in_read(m->fs, compare_bitmaps, m), 0);
-		/* claims do not survive, everything else does */
-		m->fs = fx_fs_reopen(m->fs);
-		for (b = 0; b < m->fs->geom.total_blocks; b++)
-			if (m->state[b] == CLAIMED || m->state[b] == PENDING)
-				m->state[b] = FREE;
-		check_stats(m);
-		cr_assert_eq(fx_in_read(m->fs, compare_bitmaps, m), 0);
+	for (m->op = 1; m->op <= nr; m->op++) {
+		m->rng = exercise_step(steps, m->op - 1, &seeds);
+		op(m);
+		if (m->op % r->round == 0 || m->op == nr)
+			end_round(m);
 	}
 	fx_fs_destroy(m->fs);
 	free(m);
+	return 0;
+}
+
+static void model(struct tfs_format_opts o, uint64_t bytes, uint64_t seed)
+{
+	struct run r = { o, bytes, seed, test_ops(2000), 500 };
+
+	FX_OK(exercise_shortest(run_model, &r, r.seed, r.ops, 60, NULL));
 }
 
 Test(alloc, random_against_model)
 {
-	struct tfs_format_opts o = fx_bare_opts();
 	uint64_t seed = test_seed(1), i;
 
 	for (i = 0; i < 4; i++)
-		run_model(&o, IMAGE, seed + i, 500);
+		model(fx_bare_opts(), IMAGE, seed + i);
 }
 
 Test(alloc, random_small_nodes)
@@ -405,7 +441,7 @@ Test(alloc, random_small_nodes)
 	struct tfs_format_opts o = fx_bare_opts();
 
 	o.node_size = 4096;
-	run_model(&o, IMAGE, test_seed(2), 500);
+	model(o, IMAGE, test_seed(2));
 }
 
 Test(alloc, random_small_blocks)
@@ -414,7 +450,7 @@ Test(alloc, random_small_blocks)
 
 	o.block_size = 1024;
 	o.blocks_per_group = 2048;
-	run_model(&o, IMAGE, test_seed(3), 500);
+	model(o, IMAGE, test_seed(3));
 }
 
 Test(alloc, random_large_blocks)
@@ -423,7 +459,7 @@ Test(alloc, random_large_blocks)
 
 	o.block_size = 65536;
 	o.blocks_per_group = 0;
-	run_model(&o, 64ull << 20, test_seed(4), 300);
+	model(o, 64ull << 20, test_seed(4));
 }
 
 static struct range used_run(struct tfs_fs *fs, uint64_t n)

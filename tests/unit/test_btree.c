@@ -3,7 +3,7 @@
  * fs/btree/btree*.c, fs/disk/btree_key.c: the B+tree on a real (if small) file system, against a
  * sorted array.  Items get keys of a small space so that operations hit, and all lengths.  Now and
  * then the file system is closed and opened, or loses power after a commit, so that what the tree
- * logs of its changes must be all there is.
+ * logs of its changes must be all there is.  A failure is made short (exercise_shortest.h).
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -24,6 +24,8 @@
 #include "fs/vfs/fs_open.h"
 #include "fs/vfs/mkfs.h"
 #include "tallyfs/format.h"
+#include "tests/lib/exercise_shortest.h"
+#include "tests/lib/fixture.h"
 #include "tests/lib/fixture_bare.h"
 #include "tests/lib/random.h"
 
@@ -42,11 +44,19 @@ struct model {
 	struct rec rec[MAX_ITEMS];
 	unsigned int n;
 	uint8_t data[TFS_MAX_NODE];
+	const struct exercise_steps *steps;
+	uint64_t op;
 };
 
 static unsigned int rnd(struct model *m, unsigned int below)
 {
 	return (unsigned int)(test_rand(&m->rng) >> 16) % below;
+}
+
+static void say(const struct model *m, const char *what, const struct tkey *key, unsigned int len)
+{
+	exercise_say(m->steps, m->op, "%s %llu/%u/%llu, %u", what, (unsigned long long)key->ino,
+		     key->type, (unsigned long long)key->off, len);
 }
 
 /* Index of the first record >= @key. */
@@ -92,7 +102,7 @@ static uint32_t some_len(struct model *m)
 }
 
 /* What an operation is called with: sections may run several times. */
-struct op {
+struct call {
 	struct model *m;
 	struct tkey key, to;
 	struct rec rec;
@@ -105,14 +115,14 @@ struct op {
 
 static int do_change(struct tfs_trans *t, void *arg)
 {
-	struct op *o = arg;
+	struct call *o = arg;
 
 	return o->change(t, TREE, &o->rec.key, o->m->data, o->rec.len);
 }
 
 static int do_delete(struct tfs_trans *t, void *arg)
 {
-	struct op *o = arg;
+	struct call *o = arg;
 	int err = btree_prefault(t, TREE, &o->key);
 
 	return err ? err : btree_delete(t, TREE, &o->key);
@@ -120,7 +130,7 @@ static int do_delete(struct tfs_trans *t, void *arg)
 
 static int do_range(struct tfs_trans *t, void *arg)
 {
-	struct op *o = arg;
+	struct call *o = arg;
 
 	return btree_delete_range(t, TREE, &o->key, &o->to, o->max, &o->done, &o->more);
 }
@@ -131,15 +141,15 @@ static void same_item(const struct btree_path *p, const struct rec *r)
 	uint32_t i;
 
 	btree_item(p, &it);
-	cr_assert_eq(tkey_cmp(&it.key, &r->key), 0);
-	cr_assert_eq(it.len, r->len);
+	FX_IS(tkey_cmp(&it.key, &r->key), 0);
+	FX_IS(it.len, r->len);
 	for (i = 0; i < it.len; i++)
-		cr_assert_eq(((const uint8_t *)it.data)[i], (uint8_t)(r->fill + i));
+		FX_IS(((const uint8_t *)it.data)[i], (uint8_t)(r->fill + i));
 }
 
 static int do_seek(struct tfs_trans *t, void *arg)
 {
-	struct op *o = arg;
+	struct call *o = arg;
 	struct btree_path p = BTREE_PATH_INIT;
 	unsigned int i = lower(o->m, &o->key);
 	int err, want = has(o->m, i, &o->key) ? (int)i : -1;
@@ -151,7 +161,7 @@ static int do_seek(struct tfs_trans *t, void *arg)
 	err = btree_seek(t, TREE, &o->key, o->how, &p);
 	if (!err)
 		same_item(&p, &o->m->rec[want]);
-	cr_assert(err == -TRANS_RESTART || err == (want < 0 ? -ENOENT : 0));
+	FX_CHECK(err == -TRANS_RESTART || err == (want < 0 ? -ENOENT : 0));
 	btree_release(&p);
 	return err;
 }
@@ -165,16 +175,16 @@ static int do_scan(struct tfs_trans *t, void *arg)
 
 	for (err = btree_seek(t, TREE, &TKEY(0, 0, 0), BTREE_GE, &p); !err; err = btree_next(t, &p))
 		same_item(&p, &m->rec[i++]);
-	cr_assert_eq(p.depth, 0);
+	FX_IS(p.depth, 0);
 	if (err == -TRANS_RESTART)
 		return err;
-	cr_assert_eq(err, -ENOENT);
-	cr_assert_eq(i, m->n);
+	FX_IS(err, -ENOENT);
+	FX_IS(i, m->n);
 	for (err = btree_seek(t, TREE, &TKEY(UINT64_MAX, 255, UINT64_MAX), BTREE_LE, &p); !err;
 	     err = btree_prev(t, &p))
 		same_item(&p, &m->rec[--i]);
 	if (err == -ENOENT)
-		cr_assert_eq(i, 0);
+		FX_IS(i, 0);
 	return err;
 }
 
@@ -186,7 +196,7 @@ static void drop(struct model *m, unsigned int i, unsigned int n)
 
 static void change(struct model *m)
 {
-	struct op o = { .m = m, .rec = { some_key(m), some_len(m), (uint8_t)rnd(m, 256) } };
+	struct call o = { .m = m, .rec = { some_key(m), some_len(m), (uint8_t)rnd(m, 256) } };
 	unsigned int i = lower(m, &o.rec.key), kind = rnd(m, 3);
 	bool there = has(m, i, &o.rec.key);
 	int want = 0;
@@ -195,11 +205,12 @@ static void change(struct model *m)
 	for (j = 0; j < o.rec.len; j++)
 		m->data[j] = (uint8_t)(o.rec.fill + j);
 	o.change = kind == 0 ? btree_insert : kind == 1 ? btree_update : btree_set;
+	say(m, kind == 0 ? "insert" : kind == 1 ? "update" : "set", &o.rec.key, o.rec.len);
 	if (kind == 0 && there)
 		want = -EEXIST;
 	if (kind == 1 && !there)
 		want = -ENOENT;
-	cr_assert_eq(fx_in_write(m->fs, do_change, &o), want);
+	FX_IS(fx_in_write(m->fs, do_change, &o), want);
 	if (want)
 		return;
 	if (!there) {
@@ -211,26 +222,29 @@ static void change(struct model *m)
 
 static void delete_one(struct model *m)
 {
-	struct op o = { .m = m, .key = some_key(m) };
+	struct call o = { .m = m, .key = some_key(m) };
 	unsigned int i = lower(m, &o.key);
 	bool there = has(m, i, &o.key);
 
-	cr_assert_eq(fx_in_write(m->fs, do_delete, &o), there ? 0 : -ENOENT);
+	say(m, "delete", &o.key, 0);
+	FX_IS(fx_in_write(m->fs, do_delete, &o), there ? 0 : -ENOENT);
 	if (there)
 		drop(m, i, 1);
 }
 
 static void delete_range(struct model *m)
 {
-	struct op o = { .m = m, .key = some_key(m), .max = rnd(m, 60) };
+	struct call o = { .m = m, .key = some_key(m), .max = rnd(m, 60) };
 	unsigned int i = lower(m, &o.key), n;
 
 	o.to = rnd(m, 4) ? TKEY(o.key.ino, o.key.type, o.key.off + rnd(m, 16)) : some_key(m);
+	say(m, "delete from", &o.key, o.max);
+	say(m, "to", &o.to, o.max);
 	n = lower(m, &o.to);
 	n = n > i ? n - i : 0;
-	cr_assert_eq(fx_in_write(m->fs, do_range, &o), 0);
-	cr_assert_eq(o.done, n < o.max ? n : o.max);
-	cr_assert_eq(o.more, n > o.max);
+	FX_IS(fx_in_write(m->fs, do_range, &o), 0);
+	FX_IS(o.done, n < o.max ? n : o.max);
+	FX_IS(o.more, n > o.max);
 	drop(m, i, o.done);
 }
 
@@ -240,22 +254,23 @@ static void no_sync_reads(struct tfs_fs *fs)
 	struct tfs_bufcache_stats st;
 
 	bufcache_get_stats(fs, &st);
-	cr_assert_eq(st.sync_reads, 0);
+	FX_IS(st.sync_reads, 0);
 }
 
 static void reopen(struct model *m)
 {
 	struct bdev *b = m->fs->bdev;
 
+	exercise_say(m->steps, m->op, "reopen");
 	no_sync_reads(m->fs);
 	if (rnd(m, 2)) {
 		m->fs = fx_fs_reopen(m->fs);
 	} else {
-		cr_assert_eq(journal_commit_all(m->fs), 0);
+		FX_IS(journal_commit_all(m->fs), 0);
 		tfs_close_nosave(m->fs);
 		m->fs = fx_fs_open(b);
 	}
-	cr_assert_eq(fx_in_read(m->fs, do_scan, m), -ENOENT);
+	FX_IS(fx_in_read(m->fs, do_scan, m), -ENOENT);
 }
 
 static struct tfs_fs *make(uint32_t node_size)
@@ -275,53 +290,73 @@ ParameterizedTestParameters(btree, model)
 	return cr_make_param_array(uint32_t, sizes, 3);
 }
 
-ParameterizedTest(const uint32_t *node_size, btree, model)
-{
-	struct model *m = tl_zalloc(sizeof(*m));
-	uint64_t ops = test_ops(15000), i;
-	unsigned int r, grow;
-	struct op o;
+struct run {
+	uint32_t node_size;
+	uint64_t seed, ops;
+};
 
-	m->rng = test_seed(11);
-	m->fs = make(*node_size);
-	for (i = 0; i < ops; i++) {
-		grow = i / (ops / 6 + 1) % 2 ? 30 : 65; /* out of 100: changes */
-		r = rnd(m, 100);
-		o = (struct op){ .m = m, .key = some_key(m), .how = (enum btree_seek)rnd(m, 3) };
-		if (r < grow && m->n < MAX_ITEMS)
-			change(m);
-		else if (r < 85)
-			delete_one(m);
-		else if (r < 87)
-			delete_range(m);
-		else
-			fx_in_read(m->fs, do_seek, &o);
-		if (!rnd(m, 300))
-			reopen(m);
+static void step(struct model *m, unsigned int grow)
+{
+	unsigned int r = rnd(m, 100);
+	struct call o = { .m = m, .key = some_key(m), .how = (enum btree_seek)rnd(m, 3) };
+
+	if (r < grow && m->n < MAX_ITEMS)
+		change(m);
+	else if (r < 85)
+		delete_one(m);
+	else if (r < 87)
+		delete_range(m);
+	else
+		fx_in_read(m->fs, do_seek, &o);
+	if (!rnd(m, 300))
+		reopen(m);
+}
+
+static int run_model(void *arg, const struct exercise_steps *steps)
+{
+	const struct run *r = arg;
+	struct model *m = tl_zalloc(sizeof(*m));
+	uint64_t seeds = exercise_steps_start(r->seed), nr = exercise_steps_nr(steps, r->ops), i;
+
+	m->fs = make(r->node_size);
+	m->steps = steps;
+	for (i = 0; i < nr; i++) {
+		m->rng = exercise_step(steps, i, &seeds);
+		m->op = i + 1;
+		step(m, i / (r->ops / 6 + 1) % 2 ? 30 : 65); /* out of 100: changes */
 	}
-	cr_assert_eq(fx_in_read(m->fs, do_scan, m), -ENOENT);
+	FX_IS(fx_in_read(m->fs, do_scan, m), -ENOENT);
+	exercise_say(steps, m->op, "and then deletions of all there is");
 	while (m->n)
 		delete_one(m);
-	cr_assert_eq(m->fs->roots[TREE].level, 0);
+	FX_IS(m->fs->roots[TREE].level, 0);
 	no_sync_reads(m->fs);
 	fx_fs_destroy(m->fs);
 	tl_free(m);
+	return 0;
+}
+
+ParameterizedTest(const uint32_t *node_size, btree, model)
+{
+	struct run r = { *node_size, test_seed(11), test_ops(15000) };
+
+	FX_OK(exercise_shortest(run_model, &r, r.seed, r.ops, 60, NULL));
 }
 
 /* ---- filling and emptying ---- */
 
 static void put(struct tfs_fs *fs, struct model *m, uint64_t i)
 {
-	struct op o = { .m = m,
-			.change = btree_insert,
-			.rec = { .key = TKEY(i, 1, 0), .len = 40 } };
+	struct call o = { .m = m,
+			  .change = btree_insert,
+			  .rec = { .key = TKEY(i, 1, 0), .len = 40 } };
 
 	cr_assert_eq(fx_in_write(fs, do_change, &o), 0);
 }
 
 static void take(struct tfs_fs *fs, uint64_t i)
 {
-	struct op o = { .key = TKEY(i, 1, 0) };
+	struct call o = { .key = TKEY(i, 1, 0) };
 
 	cr_assert_eq(fx_in_write(fs, do_delete, &o), 0);
 }
@@ -475,10 +510,10 @@ Test(btree, misplaced_nodes)
 Test(btree, no_memory)
 {
 	struct model *m = tl_zalloc(sizeof(*m));
-	struct op ins = { .m = m,
-			  .change = btree_insert,
-			  .rec = { .key = TKEY(500, 1, 1), .len = 976 } };
-	struct op del = { .key = TKEY(0, 0, 0), .to = TKEY(990, 0, 0), .max = UINT32_MAX };
+	struct call ins = { .m = m,
+			    .change = btree_insert,
+			    .rec = { .key = TKEY(500, 1, 1), .len = 976 } };
+	struct call del = { .key = TKEY(0, 0, 0), .to = TKEY(990, 0, 0), .max = UINT32_MAX };
 	unsigned int i, seen, failed = 0;
 	struct tfs_fs *fs;
 	struct bdev *b;

@@ -2,7 +2,7 @@
 /*
  * fs/vfs/file.c, core/iomap/direct.c: files opened with O_DIRECT, next to cached descriptors of the
  * same file: against a byte array, over remounts and crashes.  TALLYFS_SEED replays, TALLYFS_OPS
- * lengthens.
+ * lengthens; a failure of these is made short (exercise_shortest.h).
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -16,6 +16,7 @@
 #include "core/pagecache/pagecache.h"
 #include "fs/inode/inode.h"
 #include "fs/vfs/vfs.h"
+#include "tests/lib/exercise_shortest.h"
 #include "tests/lib/fixture.h"
 #include "tests/lib/random.h"
 
@@ -324,6 +325,7 @@ struct model {
 	struct vfs_file *c, *d; /* cached, direct */
 	uint8_t *data;
 	uint64_t size, rng, op;
+	const struct exercise_steps *steps;
 };
 
 /* Often whole blocks, in memory that lies as they do. */
@@ -355,15 +357,24 @@ static struct vfs_file *some_file(struct model *m)
 	return test_rand(&m->rng) % 2 ? m->c : m->d;
 }
 
+static void say(const struct model *m, const char *what, const struct vfs_file *f, uint64_t pos,
+		uint64_t len)
+{
+	exercise_say(m->steps, m->op, "%s %s %llu+%llu", what, f == m->d ? "direct" : "cached",
+		     (unsigned long long)pos, (unsigned long long)len);
+}
+
 static void do_write(struct model *m)
 {
+	struct vfs_file *f = some_file(m);
 	uint64_t pos, len;
 	uint8_t *at;
 
 	pick(m, &pos, &len, &at);
 	for (uint64_t k = 0; k < len; k++)
 		at[k] = m->data[pos + k] = fx_byte(m->op, k);
-	cr_assert_eq(vfs_pwrite(fx.fs, some_file(m), at, len, pos), (int64_t)len);
+	say(m, "write", f, pos, len);
+	FX_IS(vfs_pwrite(fx.fs, f, at, len, pos), len);
 	if (pos + len > m->size)
 		m->size = pos + len;
 }
@@ -387,22 +398,22 @@ static int compare(void *arg, struct iovec *iov, int n, size_t bytes)
 
 static void do_read(struct model *m)
 {
+	struct vfs_file *f = some_file(m);
 	uint64_t pos, len, want;
 	uint8_t *at;
 
 	pick(m, &pos, &len, &at);
 	want = pos >= m->size ? 0 : min_t(uint64_t, len, m->size - pos);
+	say(m, "read", f, pos, len);
 	if (test_rand(&m->rng) % 2) {
 		struct pieces p = { .want = m->data + pos };
 
-		FX_OK(vfs_read(fx.fs, some_file(m), pos, len, compare, &p));
-		cr_assert_eq(p.done, want);
+		FX_OK(vfs_read(fx.fs, f, pos, len, compare, &p));
+		FX_IS(p.done, want);
 		return;
 	}
-	cr_assert_eq(vfs_pread(fx.fs, some_file(m), at, len, pos), (int64_t)want, "op %llu",
-		     (unsigned long long)m->op);
-	cr_assert(!memcmp(at, m->data + pos, want), "op %llu: read %llu+%llu differs",
-		  (unsigned long long)m->op, (unsigned long long)pos, (unsigned long long)want);
+	FX_IS(vfs_pread(fx.fs, f, at, len, pos), want);
+	FX_CHECK(!memcmp(at, m->data + pos, want));
 }
 
 static void do_truncate(struct model *m)
@@ -411,6 +422,8 @@ static void do_truncate(struct model *m)
 
 	if (test_rand(&m->rng) & 1)
 		size = round_down_to(size, BS);
+	exercise_say(m->steps, m->op, "truncate from %llu to %llu", (unsigned long long)m->size,
+		     (unsigned long long)size);
 	fx_set_size(&fx, m->c, size);
 	if (size < m->size)
 		memset(m->data + size, 0, m->size - size);
@@ -423,11 +436,14 @@ static void do_falloc(struct model *m)
 				     FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 				     FALLOC_FL_ZERO_RANGE };
 	int mode = modes[test_rand(&m->rng) % ARRAY_SIZE(modes)];
+	struct vfs_file *f = some_file(m);
 	uint64_t pos, len, end;
 	uint8_t *at;
 
 	pick(m, &pos, &len, &at);
-	FX_OK(vfs_fallocate(fx.fs, some_file(m), mode, pos, len));
+	exercise_say(m->steps, m->op, "mode %d:", mode);
+	say(m, "fallocate", f, pos, len);
+	FX_OK(vfs_fallocate(fx.fs, f, mode, pos, len));
 	end = pos + len;
 	if (mode & ~FALLOC_FL_KEEP_SIZE && pos < m->size)
 		memset(m->data + pos, 0, min_t(uint64_t, end, m->size) - pos);
@@ -437,6 +453,7 @@ static void do_falloc(struct model *m)
 
 static void reopen(struct model *m, bool crash)
 {
+	exercise_say(m->steps, m->op, crash ? "fsync and crash" : "fsync and remount");
 	FX_OK(vfs_fsync(fx.fs, m->d, false));
 	fx_close(&fx, m->c);
 	fx_close(&fx, m->d);
@@ -447,6 +464,18 @@ static void reopen(struct model *m, bool crash)
 	fx.dev->max_io = 12288;
 	m->c = fx_open(&fx, "a");
 	m->d = open_direct("a");
+}
+
+static void do_fsync(struct model *m, bool datasync)
+{
+	exercise_say(m->steps, m->op, datasync ? "fdatasync" : "fsync");
+	FX_OK(vfs_fsync(fx.fs, some_file(m), datasync));
+}
+
+static void do_drop(struct model *m)
+{
+	exercise_say(m->steps, m->op, "drop the cache");
+	pagecache_shrink(fx.fs->pagecache, 0);
 }
 
 static void step(struct model *m)
@@ -462,34 +491,54 @@ static void step(struct model *m)
 	else if (what < 86)
 		do_falloc(m);
 	else if (what < 92)
-		FX_OK(vfs_fsync(fx.fs, some_file(m), what & 1));
+		do_fsync(m, what & 1);
 	else if (what < 97)
-		pagecache_shrink(fx.fs->pagecache, 0);
+		do_drop(m);
 	else
 		reopen(m, what & 1);
-	cr_assert_eq(fx_size_of(&fx, m->d), m->size, "op %llu", (unsigned long long)m->op);
+	FX_IS(fx_size_of(&fx, m->d), m->size);
 }
 
-static void run(enum fx_size size, uint64_t seed)
-{
-	struct model m = { .rng = test_seed(seed) };
-	uint64_t ops = test_ops(500);
+struct run {
+	enum fx_size size;
+	uint64_t seed, ops;
+};
 
-	fx_create(&fx, size);
+static int run_model(void *arg, const struct exercise_steps *steps)
+{
+	const struct run *r = arg;
+	struct model m = { .steps = steps };
+	uint64_t seeds = exercise_steps_start(r->seed), nr = exercise_steps_nr(steps, r->ops);
+
+	fx_init();
+	fx_create(&fx, r->size);
 	m.data = calloc(1, MAX_SIZE);
 	fx_file(&fx, "a", &m.c);
 	m.d = open_direct("a");
-	for (m.op = 1; m.op <= ops; m.op++)
+	for (m.op = 1; m.op <= nr; m.op++) {
+		m.rng = exercise_step(steps, m.op - 1, &seeds);
 		step(&m);
+	}
 	reopen(&m, false);
-	cr_assert_eq(vfs_pread(fx.fs, m.d, mem, MAX_SIZE, 0), (int64_t)m.size);
-	cr_assert(!memcmp(mem, m.data, m.size));
-	cr_assert_eq(vfs_pread(fx.fs, m.c, mem, MAX_SIZE, 0), (int64_t)m.size);
-	cr_assert(!memcmp(mem, m.data, m.size));
+	FX_IS(vfs_pread(fx.fs, m.d, mem, MAX_SIZE, 0), m.size);
+	FX_CHECK(!memcmp(mem, m.data, m.size));
+	FX_IS(vfs_pread(fx.fs, m.c, mem, MAX_SIZE, 0), m.size);
+	FX_CHECK(!memcmp(mem, m.data, m.size));
 	fx_close(&fx, m.c);
 	fx_close(&fx, m.d);
 	free(m.data);
 	fx_destroy(&fx);
+	fx_exit();
+	return 0;
+}
+
+static void run(enum fx_size size, uint64_t seed)
+{
+	struct run r = { size, test_seed(seed), test_ops(500) };
+
+	fx_exit(); /* each run starts from nothing */
+	FX_OK(exercise_shortest(run_model, &r, r.seed, r.ops, 60, NULL));
+	fx_init();
 }
 
 Test(direct_model, model_4k)

@@ -2,7 +2,7 @@
 /*
  * fs/vfs/file.c, fallocate.c: one file against a byte array: random writes, reads, truncation,
  * punching, preallocation, syncs, dropped caches, evictions and remounts.  TALLYFS_SEED replays,
- * TALLYFS_OPS lengthens.
+ * TALLYFS_OPS lengthens; a failure is made short (exercise_shortest.h).
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -13,6 +13,7 @@
 #include "core/lib/util.h"
 #include "core/pagecache/pagecache.h"
 #include "fs/vfs/vfs.h"
+#include "tests/lib/exercise_shortest.h"
 #include "tests/lib/fixture.h"
 #include "tests/lib/random.h"
 
@@ -24,6 +25,7 @@ struct model {
 	struct vfs_file *f;
 	uint8_t *data, *buf;
 	uint64_t size, rng, op;
+	const struct exercise_steps *steps;
 };
 
 TestSuite(file_model, .timeout = 600);
@@ -62,7 +64,9 @@ static void do_write(struct model *m)
 	pick_range(m, &pos, &len);
 	for (uint64_t k = 0; k < len; k++)
 		m->data[pos + k] = fx_byte(m->op, k);
-	cr_assert_eq(vfs_pwrite(fx.fs, m->f, m->data + pos, len, pos), (int64_t)len);
+	exercise_say(m->steps, m->op, "write %llu+%llu", (unsigned long long)pos,
+		     (unsigned long long)len);
+	FX_IS(vfs_pwrite(fx.fs, m->f, m->data + pos, len, pos), len);
 	if (pos + len > m->size)
 		m->size = pos + len;
 }
@@ -70,21 +74,21 @@ static void do_write(struct model *m)
 static void do_read(struct model *m)
 {
 	uint64_t pos, len, want;
-	int64_t n;
 
 	pick_range(m, &pos, &len);
 	want = pos >= m->size ? 0 : len < m->size - pos ? len : m->size - pos;
-	n = vfs_pread(fx.fs, m->f, m->buf, len, pos);
-	cr_assert_eq(n, (int64_t)want, "op %llu: read %lld of %llu", (unsigned long long)m->op,
-		     (long long)n, (unsigned long long)want);
-	cr_assert(!memcmp(m->buf, m->data + pos, want), "op %llu: read %llu+%llu differs",
-		  (unsigned long long)m->op, (unsigned long long)pos, (unsigned long long)want);
+	exercise_say(m->steps, m->op, "read %llu+%llu", (unsigned long long)pos,
+		     (unsigned long long)len);
+	FX_IS(vfs_pread(fx.fs, m->f, m->buf, len, pos), want);
+	FX_CHECK(!memcmp(m->buf, m->data + pos, want));
 }
 
 static void do_truncate(struct model *m)
 {
 	uint64_t size = pick(m, MAX_SIZE);
 
+	exercise_say(m->steps, m->op, "truncate from %llu to %llu", (unsigned long long)m->size,
+		     (unsigned long long)size);
 	fx_set_size(&fx, m->f, size);
 	if (size < m->size)
 		memset(m->data + size, 0, m->size - size);
@@ -101,6 +105,8 @@ static void do_falloc(struct model *m)
 	uint64_t pos, len, end;
 
 	pick_range(m, &pos, &len);
+	exercise_say(m->steps, m->op, "fallocate mode %d %llu+%llu", mode, (unsigned long long)pos,
+		     (unsigned long long)len);
 	FX_OK(vfs_fallocate(fx.fs, m->f, mode, pos, len));
 	end = pos + len;
 	if (mode & ~FALLOC_FL_KEEP_SIZE && pos < m->size)
@@ -116,18 +122,31 @@ static void do_seek(struct model *m)
 	int64_t data = vfs_lseek(fx.fs, m->f, pos, SEEK_DATA);
 	uint64_t stop = data >= 0 ? (uint64_t)data : m->size;
 
+	exercise_say(m->steps, m->op, "seek from %llu", (unsigned long long)pos);
 	if (pos >= m->size)
-		cr_assert_eq(data, -ENXIO);
+		FX_IS(data, -ENXIO);
 	for (; pos < stop; pos++)
-		cr_assert_eq(m->data[pos], 0, "op %llu: data at %llu in a hole",
-			     (unsigned long long)m->op, (unsigned long long)pos);
+		FX_CHECK(!m->data[pos]);
 }
 
 static void reopen(struct model *m)
 {
+	exercise_say(m->steps, m->op, "remount");
 	fx_close(&fx, m->f);
 	fx_remount(&fx);
 	m->f = fx_open(&fx, "a");
+}
+
+static void do_fsync(struct model *m, bool datasync)
+{
+	exercise_say(m->steps, m->op, datasync ? "fdatasync" : "fsync");
+	FX_OK(vfs_fsync(fx.fs, m->f, datasync));
+}
+
+static void do_drop(struct model *m)
+{
+	exercise_say(m->steps, m->op, "drop the cache");
+	pagecache_shrink(fx.fs->pagecache, 0);
 }
 
 static void step(struct model *m)
@@ -145,37 +164,53 @@ static void step(struct model *m)
 	else if (what < 87)
 		do_seek(m);
 	else if (what < 94)
-		FX_OK(vfs_fsync(fx.fs, m->f, what & 1));
+		do_fsync(m, what & 1);
 	else if (what < 98)
-		pagecache_shrink(fx.fs->pagecache, 0);
+		do_drop(m);
 	else
 		reopen(m);
-	cr_assert_eq(fx_size_of(&fx, m->f), m->size, "op %llu", (unsigned long long)m->op);
+	FX_IS(fx_size_of(&fx, m->f), m->size);
 }
 
-static void run(enum fx_size size, uint64_t seed)
+struct run {
+	enum fx_size size;
+	uint64_t seed, ops;
+	void (*step)(struct model *m);
+};
+
+static int run_model(void *arg, const struct exercise_steps *steps)
 {
-	struct model m = { .rng = test_seed(seed) };
-	uint64_t ops = test_ops(600);
+	const struct run *r = arg;
+	struct model m = { .steps = steps };
+	uint64_t seeds = exercise_steps_start(r->seed), nr = exercise_steps_nr(steps, r->ops);
 
 	fx_init();
-	fx_create(&fx, size);
+	fx_create(&fx, r->size);
 	m.data = calloc(1, MAX_SIZE);
 	m.buf = malloc(MAX_SIZE);
 	fx_file(&fx, "a", &m.f);
-	for (m.op = 1; m.op <= ops; m.op++)
-		step(&m);
+	for (m.op = 1; m.op <= nr; m.op++) {
+		m.rng = exercise_step(steps, m.op - 1, &seeds);
+		r->step(&m);
+	}
 	reopen(&m);
 	for (uint64_t pos = 0; pos < m.size; pos += 50000)
-		cr_assert_gt(vfs_pread(fx.fs, m.f, m.buf + pos,
-				       m.size - pos < 50000 ? m.size - pos : 50000, pos),
-			     0);
-	cr_assert(!memcmp(m.buf, m.data, m.size));
+		FX_CHECK(vfs_pread(fx.fs, m.f, m.buf + pos,
+				   m.size - pos < 50000 ? m.size - pos : 50000, pos) > 0);
+	FX_CHECK(!memcmp(m.buf, m.data, m.size));
 	fx_close(&fx, m.f);
 	free(m.data);
 	free(m.buf);
 	fx_destroy(&fx);
 	fx_exit();
+	return 0;
+}
+
+static void run(enum fx_size size, uint64_t seed)
+{
+	struct run r = { size, test_seed(seed), test_ops(600), step };
+
+	FX_OK(exercise_shortest(run_model, &r, r.seed, r.ops, 60, NULL));
 }
 
 Test(file_model, blocks_4k)
@@ -191,4 +226,26 @@ Test(file_model, blocks_1k)
 Test(file_model, medium)
 {
 	run(FX_MEDIUM, 1003);
+}
+
+/* Planted: once the file was made shorter, byte 1000 is not what the model has where that is 0. */
+static void bad_step(struct model *m)
+{
+	static bool truncated; /* in each run's own process */
+	uint64_t size = m->size;
+
+	step(m);
+	truncated |= m->size < size;
+	if (truncated && m->size > 1000 && !m->data[1000])
+		vfs_pwrite(fx.fs, m->f, "x", 1, 1000);
+}
+
+Test(file_model, a_failure_is_made_short)
+{
+	struct run r = { FX_SMALL, test_seed(1004), 600, bad_step };
+	struct oplist left = { 0 };
+
+	exercise_shrink(run_model, &r, r.seed, r.ops, 60, &left);
+	cr_assert(left.nr && left.nr <= 4, "%zu operations", left.nr);
+	oplist_free(&left);
 }

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * All of core/iomap/ and core/pagecache/: random operations on a toy file, compared with a plain
- * byte array.  The seed is fixed, so that every run is alike: TALLYFS_SEED takes another one,
- * TALLYFS_OPS sets the length.
+ * byte array.  The seed is fixed: TALLYFS_SEED takes another one, TALLYFS_OPS sets the length.
+ * A failure is made short (exercise_shortest.h), if it comes again: there are a flusher and threads
+ * for I/O here, whose moments are not repeated.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "core/lib/log.h"
 #include "core/pagecache/pagecache_internal.h"
+#include "tests/lib/exercise_shortest.h"
+#include "tests/lib/fixture.h"
 #include "tests/lib/random.h"
 #include "tests/lib/toymap.h"
 
@@ -19,20 +23,16 @@ struct model {
 	struct toymap t;
 	unsigned char *want; /* FILE_MAX bytes; zeros behind size */
 	unsigned char *buf;
-	uint64_t size, rng, seed;
+	uint64_t size, rng;
 	unsigned int op;
 	bool injected; /* errors were injected into writeback */
-	const char *name;
+	const struct exercise_steps *steps;
 };
 
 static uint64_t rnd(struct model *x, uint64_t n)
 {
 	return test_rand(&x->rng) % n;
 }
-
-#define ok(cond)                                                                               \
-	cr_assert(cond, "%s: %s (TALLYFS_SEED=%llu, operation %u %s)", x->t.bdev->name, #cond, \
-		  (unsigned long long)x->seed, x->op, x->name)
 
 /* A random range: often small, often on block boundaries. */
 static void pick_range(struct model *x, uint64_t limit, uint64_t *pos, uint64_t *len)
@@ -48,6 +48,8 @@ static void pick_range(struct model *x, uint64_t limit, uint64_t *pos, uint64_t 
 		*len = round_up_to(*len, bs);
 	if (*pos + *len > FILE_MAX)
 		*len = FILE_MAX - *pos;
+	exercise_say(x->steps, x->op, "  from %llu+%llu", (unsigned long long)*pos,
+		     (unsigned long long)*len);
 }
 
 static void check_read(struct model *x, uint64_t pos, uint64_t len, bool may_fail)
@@ -58,16 +60,8 @@ static void check_read(struct model *x, uint64_t pos, uint64_t len, bool may_fai
 	if (may_fail && (n == -EIO || (n >= 0 && (uint64_t)n < want)))
 		want = n < 0 ? 0 : (uint64_t)n;
 	else
-		ok(n == (int64_t)want);
-	for (uint64_t i = 0; i < want; i++)
-		if (x->buf[i] != x->want[pos + i])
-			cr_assert_fail("byte %llu of [%llu,+%llu): %02x, not %02x; size %llu "
-				       "(TALLYFS_SEED=%llu, "
-				       "operation %u)",
-				       (unsigned long long)(pos + i), (unsigned long long)pos,
-				       (unsigned long long)len, x->buf[i], x->want[pos + i],
-				       (unsigned long long)x->size, (unsigned long long)x->seed,
-				       x->op);
+		FX_CHECK(n == (int64_t)want);
+	FX_CHECK(!memcmp(x->buf, x->want + pos, want));
 }
 
 static void op_read(struct model *x)
@@ -89,7 +83,7 @@ static void op_write(struct model *x)
 	for (uint64_t i = 0; i < len; i++)
 		x->buf[i] = (unsigned char)(x->op * 31 + i * 7 + (i >> 9));
 	n = toymap_write(&x->t, pos, x->buf, len);
-	ok(n == (int64_t)len);
+	FX_CHECK(n == (int64_t)len);
 	memcpy(x->want + pos, x->buf, len);
 	x->size = max_t(uint64_t, x->size, pos + len);
 }
@@ -102,13 +96,13 @@ static void op_adopt(struct model *x)
 	struct seg *seg = seg_alloc(pagecache_segs(x->t.cache), len + 4096);
 	struct iomap_src src = { .len = len, .seg = seg };
 
-	ok(seg);
+	FX_CHECK(seg);
 	pos = round_down_to(rnd(x, FILE_MAX - len), bs);
 	src.buf = (char *)seg->base + (rnd(x, 2) ? 4096 : 0);
 	for (uint64_t i = 0; i < len; i++)
 		((unsigned char *)src.buf)[i] = (unsigned char)(x->op + i * 3 + (i >> 10));
 	memcpy(x->want + pos, src.buf, len);
-	ok(iomap_file_buffered_write(&x->t.mapping, pos, &src, &toy_ops) == (int64_t)len);
+	FX_CHECK(iomap_file_buffered_write(&x->t.mapping, pos, &src, &toy_ops) == (int64_t)len);
 	seg_put(seg);
 	x->size = max_t(uint64_t, x->size, pos + len);
 }
@@ -121,7 +115,7 @@ static void op_zero(struct model *x)
 		return;
 	pick_range(x, x->size, &pos, &len);
 	len = min_t(uint64_t, len, x->size - pos);
-	ok(iomap_zero_range(&x->t.mapping, pos, len, NULL, &toy_ops) == 0);
+	FX_CHECK(iomap_zero_range(&x->t.mapping, pos, len, NULL, &toy_ops) == 0);
 	memset(x->want + pos, 0, len);
 }
 
@@ -130,7 +124,7 @@ static void op_truncate(struct model *x)
 	uint64_t size = rnd(x, 3) ? rnd(x, x->size + 10000) : rnd(x, FILE_MAX);
 
 	size = min_t(uint64_t, size, FILE_MAX);
-	ok(toymap_truncate(&x->t, size) == 0);
+	FX_CHECK(toymap_truncate(&x->t, size) == 0);
 	if (size < x->size)
 		memset(x->want + size, 0, x->size - size);
 	x->size = size;
@@ -146,7 +140,7 @@ static void sync_all(struct model *x)
 
 	for (int i = 0; err && x->injected && i < 3; i++)
 		err = toymap_sync(&x->t);
-	ok(!err);
+	FX_CHECK(!err);
 }
 
 static void op_sync(struct model *x)
@@ -154,8 +148,8 @@ static void op_sync(struct model *x)
 	sync_all(x);
 	if (!rnd(x, 2))
 		pagecache_shrink(x->t.cache, 0);
-	ok(!atomic_load(&x->t.mapping.nr_dirty_blocks));
-	ok(!atomic_load(&x->t.mapping.nr_writeback_blocks));
+	FX_CHECK(!atomic_load(&x->t.mapping.nr_dirty_blocks));
+	FX_CHECK(!atomic_load(&x->t.mapping.nr_writeback_blocks));
 }
 
 /* Start writing and do not wait: what follows meets blocks under writeback. */
@@ -165,7 +159,7 @@ static void op_start_writeback(struct model *x)
 
 	faultdev_plan(x->t.bdev, .kind = FAULT_DELAY, .ops = FAULT_IO,
 		      .times = 1 + (unsigned int)rnd(x, 3), .usec = 500);
-	ok(x->t.mapping.a_ops->writepages(&x->t.mapping, &wbc) == 0);
+	FX_CHECK(x->t.mapping.a_ops->writepages(&x->t.mapping, &wbc) == 0);
 }
 
 static void op_reclaim(struct model *x)
@@ -188,7 +182,8 @@ static void op_unshare(struct model *x)
 	n = 1 + rnd(x, (FILE_MAX >> bits) - first);
 	toymap_share(&x->t, first, n);
 	if (rnd(x, 2))
-		ok(iomap_file_unshare(&x->t.mapping, first << bits, n << bits, &toy_ops) == 0);
+		FX_CHECK(iomap_file_unshare(&x->t.mapping, first << bits, n << bits, &toy_ops) ==
+			 0);
 }
 
 static void op_readahead(struct model *x)
@@ -224,7 +219,7 @@ static void op_bad_write(struct model *x)
 		      .len = 4u << 20, .times = 1 + (unsigned int)rnd(x, 3));
 	err = toymap_sync(&x->t);
 	/* -ENOMEM: the flusher met it, see op_no_memory() */
-	ok(!err || err == -EIO || err == -ENOSPC || err == -ENOMEM);
+	FX_CHECK(!err || err == -EIO || err == -ENOSPC || err == -ENOMEM);
 	faultdev_clear(x->t.bdev);
 	op_read(x);
 	if (rnd(x, 2))
@@ -254,15 +249,15 @@ static void op_seek(struct model *x)
 	uint64_t end;
 
 	if (pos >= x->size) {
-		ok(data == -ENXIO && hole == -ENXIO);
+		FX_CHECK(data == -ENXIO && hole == -ENXIO);
 		return;
 	}
-	ok(data == -ENXIO || (data >= (int64_t)pos && data < (int64_t)x->size));
-	ok(hole >= (int64_t)pos && hole <= (int64_t)x->size);
+	FX_CHECK(data == -ENXIO || (data >= (int64_t)pos && data < (int64_t)x->size));
+	FX_CHECK(hole >= (int64_t)pos && hole <= (int64_t)x->size);
 	/* what is not data is zero */
 	end = data == -ENXIO ? x->size : (uint64_t)data;
 	for (uint64_t i = pos; i < end; i++)
-		ok(!x->want[i]);
+		FX_CHECK(!x->want[i]);
 }
 
 static void op_migrate(struct model *x)
@@ -274,9 +269,9 @@ static void op_migrate(struct model *x)
 	if (!from)
 		return;
 	to = folio_alloc(m, from->index);
-	ok(to);
+	FX_CHECK(to);
 	err = iomap_migrate_folio(to, from);
-	ok(!err || err == -EBUSY);
+	FX_CHECK(!err || err == -EBUSY);
 	folio_unlock(to);
 	folio_put(to);
 	folio_unlock(from);
@@ -293,17 +288,17 @@ static void op_mkwrite(struct model *x)
 		return;
 	index = rnd(x, div_up(x->size, 1ULL << m->folio_shift));
 	f = filemap_grab_folio(m, index);
-	ok(f);
-	ok(iomap_read_folio(f, &toy_ops) == 0);
+	FX_CHECK(f);
+	FX_CHECK(iomap_read_folio(f, &toy_ops) == 0);
 	folio_lock(f);
-	ok(iomap_page_mkwrite(f, &toy_ops) == 0);
+	FX_CHECK(iomap_page_mkwrite(f, &toy_ops) == 0);
 	pos = index << m->folio_shift;
 	n = min_t(uint64_t, 1ULL << m->folio_shift, x->size - pos);
 	for (uint64_t i = 0; i < n; i++) {
 		unsigned char *at = (unsigned char *)f->blocks[i >> m->blkbits].addr +
 				    (i & ((1u << m->blkbits) - 1));
 
-		ok(*at == x->want[pos + i]);
+		FX_CHECK(*at == x->want[pos + i]);
 		x->want[pos + i] = *at = (unsigned char)(*at + 1);
 	}
 	folio_unlock(f);
@@ -318,7 +313,7 @@ static void op_punch(struct model *x)
 		return;
 	pick_range(x, x->size, &pos, &len);
 	len = min_t(uint64_t, len, x->size - pos);
-	ok(toymap_punch(&x->t, pos, len) == 0);
+	FX_CHECK(toymap_punch(&x->t, pos, len) == 0);
 	memset(x->want + pos, 0, len);
 }
 
@@ -347,7 +342,7 @@ static void op_no_memory(struct model *x)
 	tl_alloc_fail_nth(1 + rnd(x, 24));
 	n = toymap_write(&x->t, pos, x->buf, len);
 	tl_alloc_fail_nth(0);
-	ok(n == -ENOMEM || (n > 0 && n <= (int64_t)len));
+	FX_CHECK(n == -ENOMEM || (n > 0 && n <= (int64_t)len));
 	if (n > 0) {
 		memcpy(x->want + pos, x->buf, (size_t)n);
 		x->size = max_t(uint64_t, size, pos + (uint64_t)n);
@@ -357,9 +352,9 @@ static void op_no_memory(struct model *x)
 	tl_alloc_fail_nth(1 + rnd(x, 24));
 	n = toymap_read(&x->t, pos, x->buf, len);
 	tl_alloc_fail_nth(0);
-	ok(n == -ENOMEM || n >= 0);
+	FX_CHECK(n == -ENOMEM || n >= 0);
 	for (int64_t i = 0; i < n; i++)
-		ok(x->buf[i] == x->want[pos + (uint64_t)i]);
+		FX_CHECK(x->buf[i] == x->want[pos + (uint64_t)i]);
 	check_read(x, pos, len, false);
 }
 
@@ -400,68 +395,83 @@ static void run_op(struct model *x)
 	pick = rnd(x, total);
 	for (i = 0; pick >= model_ops[i].weight; i++)
 		pick -= model_ops[i].weight;
-	x->name = model_ops[i].name;
+	exercise_say(x->steps, x->op, "%s, size %llu", model_ops[i].name,
+		     (unsigned long long)x->size);
 	model_ops[i].fn(x);
-	ok(i_size_read(&x->t.mapping) == x->size);
-}
-
-static uint64_t env_number(const char *name, uint64_t otherwise)
-{
-	const char *s = getenv(name);
-
-	return s ? strtoull(s, NULL, 0) : otherwise;
+	FX_CHECK(i_size_read(&x->t.mapping) == x->size);
 }
 
 static void quiet(enum log_level lvl, const char *line)
 {
 }
 
-static void run_model(unsigned int blkbits, unsigned int folio_shift, bool integrity,
-		      unsigned int inline_max)
+struct shape {
+	unsigned int blkbits, folio_shift;
+	bool integrity;
+	unsigned int inline_max;
+	uint64_t seed, ops;
+};
+
+static void start(struct model *x, const struct shape *s)
 {
 	struct toy_config cfg = {
-		.blkbits = blkbits,
-		.folio_shift = folio_shift,
+		.blkbits = s->blkbits,
+		.folio_shift = s->folio_shift,
 		.file_bytes = FILE_MAX,
 		.dev_bytes = 8u << 20,
 		.cache = { .cache_bytes = 3u << 20,
 			   .dirty_bytes = 1u << 20,
 			   .flush_interval_ms = 20 },
-		.integrity = integrity,
-		.inline_max = inline_max,
+		.integrity = s->integrity,
+		.inline_max = s->inline_max,
 	};
-	struct model m = { 0 }, *x = &m;
-	unsigned int ops = (unsigned int)env_number("TALLYFS_OPS", 500);
 
-	log_set_hook(quiet);
-	x->seed = env_number("TALLYFS_SEED", 1);
-	fprintf(stderr, "TALLYFS_SEED=%llu\n", (unsigned long long)x->seed);
-	/* every shape its own course; never 0 */
-	x->rng = (x->seed * 1000 + blkbits * 37 + folio_shift) * 0x9e3779b97f4a7c15ULL | 1;
+	x->rng = exercise_steps_start(s->seed);
 	x->want = calloc(1, FILE_MAX);
 	x->buf = malloc(FILE_MAX);
 	toymap_init(&x->t, &cfg);
 	x->t.scatter = rnd(x, 3) == 0;
 	x->t.cow = rnd(x, 2);
-	for (x->op = 0; x->op < ops; x->op++)
+}
+
+static int run_model(void *arg, const struct exercise_steps *steps)
+{
+	const struct shape *s = arg;
+	struct model m = { .steps = steps }, *x = &m;
+	uint64_t seeds = exercise_steps_start(s->seed), nr = exercise_steps_nr(steps, s->ops);
+
+	log_set_hook(quiet);
+	start(x, s);
+	for (x->op = 1; x->op <= nr; x->op++) {
+		x->rng = exercise_step(steps, x->op - 1, &seeds);
 		run_op(x);
-	x->name = "end";
+	}
 	sync_all(x);
 	pagecache_shrink(x->t.cache, 0);
 	check_read(x, 0, FILE_MAX, false);
-	ok(!toymap_reservation_gap(&x->t));
+	FX_CHECK(!toymap_reservation_gap(&x->t));
 	toymap_exit(&x->t);
 	free(x->want);
 	free(x->buf);
-	fprintf(stderr, "blocks of %u, folios of %u: %u operations\n", 1u << blkbits,
-		1u << folio_shift, ops);
+	return 0;
+}
+
+/* Every shape has its own course. */
+static void run_shape(struct shape s)
+{
+	s.seed = test_seed(1) * 1000 + s.blkbits * 37 + s.folio_shift;
+	s.ops = test_ops(500);
+	FX_OK(exercise_shortest(run_model, &s, s.seed, s.ops, 60, NULL));
+	fprintf(stderr, "blocks of %u, folios of %u: %llu operations\n", 1u << s.blkbits,
+		1u << s.folio_shift, (unsigned long long)s.ops);
 }
 
 /* All block sizes, with folios of one block, a few, and 1 MiB. */
-#define SHAPE(name, blkbits, folio_shift, integrity, inline_max)                \
-	Test(iomap_model, name)                                                 \
-	{                                                                       \
-		run_model((blkbits), (folio_shift), (integrity), (inline_max)); \
+#define SHAPE(name, blkbits, folio_shift, integrity, inline_max)                                  \
+	Test(iomap_model, name)                                                                   \
+	{                                                                                         \
+		run_shape((struct shape){ (blkbits), (folio_shift), (integrity), (inline_max), 0, \
+					  0 });                                                   \
 	}
 
 SHAPE(blocks_1k_folios_1k, 10, 10, true, 0)

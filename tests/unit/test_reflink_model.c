@@ -2,7 +2,8 @@
 /*
  * fs/vfs/reflink.c, fs/inode/block_refs.c: files that share blocks against byte arrays: copies,
  * overwriting, truncation, holes, unsharing, unlinking, syncs, crashes and remounts, the checker
- * after each few.  TALLYFS_SEED replays, TALLYFS_OPS lengthens.
+ * after each few.  TALLYFS_SEED replays, TALLYFS_OPS lengthens; a failure is made short
+ * (exercise_shortest.h).
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include "core/pagecache/pagecache.h"
 #include "fs/vfs/vfs.h"
 #include "tallyfs/format.h"
+#include "tests/lib/exercise_shortest.h"
 #include "tests/lib/fixture.h"
 #include "tests/lib/random.h"
 
@@ -33,6 +35,7 @@ struct model {
 	struct mfile file[NR_FILES];
 	uint8_t *buf;
 	uint64_t rng, op;
+	const struct exercise_steps *steps;
 };
 
 TestSuite(reflink_model, .timeout = 900);
@@ -67,7 +70,9 @@ static void do_write(struct model *m)
 	pick_range(m, &pos, &len);
 	for (uint64_t k = 0; k < len; k++)
 		x->data[pos + k] = fx_byte(m->op, k);
-	cr_assert_eq(vfs_pwrite(fx.fs, x->f, x->data + pos, len, pos), (int64_t)len);
+	exercise_say(m->steps, m->op, "write %s %llu+%llu", x->name, (unsigned long long)pos,
+		     (unsigned long long)len);
+	FX_IS(vfs_pwrite(fx.fs, x->f, x->data + pos, len, pos), len);
 	x->size = max_t(uint64_t, x->size, pos + len);
 }
 
@@ -81,18 +86,21 @@ static void do_copy(struct model *m)
 	if (len > MAX_SIZE - pout)
 		len = MAX_SIZE - pout;
 	want = pin >= in->size ? 0 : min_t(uint64_t, len, in->size - pin);
+	exercise_say(m->steps, m->op, "copy %s %llu+%llu to %s %llu", in->name,
+		     (unsigned long long)pin, (unsigned long long)len, out->name,
+		     (unsigned long long)pout);
 	while (done < want) {
 		int64_t n = vfs_copy_file_range(fx.fs, in->f, pin + done, out->f, pout + done,
 						len - done, 0);
 
 		if (in == out && pin < pout + want && pout < pin + want) {
-			cr_assert_eq(n, -EINVAL);
+			FX_IS(n, -EINVAL);
 			return;
 		}
-		cr_assert_gt(n, 0, "op %llu: %lld", (unsigned long long)m->op, (long long)n);
+		FX_CHECK(n > 0);
 		done += (uint64_t)n;
 	}
-	cr_assert_eq(done, want);
+	FX_IS(done, want);
 	memmove(out->data + pout, in->data + pin, want);
 	if (want)
 		out->size = max_t(uint64_t, out->size, pout + want);
@@ -103,6 +111,8 @@ static void do_truncate(struct model *m)
 	struct mfile *x = pick_file(m);
 	uint64_t size = pick(m, MAX_SIZE);
 
+	exercise_say(m->steps, m->op, "truncate %s from %llu to %llu", x->name,
+		     (unsigned long long)x->size, (unsigned long long)size);
 	fx_set_size(&fx, x->f, size);
 	if (size < x->size)
 		memset(x->data + size, 0, x->size - size);
@@ -119,6 +129,8 @@ static void do_falloc(struct model *m)
 	uint64_t pos, len;
 
 	pick_range(m, &pos, &len);
+	exercise_say(m->steps, m->op, "fallocate %s mode %d %llu+%llu", x->name, mode,
+		     (unsigned long long)pos, (unsigned long long)len);
 	FX_OK(vfs_fallocate(fx.fs, x->f, mode, pos, len));
 	if (mode != FALLOC_FL_KEEP_SIZE && pos < x->size)
 		memset(x->data + pos, 0, min_t(uint64_t, pos + len, x->size) - pos);
@@ -126,16 +138,20 @@ static void do_falloc(struct model *m)
 
 static void do_unshare(struct model *m)
 {
+	struct mfile *x = pick_file(m);
 	uint64_t pos, len;
 
 	pick_range(m, &pos, &len);
-	FX_OK(fx_unshare(fx.fs, pick_file(m)->f, pos, len));
+	exercise_say(m->steps, m->op, "unshare %s %llu+%llu", x->name, (unsigned long long)pos,
+		     (unsigned long long)len);
+	FX_OK(fx_unshare(fx.fs, x->f, pos, len));
 }
 
 static void do_unlink(struct model *m)
 {
 	struct mfile *x = pick_file(m);
 
+	exercise_say(m->steps, m->op, "unlink %s", x->name);
 	fx_close(&fx, x->f);
 	FX_OK(vfs_unlink(fx.fs, TFS_INO_ROOT, x->name));
 	fx_file(&fx, x->name, &x->f);
@@ -147,17 +163,14 @@ static void compare(struct model *m, struct mfile *x)
 {
 	int64_t n = vfs_pread(fx.fs, x->f, m->buf, MAX_SIZE, 0);
 
-	cr_assert_eq(fx_size_of(&fx, x->f), x->size, "op %llu", (unsigned long long)m->op);
-	cr_assert_eq(n, (int64_t)x->size, "op %llu: read %lld of %llu", (unsigned long long)m->op,
-		     (long long)n, (unsigned long long)x->size);
-	for (uint64_t k = 0; k < x->size; k++)
-		cr_assert_eq(m->buf[k], x->data[k], "op %llu: file %s byte %llu is %u, not %u",
-			     (unsigned long long)m->op, x->name, (unsigned long long)k, m->buf[k],
-			     x->data[k]);
+	FX_IS(fx_size_of(&fx, x->f), x->size);
+	FX_IS(n, x->size);
+	FX_CHECK(!memcmp(m->buf, x->data, x->size));
 }
 
 static void reopen(struct model *m, bool crash)
 {
+	exercise_say(m->steps, m->op, crash ? "sync and crash" : "remount");
 	for (int k = 0; k < NR_FILES; k++)
 		fx_close(&fx, m->file[k].f);
 	if (crash) {
@@ -168,6 +181,20 @@ static void reopen(struct model *m, bool crash)
 	}
 	for (int k = 0; k < NR_FILES; k++)
 		m->file[k].f = fx_open(&fx, m->file[k].name);
+}
+
+static void do_fsync(struct model *m, bool datasync)
+{
+	struct mfile *x = pick_file(m);
+
+	exercise_say(m->steps, m->op, "%s %s", datasync ? "fdatasync" : "fsync", x->name);
+	FX_OK(vfs_fsync(fx.fs, x->f, datasync));
+}
+
+static void do_drop(struct model *m)
+{
+	exercise_say(m->steps, m->op, "drop the cache");
+	pagecache_shrink(fx.fs->pagecache, 0);
 }
 
 static void step(struct model *m)
@@ -187,9 +214,9 @@ static void step(struct model *m)
 	else if (what < 86)
 		do_unlink(m);
 	else if (what < 92)
-		FX_OK(vfs_fsync(fx.fs, pick_file(m)->f, what & 1));
+		do_fsync(m, what & 1);
 	else if (what < 96)
-		pagecache_shrink(fx.fs->pagecache, 0);
+		do_drop(m);
 	else if (what < 98)
 		fx_check_live(&fx);
 	else
@@ -197,37 +224,63 @@ static void step(struct model *m)
 	compare(m, pick_file(m));
 }
 
-static void run(enum fx_size size, uint64_t seed)
+static void start(struct model *m)
 {
-	struct model m = { .rng = test_seed(seed) };
-	uint64_t ops = test_ops(500);
-
-	fx_init();
-	fx_create(&fx, size);
-	m.buf = malloc(MAX_SIZE);
+	m->buf = malloc(MAX_SIZE);
 	for (int k = 0; k < NR_FILES; k++) {
-		struct mfile *x = &m.file[k];
+		struct mfile *x = &m->file[k];
 
 		x->data = calloc(1, MAX_SIZE);
 		snprintf(x->name, sizeof(x->name), "f%d", k);
 		fx_file(&fx, x->name, &x->f);
 	}
-	for (m.op = 1; m.op <= ops; m.op++)
-		step(&m);
-	reopen(&m, false);
+}
+
+static void finish(struct model *m)
+{
+	reopen(m, false);
 	for (int k = 0; k < NR_FILES; k++) {
-		compare(&m, &m.file[k]);
-		fx_close(&fx, m.file[k].f);
-		FX_OK(vfs_unlink(fx.fs, TFS_INO_ROOT, m.file[k].name));
-		free(m.file[k].data);
+		compare(m, &m->file[k]);
+		fx_close(&fx, m->file[k].f);
+		FX_OK(vfs_unlink(fx.fs, TFS_INO_ROOT, m->file[k].name));
+		free(m->file[k].data);
 	}
 	FX_OK(vfs_sync(fx.fs));
 	/* everything that was ever shared has come back */
-	cr_assert_eq(fx_stat(&fx, "tree", "data_blocks"), 0);
-	cr_assert_eq(fx_stat(&fx, "tree", "shared_extents"), 0);
-	free(m.buf);
+	FX_IS(fx_stat(&fx, "tree", "data_blocks"), 0);
+	FX_IS(fx_stat(&fx, "tree", "shared_extents"), 0);
+	free(m->buf);
+}
+
+struct run {
+	enum fx_size size;
+	uint64_t seed, ops;
+};
+
+static int run_model(void *arg, const struct exercise_steps *steps)
+{
+	const struct run *r = arg;
+	struct model m = { .steps = steps };
+	uint64_t seeds = exercise_steps_start(r->seed), nr = exercise_steps_nr(steps, r->ops);
+
+	fx_init();
+	fx_create(&fx, r->size);
+	start(&m);
+	for (m.op = 1; m.op <= nr; m.op++) {
+		m.rng = exercise_step(steps, m.op - 1, &seeds);
+		step(&m);
+	}
+	finish(&m);
 	fx_destroy(&fx);
 	fx_exit();
+	return 0;
+}
+
+static void run(enum fx_size size, uint64_t seed)
+{
+	struct run r = { size, test_seed(seed), test_ops(500) };
+
+	FX_OK(exercise_shortest(run_model, &r, r.seed, r.ops, 60, NULL));
 }
 
 Test(reflink_model, blocks_4k)
