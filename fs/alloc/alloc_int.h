@@ -61,6 +61,8 @@ struct tfs_alloc {
 	uint64_t enospc_commits;
 	atomic_uint dying;		/* files without a name, opener or lookup, about to go */
 	_Atomic uint64_t may_die_until; /* ns: some were deleted that have lookups left */
+	_Atomic uint64_t new_ns;	/* as long as that who wants new blocks tries */
+	_Atomic uint64_t forget_ns;	/* in which the last lookups of a deleted file go */
 	/* held while the device discards them (alloc_trim.c): set in their maps, yet as good as
 	 * free */
 	uint64_t trimming, trim_slots; /* blocks; node slots */

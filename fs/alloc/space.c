@@ -26,12 +26,12 @@
 #define CONST_NODES 64	  /* for operations under way */
 #define CONST_NODES_MIN 8 /* on the smallest device */
 #define DIRTY_DEFAULT (64ull << 20)
-#define POOL_MIN 64u	       /* blocks for overwriting, should the dirty limit be less */
-#define OVERWRITE_MIN 16u      /* of them, those that truncation leaves alone */
-#define META_NODES 4	       /* what a namespace operation may take at once */
-#define OVERWRITE_WAITS 50     /* of 100 ms, without any block going free */
-#define NEW_NS 2000000000ull   /* as long as that who wants new blocks tries */
-#define FORGET_NS 500000000ull /* in which the last lookups of a deleted file go */
+#define POOL_MIN 64u	   /* blocks for overwriting, should the dirty limit be less */
+#define OVERWRITE_MIN 16u  /* of them, those that truncation leaves alone */
+#define META_NODES 4	   /* what a namespace operation may take at once */
+#define OVERWRITE_WAITS 50 /* of 100 ms, without any block going free */
+#define NEW_NS 2000000000ull
+#define FORGET_NS 500000000ull
 
 void space_init(struct tfs_fs *fs)
 {
@@ -42,6 +42,8 @@ void space_init(struct tfs_fs *fs)
 
 	a->const_pool = max_t(uint64_t, min_t(uint64_t, g->total_blocks / 32, CONST_NODES * nb),
 			      CONST_NODES_MIN * nb);
+	a->new_ns = NEW_NS;
+	a->forget_ns = FORGET_NS;
 	a->dirty_pool = min_t(uint64_t, max_t(uint64_t, dirty >> g->blkbits, POOL_MIN),
 			      g->total_blocks / 16);
 }
@@ -190,7 +192,7 @@ void space_dying(struct tfs_fs *fs, int n)
 
 void space_may_die(struct tfs_fs *fs)
 {
-	atomic_store(&fs->alloc->may_die_until, now_ns() + FORGET_NS);
+	atomic_store(&fs->alloc->may_die_until, now_ns() + fs->alloc->forget_ns);
 }
 
 /*
@@ -238,7 +240,7 @@ static bool try_again(struct tfs_fs *fs, uint64_t blocks, enum space_use use, bo
 
 int space_reserve(struct tfs_fs *fs, uint64_t blocks, enum space_use use)
 {
-	struct patience p = { .until = now_ns() + NEW_NS };
+	struct patience p = { .until = now_ns() + fs->alloc->new_ns };
 	struct tfs_alloc *a = fs->alloc;
 	bool freed, more;
 	int err = 0;
@@ -296,7 +298,7 @@ static bool meta_fits(struct tfs_fs *fs, enum space_use use)
 
 int space_check_meta(struct tfs_fs *fs, enum space_use use)
 {
-	struct patience p = { .until = now_ns() + NEW_NS };
+	struct patience p = { .until = now_ns() + fs->alloc->new_ns };
 	struct tfs_alloc *a = fs->alloc;
 	bool freed, more;
 	int err = 0;

@@ -255,6 +255,16 @@ void faultdev_clear(struct bdev *b)
 	pthread_mutex_unlock(&d->lock);
 }
 
+void faultdev_release(struct bdev *b)
+{
+	struct faultdev *d = of(b);
+
+	pthread_mutex_lock(&d->lock);
+	d->clears++;
+	pthread_cond_broadcast(&d->cleared);
+	pthread_mutex_unlock(&d->lock);
+}
+
 uint64_t faultdev_struck(struct bdev *b, uint64_t *off, uint64_t *len)
 {
 	struct faultdev *d = of(b);

@@ -31,6 +31,8 @@ void faultdev_add(struct bdev *b, const struct fault *f);
 /* The end of the plan and all its effects: what stalls goes on, stale sectors are read as they
  * are. */
 void faultdev_clear(struct bdev *b);
+/* What stalls now goes on; the plan stays. */
+void faultdev_release(struct bdev *b);
 
 /*
  * How many commands have suffered (been spoilt, not just delayed) since the plan began.  @off,
@@ -40,7 +42,7 @@ void faultdev_clear(struct bdev *b);
 uint64_t faultdev_struck(struct bdev *b, uint64_t *off, uint64_t *len);
 /* Commands that stall now. */
 unsigned int faultdev_stalled(struct bdev *b);
-/* Commands that have reached the device. */
+/* Commands that have reached the device, those that stall included. */
 uint64_t faultdev_reads(struct bdev *b);
 uint64_t faultdev_writes(struct bdev *b);
 uint64_t faultdev_flushes(struct bdev *b);

@@ -92,7 +92,7 @@ int main(void)
 	for (i = 0; i < THREADS + 2; i++)
 		pthread_join(t[i], NULL);
 	/* the thread makes the log empty by itself when nothing happens */
-	for (i = 0; i < 100 && atomic_load(&m.fs->journal->used); i++)
+	for (i = 0; i < 600 && atomic_load(&m.fs->journal->used); i++)
 		usleep(100000);
 	CHECK(!atomic_load(&m.fs->journal->used));
 	fx_bare_crash(&m);

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <unistd.h>
 #include "core/block/bdev.h"
+#include "fs/alloc/alloc_int.h"
 #include "fs/alloc/space.h"
 #include "fs/state/fs.h"
 #include "fs/vfs/vfs.h"
@@ -19,7 +20,11 @@
 #define ROUNDS 8
 #define LATE 20000 /* microseconds */
 #define NEXT_BYTES (512u << 10)
-#define PATIENCE 200 /* seconds, after which somebody waits for ever */
+#define PATIENCE 600 /* seconds, after which somebody waits for ever */
+
+/* ns that the file system waits for room.  How slow the machine is, is not what this is about. */
+#define GENEROUS 120000000000ull
+#define SHORT 300000000ull
 
 static struct fixture fx;
 static atomic_int go_on = 1;
@@ -51,6 +56,7 @@ static void fill_and_close(void)
 	struct vfs_file *file;
 
 	fx_file(&fx, "big", &file);
+	fx.fs->alloc->may_die_until = 0; /* all have been forgotten */
 	fill(file);
 	fx_close(&fx, file);
 }
@@ -119,6 +125,7 @@ static void held_and_overwritten(void)
 	fx_file(&fx, "more", &more);
 	fill_and_close();
 	ino = unlink_big();
+	fx.fs->alloc->new_ns = SHORT;
 	FX_OK(pthread_create(&t, NULL, overwrite, over));
 	FX_IS(vfs_pwrite(fx.fs, more, buf, sizeof(buf), 0), -ENOSPC);
 	FX_IS(vfs_fallocate(fx.fs, more, 0, 0, NEXT_BYTES), -ENOSPC);
@@ -127,6 +134,7 @@ static void held_and_overwritten(void)
 	FX_IS(vfs_fallocate(fx.fs, more, 0, 0, NEXT_BYTES), -ENOSPC);
 	FX_IS(vfs_symlink(fx.fs, TFS_INO_ROOT, "name", "target", &fx_root, &attr), -ENOSPC);
 	space_dying(fx.fs, -1);
+	fx.fs->alloc->new_ns = GENEROUS;
 	vfs_forget(fx.fs, ino, 1);
 	fx_write(&fx, more, 0, NEXT_BYTES, 2);
 	atomic_store(&go_on, 0);
@@ -142,6 +150,7 @@ int main(void)
 	alarm(PATIENCE);
 	fx_init();
 	fx_create_on(&fx, fx_mem(FX_SMALL), FX_SMALL, 1, &opts);
+	fx.fs->alloc->new_ns = fx.fs->alloc->forget_ns = GENEROUS;
 	for (int round = 0; round < ROUNDS; round++)
 		one_round(round);
 	held_and_overwritten();

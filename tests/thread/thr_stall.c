@@ -25,7 +25,7 @@
 /* bytes at the front of the file that are in memory; behind them lie cold ones */
 #define CACHED (512u << 10)
 #define COLD (2u << 20)
-#define PATIENCE 10000 /* milliseconds */
+#define PATIENCE 60000 /* milliseconds */
 
 static struct fixture fx;
 static struct vfs_file *file, *other, *direct;

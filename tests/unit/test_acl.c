@@ -29,7 +29,7 @@ static void teardown(void)
 	fx_exit();
 }
 
-TestSuite(acl, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(acl, .init = setup, .fini = teardown, .timeout = 900);
 
 /* A value being put together. */
 static uint8_t val[70000];

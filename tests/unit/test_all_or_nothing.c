@@ -25,7 +25,7 @@ static void quiet(enum log_level level, const char *text)
 {
 }
 
-TestSuite(all_or_nothing, .init = fx_init, .fini = fx_exit, .timeout = 120);
+TestSuite(all_or_nothing, .init = fx_init, .fini = fx_exit, .timeout = 900);
 
 static bool exists(const char *name)
 {

@@ -65,7 +65,7 @@ static void make(enum fx_size size, unsigned int break_rules)
 	spy_hook = NULL;
 }
 
-TestSuite(alloc_trim, .init = fx_init, .fini = fx_exit, .timeout = 120);
+TestSuite(alloc_trim, .init = fx_init, .fini = fx_exit, .timeout = 900);
 
 static uint64_t trim(uint64_t start, uint64_t len, uint64_t minlen)
 {

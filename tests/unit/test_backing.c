@@ -53,7 +53,7 @@ static void make(enum fx_size size, uint64_t room)
 	bs = fx.fs->geom.block_size;
 }
 
-TestSuite(backing, .init = fx_init, .fini = fx_exit, .timeout = 300);
+TestSuite(backing, .init = fx_init, .fini = fx_exit, .timeout = 900);
 
 static const char *name_of(unsigned int k)
 {

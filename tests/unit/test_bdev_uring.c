@@ -13,6 +13,7 @@
 
 #include "core/block/bdev.h"
 #include "core/block/bio.h"
+#include "core/lib/clock.h"
 
 #define IMAGE_BYTES (4u << 20)
 #define BIO_BYTES 4096u
@@ -54,9 +55,13 @@ int __io_uring_get_cqe(struct io_uring *ring, struct io_uring_cqe **cqe, unsigne
 
 static struct bdev *open_image(void)
 {
+	struct io_uring ring;
 	struct bdev *b;
 	int fd;
 
+	if (io_uring_queue_init(1, &ring, 0))
+		cr_skip_test("no io_uring here");
+	io_uring_queue_exit(&ring);
 	snprintf(path, sizeof(path), "/tmp/test_bdev_uring.XXXXXX");
 	fd = mkstemp(path);
 	cr_assert_eq(ftruncate(fd, IMAGE_BYTES), 0);
@@ -126,19 +131,20 @@ static void read_blocks(struct bdev *b, unsigned int n)
 }
 
 /* The kernel cancels what a thread has submitted that ends: nothing is wrong with the device. */
-Test(bdev_uring, what_was_cancelled_is_done_again, .timeout = 20)
+Test(bdev_uring, what_was_cancelled_is_done_again, .timeout = 900)
 {
+	uint64_t end = now_ns() + 60ull * 1000000000;
 	struct bdev *b = open_image();
 
 	atomic_store(&cancels, 3);
-	for (int i = 0; i < 2000 && atomic_load(&cancels); i++)
+	while (atomic_load(&cancels) && now_ns() < end)
 		read_blocks(b, 1);
 	cr_assert_eq(atomic_load(&cancels), 0, "the reaper has never waited");
 	cr_assert_eq(atomic_load(&b->stats.errors), 0);
 	close_image(b);
 }
 
-Test(bdev_uring, refused_for_a_moment, .timeout = 20)
+Test(bdev_uring, refused_for_a_moment, .timeout = 900)
 {
 	struct bdev *b = open_image();
 
@@ -150,7 +156,7 @@ Test(bdev_uring, refused_for_a_moment, .timeout = 20)
 }
 
 /* For as long as anybody asks: the thread pool does it. */
-Test(bdev_uring, refused_for_good, .timeout = 20)
+Test(bdev_uring, refused_for_good, .timeout = 900)
 {
 	static const int errors[] = { EAGAIN, EBUSY, EBADF };
 
@@ -169,7 +175,7 @@ Test(bdev_uring, refused_for_good, .timeout = 20)
 }
 
 /* Begun while some are in the kernel and others wait for their turn. */
-Test(bdev_uring, refused_under_load, .timeout = 20)
+Test(bdev_uring, refused_under_load, .timeout = 900)
 {
 	struct bdev *b = open_image();
 

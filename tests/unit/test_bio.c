@@ -428,7 +428,7 @@ static void *free_later(void *arg)
 	return NULL;
 }
 
-Test(bio, exhausted_set_waits, .timeout = 20)
+Test(bio, exhausted_set_waits, .timeout = 900)
 {
 	struct bio *held[2], *third;
 	struct bio_set *bs;

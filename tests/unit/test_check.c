@@ -57,7 +57,7 @@ static void teardown(void)
 	fx_exit();
 }
 
-TestSuite(check, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(check, .init = setup, .fini = teardown, .timeout = 900);
 
 struct heard {
 	const char *code;

@@ -36,7 +36,7 @@ static void setup(void)
 	fx_create(&fx, FX_SMALL);
 }
 
-TestSuite(damage, .init = setup, .timeout = 120);
+TestSuite(damage, .init = setup, .timeout = 900);
 
 static uint64_t block_of(uint64_t ino, uint64_t fblk)
 {

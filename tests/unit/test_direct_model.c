@@ -43,7 +43,7 @@ static void teardown(void)
 	fx_exit();
 }
 
-TestSuite(direct_model, .init = setup, .fini = teardown, .timeout = 600);
+TestSuite(direct_model, .init = setup, .fini = teardown, .timeout = 900);
 
 static struct vfs_file *open_direct(const char *name)
 {

@@ -27,7 +27,7 @@ static void teardown(void)
 	fx_exit();
 }
 
-TestSuite(extent, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(extent, .init = setup, .fini = teardown, .timeout = 900);
 
 static int find(uint64_t fblk, struct extent *e)
 {

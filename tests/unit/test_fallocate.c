@@ -30,7 +30,7 @@ static void teardown(void)
 	fx_exit();
 }
 
-TestSuite(fallocate, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(fallocate, .init = setup, .fini = teardown, .timeout = 900);
 
 static void *preallocate_thread(void *arg)
 {

@@ -32,7 +32,7 @@ static void teardown(void)
 	tl_free(buf);
 }
 
-TestSuite(faultdev, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(faultdev, .init = setup, .fini = teardown, .timeout = 900);
 
 /* A block, by two pieces of memory. */
 static int io(bool write, uint64_t block)

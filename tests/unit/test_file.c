@@ -15,7 +15,7 @@
 
 static struct fixture fx;
 
-FX_SUITE(file, fx, FX_SMALL, 120);
+FX_SUITE(file, fx, FX_SMALL, 900);
 
 Test(file, write_read_remount)
 {

@@ -28,7 +28,7 @@ struct model {
 	const struct exercise_steps *steps;
 };
 
-TestSuite(file_model, .timeout = 600);
+TestSuite(file_model, .timeout = 900);
 
 /* A position or length: often at or next to a block boundary, or tiny. */
 static uint64_t pick(struct model *m, uint64_t below)

@@ -24,7 +24,7 @@
 static struct fixture fx;
 static const struct vfs_cred user = { .uid = 7, .gid = 7 };
 
-FX_SUITE(flags, fx, FX_SMALL, 120);
+FX_SUITE(flags, fx, FX_SMALL, 900);
 
 static struct vfs_attr attr_of(uint64_t ino)
 {

@@ -99,7 +99,7 @@ static void teardown(void)
 	fx_exit();
 }
 
-TestSuite(fs_open, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(fs_open, .init = setup, .fini = teardown, .timeout = 900);
 
 /* Somebody works, and somebody else comes upon the leaf. */
 static struct vfs_file *work_and_damage(bool threads)

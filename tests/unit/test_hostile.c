@@ -64,7 +64,7 @@ static void teardown(void)
 	fx_exit();
 }
 
-TestSuite(hostile, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(hostile, .init = setup, .fini = teardown, .timeout = 900);
 
 /* ---- lying ---- */
 

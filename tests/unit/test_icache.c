@@ -18,7 +18,7 @@
 
 static struct fixture fx;
 
-FX_SUITE(icache, fx, FX_MEDIUM, 300);
+FX_SUITE(icache, fx, FX_MEDIUM, 900);
 
 #define MANY 5000u
 

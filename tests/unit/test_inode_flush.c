@@ -46,7 +46,7 @@ static void teardown(void)
 	fx_exit();
 }
 
-TestSuite(inode_flush, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(inode_flush, .init = setup, .fini = teardown, .timeout = 900);
 
 /* @fn runs until it is stuck in the device. */
 static void start_stuck(void *(*fn)(void *), void *arg, enum fault_op op)

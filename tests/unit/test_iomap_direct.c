@@ -48,7 +48,7 @@ static void teardown(void)
 	free(buf);
 }
 
-TestSuite(iomap_direct, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(iomap_direct, .init = setup, .fini = teardown, .timeout = 900);
 
 static void place(uint64_t n)
 {

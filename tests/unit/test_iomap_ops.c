@@ -30,7 +30,7 @@ static void setup(void)
 	fx_create_on(&fx, dev, FX_SMALL, 17, NULL);
 }
 
-TestSuite(iomap_ops, .init = setup, .timeout = 120);
+TestSuite(iomap_ops, .init = setup, .timeout = 900);
 
 static void finish(void)
 {

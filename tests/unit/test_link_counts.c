@@ -88,7 +88,7 @@ static void teardown(void)
 	fx_exit();
 }
 
-TestSuite(link_counts, .init = setup, .fini = teardown, .timeout = 300);
+TestSuite(link_counts, .init = setup, .fini = teardown, .timeout = 900);
 
 Test(link_counts, of_a_file)
 {

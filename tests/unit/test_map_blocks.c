@@ -45,7 +45,7 @@ static void teardown(void)
 	fx_exit();
 }
 
-TestSuite(map_blocks, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(map_blocks, .init = setup, .fini = teardown, .timeout = 900);
 
 /* A fault for all of the device but the journal. */
 static void fault_data(struct fault f)
@@ -173,22 +173,31 @@ Test(map_blocks, truncation_while_the_block_is_written)
 	struct bdev *copy = bdev_mem_create(mem->size);
 	struct vfs_file *f, *g;
 	struct fixture then;
+	uint64_t writes;
 	pthread_t t, u;
 
 	FX_CHECK(copy);
 	fx_file(&fx, "a", &f);
 	FX_OK(vfs_fsync(fx.fs, f, false));
 	fx_write(&fx, f, 0, 3 * BS, 1);
-	fault_data((struct fault){
-		.kind = FAULT_DELAY, .ops = FAULT_IO, .times = FAULT_ALWAYS, .usec = SLOW_US });
+	writes = faultdev_writes(fx.dev);
+	fault_data(
+		(struct fault){ .kind = FAULT_STALL, .ops = FAULT_WRITE, .times = FAULT_ALWAYS });
 	t = start(write_all, NULL);
+	while (faultdev_writes(fx.dev) < writes + 1)
+		usleep(1000);
 	u = start(shrink, f);
-	usleep(SLOW_US * 3 / 4); /* the whole blocks are there, the zeroed copy is on its way */
+	while (!faultdev_stalled(fx.dev))
+		usleep(1000);
+	faultdev_release(fx.dev);
+	/* the whole blocks are there, the zeroed copy is on its way */
+	while (faultdev_writes(fx.dev) < writes + 2)
+		usleep(1000);
 	FX_OK(journal_commit_all(fx.fs));
 	memcpy(bdev_mem_data(copy), bdev_mem_data(mem), mem->size);
+	faultdev_clear(fx.dev);
 	pthread_join(t, NULL);
 	pthread_join(u, NULL);
-	faultdev_clear(fx.dev);
 	cr_assert_eq(fx_size_of(&fx, f), BS + 100);
 	fx_close(&fx, f);
 
@@ -299,7 +308,7 @@ static void setup_large(void)
 	fx.own_dev = true;
 }
 
-TestSuite(map_blocks_many, .init = setup_large, .fini = teardown, .timeout = 120);
+TestSuite(map_blocks_many, .init = setup_large, .fini = teardown, .timeout = 900);
 
 /* A file of @blocks blocks that lie in another group than all that follows; which. */
 static uint64_t file_far_away(const char *name, uint64_t blocks)

@@ -20,7 +20,7 @@
 
 static struct fixture fx;
 
-FX_SUITE(namei, fx, FX_SMALL, 120);
+FX_SUITE(namei, fx, FX_SMALL, 900);
 
 static uint64_t mkdir_in(uint64_t dir, const char *name)
 {

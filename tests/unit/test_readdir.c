@@ -20,7 +20,7 @@
 
 static struct fixture fx;
 
-FX_SUITE(readdir, fx, FX_SMALL, 120);
+FX_SUITE(readdir, fx, FX_SMALL, 900);
 
 struct list {
 	int seen[NAMES], room, dots;

@@ -15,7 +15,7 @@
 
 static struct fixture fx;
 
-FX_SUITE(reap, fx, FX_SMALL, 120);
+FX_SUITE(reap, fx, FX_SMALL, 900);
 
 Test(reap, open_unlinked_lives)
 {

@@ -47,7 +47,7 @@ static void teardown(void)
 	fx_exit();
 }
 
-TestSuite(reflink, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(reflink, .init = setup, .fini = teardown, .timeout = 900);
 
 static int64_t copy(struct vfs_file *in, uint64_t pin, struct vfs_file *out, uint64_t pout,
 		    uint64_t len)

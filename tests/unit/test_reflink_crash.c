@@ -45,7 +45,7 @@ static void teardown(void)
 	fx_exit();
 }
 
-TestSuite(reflink_crash, .init = setup, .fini = teardown, .timeout = 300);
+TestSuite(reflink_crash, .init = setup, .fini = teardown, .timeout = 900);
 
 struct scene {
 	/* what is durable when recording begins; and what is done then */

@@ -25,7 +25,7 @@ static void teardown(void)
 	fx_exit();
 }
 
-TestSuite(rename, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(rename, .init = setup, .fini = teardown, .timeout = 900);
 
 struct move {
 	uint64_t to; /* directory */

@@ -20,7 +20,7 @@ static void setup(void)
 	log_init("test_sequences", false, LOG_LVL_ERR);
 }
 
-TestSuite(sequences, .init = setup, .fini = fx_exit, .timeout = 600);
+TestSuite(sequences, .init = setup, .fini = fx_exit, .timeout = 900);
 
 static void must_hold(struct seq_lab *l, const char *text)
 {

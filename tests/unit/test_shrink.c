@@ -70,7 +70,7 @@ static bool fails_slowly(void *arg, const struct oplist *l)
 	return fails(arg, l);
 }
 
-Test(shrink, stops_in_time, .timeout = 60)
+Test(shrink, stops_in_time, .timeout = 900)
 {
 	struct oplist l = { 0 };
 	unsigned int runs = 0;

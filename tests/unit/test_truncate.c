@@ -21,7 +21,7 @@
 
 static struct fixture fx;
 
-FX_SUITE(truncate, fx, FX_SMALL, 120);
+FX_SUITE(truncate, fx, FX_SMALL, 900);
 
 static struct vfs_file *reopen(struct vfs_file *f, bool crash)
 {

@@ -25,7 +25,7 @@ static void teardown(void)
 	fx_exit();
 }
 
-TestSuite(xattr_ops, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(xattr_ops, .init = setup, .fini = teardown, .timeout = 900);
 
 Test(xattr_ops, set_get_list_remove)
 {
