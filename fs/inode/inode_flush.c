@@ -12,6 +12,7 @@
 #include "fs/inode/inode.h"
 #include "fs/inode/inode_flush.h"
 #include "fs/inode/inode_lock.h"
+#include "fs/inode/truncate.h"
 #include "fs/journal/trans.h"
 #include "fs/names/inode_item.h"
 #include "fs/state/fs.h"
@@ -165,17 +166,27 @@ void inode_end_removal(struct tfs_inode *i)
 	atomic_store(&i->removing, false);
 }
 
+/* A removal comes to its end: whoever is at it goes on, and a truncation that failed is tried
+ * again. */
+static int await_removal(struct tfs_inode *i)
+{
+	int err;
+
+	inode_lock(i);
+	err = inode_finish_truncate(i);
+	inode_unlock(i);
+	return err;
+}
+
 int inode_flush_written(struct tfs_inode *i, bool size_only, uint64_t written)
 {
 	uint64_t size;
 	int err;
 
 	do {
-		if (atomic_load(&i->removing)) {
-			inode_lock_shared(i, false);
-			inode_unlock_shared(i, false);
-		}
-		err = inode_flush(i, size_only, written);
+		err = atomic_load(&i->removing) ? await_removal(i) : 0;
+		if (!err)
+			err = inode_flush(i, size_only, written);
 		/* a truncation that came between leaves the size alone, until it is over */
 		size = inode_is_reg(i) ? i_size_read(&i->mapping) : 0;
 		size = size < written ? size : written;

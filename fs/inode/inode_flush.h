@@ -25,7 +25,8 @@ void inode_mark_dirty(struct tfs_inode *i);
 /*
  * From here on what is dirty may be taken from the cache unwritten, and at the end the tree says
  * that it is gone.  Who syncs meanwhile finds neither: it waits for the end.  Inode lock held
- * exclusively, for all of it.
+ * exclusively, for all of it; only a truncation that fails goes on until somebody finishes it
+ * (inode_finish_truncate()), who syncs being one.
  */
 void inode_begin_removal(struct tfs_inode *i);
 void inode_end_removal(struct tfs_inode *i);

@@ -185,6 +185,9 @@ int inode_finish_truncate(struct tfs_inode *i)
 		if (!err && atomic_load(&i->trunc_pending))
 			err = truncate_section(i, i->trunc_size);
 	}
+	/* else it stays under way: who syncs comes here, or fails */
+	if (!err)
+		inode_end_removal(i);
 	if (!err && atomic_load(&i->intent))
 		err = inode_finish_intent(i, first_gone(i, i->trunc_size));
 	return err;
@@ -258,8 +261,10 @@ static int shrink_now(struct tfs_inode *i, uint64_t size)
 	i->gives_back = true;
 	err = iomap_truncate_page(m, size, NULL, &tfs_iomap_ops);
 	i->gives_back = false;
-	if (err && take_back_size(i, size, old))
+	if (err && take_back_size(i, size, old)) {
+		inode_end_removal(i);
 		return err;
+	}
 	truncate_inode_pages(m, round_up_to(size, bs));
 	return inode_finish_truncate(i);
 }
@@ -271,9 +276,7 @@ static int shrink(struct tfs_inode *i, uint64_t size)
 	if (err)
 		return err;
 	inode_begin_removal(i);
-	err = shrink_now(i, size);
-	inode_end_removal(i);
-	return err;
+	return shrink_now(i, size);
 }
 
 static int grow_in_section(struct tfs_trans *t, struct tfs_inode *i, uint64_t size)

@@ -80,6 +80,9 @@ static int punch_blocks(struct tfs_inode *i, uint64_t pos, uint64_t end)
 		err = TRANS_WRITE(t, i->fs, TRANS_CREDITS(i->fs), remove_inline(t, i));
 	if (!err)
 		err = inode_remove_extents(i, pos >> bits, end >> bits);
+	/* what was dirty is lost all the same: not the caller's business alone */
+	if (err)
+		mapping_set_error(&i->mapping, err);
 	inode_end_removal(i);
 	return err;
 }
