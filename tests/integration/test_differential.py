@@ -4,8 +4,8 @@
 so is all there is afterwards (type, mode, owner, links, size, content, attributes, target, times), also after a remount.
 The program prints which differences are meant, and of a failure the shortest sequence that still fails.
 
-N operations for each of three configurations, with LONG=1 of twelve; SEED replays; HOSTS=xfs HOSTSIZE=320 is a second opinion: what
-XFS does in its own way is not in the list."""
+N operations for each of three configurations, with LONG=1 of twelve; SEED replays; HOSTS=xfs HOSTSIZE=320 is a second opinion: the
+list has what XFS does in its own way."""
 import os, subprocess
 import hosts, tally
 from tally import M, Mount

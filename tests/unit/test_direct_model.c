@@ -534,7 +534,7 @@ static int run_model(void *arg, const struct exercise_steps *steps)
 
 static void run(enum fx_size size, uint64_t seed)
 {
-	struct run r = { size, test_seed(seed), test_ops(500) };
+	struct run r = { size, test_seed(seed), test_ops(2000) };
 
 	fx_exit(); /* each run starts from nothing */
 	FX_OK(exercise_shortest(run_model, &r, r.seed, r.ops, 60, NULL));
