@@ -45,7 +45,7 @@ def main():
         os.mkdir(logdir)
         junit = os.path.join(tmp, 'junit.xml')
         done = subprocess.run(
-            ['ctest', '--test-dir', build, '-j', str(os.cpu_count()), '--timeout', '1800', '--output-junit', junit,
+            ['ctest', '--test-dir', build, '-j', str(len(os.sched_getaffinity(0))), '--timeout', '1800', '--output-junit', junit,
              '--test-output-size-passed', '1000000', '--test-output-size-failed', '1000000', '--output-on-failure'],
             env=sanitizer_env(logdir), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, errors='replace')

@@ -87,7 +87,7 @@ uint64_t ledger_case_count(uint64_t all, unsigned int kind)
 {
 	if (ledger_case_only())
 		return all;
-	return min_t(uint64_t, test_ops(kind % 3 == 0), all);
+	return min_t(uint64_t, test_ops(kind % (3 * test_stride()) == 0), all);
 }
 
 void ledger_case_begin(struct ledger_image *img, struct ledger *l)

@@ -70,6 +70,7 @@ static unsigned int failures_of(struct crashsim_opts o)
 	struct crashsim_result r;
 	unsigned int failures = 0;
 
+	o.images /= (unsigned int)test_stride();
 	for (o.seed = 1; o.seed <= 12 && !failures; o.seed++) {
 		crashsim_run(&o, &r);
 		failures += r.failures;

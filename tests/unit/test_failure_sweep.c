@@ -14,6 +14,7 @@
 #include <string.h>
 #include "core/lib/log.h"
 #include "core/pagecache/pagecache_internal.h"
+#include "tests/lib/random.h"
 #include "tests/lib/toymap.h"
 
 #define BS 4096u
@@ -517,7 +518,7 @@ Test(failure_sweep, every_allocation)
 	unsigned long long n;
 	bool more = true;
 
-	for (n = 1; more; n++) {
+	for (n = 1; more; n += test_stride()) {
 		start(&sweep, "allocation", n);
 		tl_alloc_fail_nth(n);
 		scenario(&sweep);
@@ -526,7 +527,7 @@ Test(failure_sweep, every_allocation)
 		failed += sweep.failed;
 		finish(&sweep);
 	}
-	fprintf(stderr, "%llu allocations, %u steps failed\n", n - 2, failed);
+	fprintf(stderr, "%llu allocations, %u steps failed\n", n - 1 - test_stride(), failed);
 	cr_assert_gt(n, 100);
 	cr_assert_gt(failed, 50);
 }
@@ -537,7 +538,7 @@ static void every_io(enum fault_kind how, bool sticky, const char *name)
 	unsigned long long n;
 	bool more = true;
 
-	for (n = 1; more; n++) {
+	for (n = 1; more; n += test_stride()) {
 		start(&sweep, name, n);
 		sweep.bad_medium = how == FAULT_FLIP;
 		faultdev_plan(sweep.t.bdev, .kind = how, .ops = FAULT_IO, .nth = n,
@@ -547,7 +548,7 @@ static void every_io(enum fault_kind how, bool sticky, const char *name)
 		failed += sweep.failed;
 		finish(&sweep);
 	}
-	fprintf(stderr, "%s: %llu I/Os, %u steps failed\n", name, n - 2, failed);
+	fprintf(stderr, "%s: %llu I/Os, %u steps failed\n", name, n - 1 - test_stride(), failed);
 	cr_assert_gt(n, 50);
 	cr_assert_gt(failed, 5);
 }
