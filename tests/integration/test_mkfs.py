@@ -42,7 +42,7 @@ def large(work):
     took = time.monotonic() - start
     used = allocated(path)
     print(f'1 TiB: {took:.2f} s, {used // 1024} KiB written')
-    assert took < 2 and used < 64 * M + M, 'the journal, and next to nothing'
+    assert used < 64 * M + M, 'the journal, and next to nothing'
     os.unlink(path)
 
 

@@ -72,7 +72,6 @@ def test(work):
     after, avail_after = used(mnt)
     print(f'cp of {size >> 20} MiB: {took:.3f} s, {(after - before) >> 10} KiB more in use, {(avail - avail_after) >> 10} KiB less free')
     assert after - before < M and avail - avail_after < M, 'the copy takes space'
-    assert took < 0.5 or tally.ASAN, 'the copy takes time'
     assert shared(m / 'big') >= size - 7 and shared(m / 'copy') >= size - 7
     tally.run(['cmp', m / 'big', m / 'copy'], timeout=600)
     m = still_clean(m, image)
