@@ -70,6 +70,7 @@ static int remove_inline(struct tfs_trans *t, struct tfs_inode *i)
 static int punch_blocks(struct tfs_inode *i, uint64_t pos, uint64_t end)
 {
 	unsigned int bits = i->fs->geom.blkbits;
+	bool dirty = filemap_range_busy(&i->mapping, pos, end);
 	int err = 0;
 
 	/* they may go without ever having been on disk, and with them the size they would have
@@ -81,7 +82,7 @@ static int punch_blocks(struct tfs_inode *i, uint64_t pos, uint64_t end)
 	if (!err)
 		err = inode_remove_extents(i, pos >> bits, end >> bits);
 	/* what was dirty is lost all the same: not the caller's business alone */
-	if (err)
+	if (err && dirty)
 		mapping_set_error(&i->mapping, err);
 	inode_end_removal(i);
 	return err;
