@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "core/lib/util.h"
+#include "fs/alloc/alloc.h"
 #include "fs/alloc/alloc_node.h"
 #include "fs/btree/btree.h"
 #include "fs/btree/btree_delete.h"
@@ -89,7 +90,17 @@ static struct tfs_buf *node_peek(struct tfs_trans *t, uint64_t block)
 	return buf_get(&probe, block, BUF_NODE, &b) ? NULL : b;
 }
 
-/* Child @slot of @parent, if it is in memory and is what it should be there; else NULL. */
+/* Is all in memory that changing or freeing the node at @block takes?  Nobody reads half way. */
+static bool at_hand(const struct tfs_trans *t, uint64_t block)
+{
+	struct tfs_trans ask = *t;
+
+	ask.modified = ask.sync = false;
+	return !alloc_prefault(&ask, block, t->fs->geom.node_blocks);
+}
+
+/* Child @slot of @parent, if it is in memory, with what belongs to it, and is what it should be
+ * there; else NULL. */
 static struct tfs_buf *peek_child(struct tfs_trans *t, const struct btree_path *p, int depth,
 				  unsigned int slot)
 {
@@ -101,7 +112,8 @@ static struct tfs_buf *peek_child(struct tfs_trans *t, const struct btree_path *
 	if (!b)
 		return NULL;
 	path_bounds(p, depth, slot, &kb);
-	if (node_belongs(b, p->tree, node_level(parent) - 1, &kb) && node_count(b))
+	if (node_belongs(b, p->tree, node_level(parent) - 1, &kb) && node_count(b) &&
+	    at_hand(t, b->block))
 		return b;
 	buf_put(b); /* whoever goes there will say so */
 	return NULL;
