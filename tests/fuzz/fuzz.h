@@ -18,6 +18,7 @@ struct fuzz_in {
 	const uint8_t *p;
 	size_t left;
 };
+struct fuzz_in fuzz_start(const uint8_t *data, size_t size);
 uint64_t fuzz_get(struct fuzz_in *in, unsigned int bytes); /* little-endian, at most 8 */
 /* At most @n bytes; how many. */
 size_t fuzz_take(struct fuzz_in *in, size_t n, const uint8_t **bytes);
@@ -37,7 +38,8 @@ void fuzz_quiet(void);
 
 /* Eight bytes that no block has which anything vouches for: see rot() in lies.c. */
 #define FUZZ_POISON 0x9d5fd2f0e1c3a7b5ull
-/* None of these bytes are poison. */
+/* None of these bytes are poison, unless the input brought it: a fuzzer that watches what is
+ * compared comes to know it. */
 void fuzz_no_poison(const void *data, size_t len, const char *where);
 
 #endif

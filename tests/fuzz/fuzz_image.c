@@ -23,7 +23,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct fuzz_in in = { data, size };
+	struct fuzz_in in = fuzz_start(data, size);
 	struct base *b = base_get((unsigned int)fuzz_get(&in, 1));
 	unsigned int flags = (unsigned int)fuzz_get(&in, 1), n = (unsigned int)fuzz_get(&in, 1);
 

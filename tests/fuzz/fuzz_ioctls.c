@@ -162,7 +162,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct tfs_mount_opts o = { .no_threads = true, .cache_size = 2u << 20 };
 	struct options opts = { 0 };
 	struct front fr = { .opts = &opts, .status_lock = PTHREAD_MUTEX_INITIALIZER };
-	struct fuzz_in in = { data, size };
+	struct fuzz_in in = fuzz_start(data, size);
 	struct base *b = base_get((unsigned int)fuzz_get(&in, 1));
 	static struct use u;
 	char why[300];

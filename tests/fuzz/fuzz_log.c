@@ -136,7 +136,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct fuzz_in in = { data, size };
+	struct fuzz_in in = fuzz_start(data, size);
 	struct base *b = base_get((unsigned int)fuzz_get(&in, 1) % 2);
 	unsigned int flags = (unsigned int)fuzz_get(&in, 1);
 	unsigned int n = (unsigned int)fuzz_get(&in, 1) % (RECORDS_MAX + 1);

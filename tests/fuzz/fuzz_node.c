@@ -302,7 +302,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct tfs_mount_opts o = { .no_threads = true, .errors = TFS_ERRORS_CONTINUE };
-	struct fuzz_in in = { data, size }, ops = { 0 };
+	struct fuzz_in in = fuzz_start(data, size), ops = { 0 };
 	unsigned int flags = (unsigned int)fuzz_get(&in, 1);
 	struct base *b = base_get(flags & NODE_SMALL);
 	const struct tfs_geom *g = &b->seal.geom;

@@ -189,9 +189,6 @@ static struct lie next_lie(struct fuzz_in *in)
 	l.how = (uint8_t)fuzz_get(in, 1);
 	l.field = (uint8_t)fuzz_get(in, 1);
 	l.value = fuzz_get(in, 8);
-	/* that is for rot() alone */
-	if (l.value == FUZZ_POISON)
-		l.value = 0;
 	return l;
 }
 
