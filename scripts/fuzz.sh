@@ -5,11 +5,11 @@
 #
 #   scripts/fuzz.sh TIME [TARGET...]     TIME: 90s, 30m, 8h; targets: image log node options ioctls
 #   scripts/fuzz.sh --replay BIN         the corpora through the programs in BIN, which need no libFuzzer
-#   scripts/fuzz.sh --minimise           the corpora in the tree from all that was found (build/fuzz/work)
+#   scripts/fuzz.sh --minimise           the corpora in the tree from all that was found (build/fuzz/kept)
 #
 # Two cores: image has one to itself, the others share the second.  PRESET=fuzz-asan fuzzes under AddressSanitizer and UBSan
 # (default fuzz: asserts only, much faster).  SEED= (random) is printed.  What crashes, hangs for 25 seconds or takes memory is
-# kept in build/PRESET/work/crashes, and the target is started again.  New inputs stay in build/PRESET/work/TARGET and are where
+# kept in build/PRESET/kept/crashes, and the target is started again.  New inputs stay in build/PRESET/kept/TARGET and are where
 # the next run begins.  Exit 1 if anything was found, 77 without libFuzzer.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -50,13 +50,13 @@ seconds() {
 
 # one TARGET SECONDS LANE: again and again until the time is over
 one() {
-	local target=$1 end=$((SECONDS + $2)) n=0 left runs found log work=build/$PRESET/work ret
-	mkdir -p "$work/$target" "$work/crashes"
-	log=$work/$target.$3.log
+	local target=$1 end=$((SECONDS + $2)) n=0 left runs found log kept=build/$PRESET/kept ret
+	mkdir -p "$kept/$target" "$kept/crashes"
+	log=$kept/$target.$3.log
 	: >"$log"
 	while left=$((end - SECONDS)) && [ "$left" -gt 0 ]; do
 		"build/$PRESET/bin/fuzz_$target" "${LIMITS[@]}" -seed=$((SEED + n)) -max_total_time="$left" -print_final_stats=1 \
-			-artifact_prefix="$work/crashes/$target-" "$work/$target" "tests/fuzz/corpus/$target" >"$log.last" 2>&1
+			-artifact_prefix="$kept/crashes/$target-" "$kept/$target" "tests/fuzz/corpus/$target" >"$log.last" 2>&1
 		ret=$?
 		cat "$log.last" >>"$log"
 		n=$((n + 1))
@@ -64,13 +64,13 @@ one() {
 			say "$target: $(grep -m 1 -E '^fuzz: |ERROR|SUMMARY|runtime error' "$log.last" | cut -c 1-300)"
 			found=$(sed -n 's/.*Test unit written to //p' "$log.last" | tail -n 1)
 			[ ! -f "$found" ] || say "$target: $found is, in base64: $(base64 -w 0 "$found")"
-			echo x >>"$work/found"
+			echo x >>"$kept/found"
 			[ $n -lt 500 ] || break
 		fi
 	done
 	runs=$(awk '/^stat::number_of_executed_units/ { n += $2 } END { print n + 0 }' "$log")
-	say "$target: $runs executions, $((runs / ($2 ? $2 : 1))) a second, $((n - 1)) restarts, $(ls "$work/$target" | wc -l) inputs of its own"
-	echo "$runs" >>"$work/total"
+	say "$target: $runs executions, $((runs / ($2 ? $2 : 1))) a second, $((n - 1)) restarts, $(ls "$kept/$target" | wc -l) inputs of its own"
+	echo "$runs" >>"$kept/total"
 }
 
 # lane NAME TIME TARGET...: one after the other
@@ -84,7 +84,7 @@ lane() {
 campaign() {
 	local time=$1 a=() b=() t
 	shift
-	rm -f "build/$PRESET/work/total" "build/$PRESET/work/found"
+	rm -f "build/$PRESET/kept/total" "build/$PRESET/kept/found"
 	for t in "$@"; do
 		if [ "$t" = image ]; then a+=("$t"); else b+=("$t"); fi
 	done
@@ -94,8 +94,8 @@ campaign() {
 	lane a "$time" "${a[@]}" &
 	lane b "$time" "${b[@]}" &
 	wait
-	say "$(awk '{ n += $1 } END { print n + 0 }' "build/$PRESET/work/total") executions in all"
-	[ ! -e "build/$PRESET/work/found" ] || { say "something was found: build/$PRESET/work/crashes" && return 1; }
+	say "$(awk '{ n += $1 } END { print n + 0 }' "build/$PRESET/kept/total") executions in all"
+	[ ! -e "build/$PRESET/kept/found" ] || { say "something was found: build/$PRESET/kept/crashes" && return 1; }
 }
 
 replay() {
@@ -115,7 +115,7 @@ minimise() {
 		merged=$(mktemp -d)
 		# those of mended bugs stay, under their names; of the rest, what no other reaches
 		cp "tests/fuzz/corpus/$t"/bug-* "$merged" 2>/dev/null
-		"build/$PRESET/bin/fuzz_$t" "${LIMITS[@]}" -use_counters=0 -merge=1 "$merged" "tests/fuzz/corpus/$t" "build/$PRESET/work/$t" >/dev/null 2>&1
+		"build/$PRESET/bin/fuzz_$t" "${LIMITS[@]}" -use_counters=0 -merge=1 "$merged" "tests/fuzz/corpus/$t" "build/$PRESET/kept/$t" >/dev/null 2>&1
 		rm -rf "tests/fuzz/corpus/$t"
 		mkdir -p "tests/fuzz/corpus/$t"
 		cp "$merged"/* "tests/fuzz/corpus/$t"
