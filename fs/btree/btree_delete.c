@@ -76,27 +76,32 @@ static bool path_is_lone(const struct btree_path *p)
 }
 
 /*
- * The node at @block if it is in memory, else NULL.  A section that has changed
- * something reads what is missing on the spot; one that has not is told -TRANS_RESTART
- * without further ado, so ask as such a one.
+ * Only what is in memory.  A section that has changed something reads what is missing on the spot;
+ * one that has not is told -TRANS_RESTART without further ado, so ask as such a one.
  */
-static struct tfs_buf *node_peek(struct tfs_trans *t, uint64_t block)
+static struct tfs_trans probe_of(const struct tfs_trans *t)
 {
 	struct tfs_trans probe = *t;
+
+	probe.modified = probe.sync = false;
+	return probe;
+}
+
+/* The node at @block if it is in memory, else NULL. */
+static struct tfs_buf *node_peek(const struct tfs_trans *t, uint64_t block)
+{
+	struct tfs_trans probe = probe_of(t);
 	struct tfs_buf *b;
 
-	probe.modified = false;
-	probe.sync = false;
 	return buf_get(&probe, block, BUF_NODE, &b) ? NULL : b;
 }
 
 /* Is all in memory that changing or freeing the node at @block takes?  Nobody reads half way. */
 static bool at_hand(const struct tfs_trans *t, uint64_t block)
 {
-	struct tfs_trans ask = *t;
+	struct tfs_trans probe = probe_of(t);
 
-	ask.modified = ask.sync = false;
-	return !alloc_prefault(&ask, block, t->fs->geom.node_blocks);
+	return !alloc_prefault(&probe, block, t->fs->geom.node_blocks);
 }
 
 /* Child @slot of @parent, if it is in memory, with what belongs to it, and is what it should be
