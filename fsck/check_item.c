@@ -7,8 +7,8 @@
 #include "fs/disk/btree_key.h"
 #include "fs/journal/trans.h"
 #include "fs/names/acl.h"
-#include "fs/names/dir.h"
 #include "fs/names/chunks.h"
+#include "fs/names/dir.h"
 #include "fsck/check_priv.h"
 #include "tallyfs/format.h"
 
@@ -369,10 +369,10 @@ static void item_chunk(struct check *c, const struct tkey *k, const void *data, 
 		in->bad_chunk = true;
 	if (k->type == TFS_KEY_SYMLINK) {
 		in->symlink_bytes += len;
-		if (k->off != (follows ? in->chunk.off + 1 : 0) || memchr(data, 0, len))
-			in->bad_target = true;
+		in->bad_target |= (k->off && !follows) || memchr(data, 0, len);
 	} else {
 		in->xattr_found += len;
+		in->bad_chunk |= (uint32_t)k->off && !follows;
 	}
 	in->chunk = *k;
 	in->chunk_len = len;

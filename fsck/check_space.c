@@ -137,6 +137,10 @@ static void check_shared(struct check *c)
 	}
 	if (!c->err)
 		unshared_run(c, from, UINT64_MAX);
+	if (c->shared_extents && !c->fs->roots[TFS_TREE_REFS].addr)
+		check_report(c, CHECK_ERROR, "refs-missing", 0, UINT64_MAX,
+			     "%llu extents are shared, but there is no tree of their counts",
+			     (unsigned long long)c->shared_extents);
 	tl_free(edges.v);
 }
 

@@ -71,7 +71,7 @@ static int super_from_log(struct tfs_super *super, const struct tfs_geom *geom,
 
 /*
  * Counts that there can't be.  Whoever only reads does not need them; whoever writes would be
- * given space that is not there, and find out at the last moment.
+ * given space that is not there, and find out at the last moment, or free what others refer to.
  */
 static int admit_counts(const struct tfs_super *s, const struct tfs_geom *g, char *why,
 			size_t why_len)
@@ -80,12 +80,16 @@ static int admit_counts(const struct tfs_super *s, const struct tfs_geom *g, cha
 		 data = le64_get(s->data_blocks);
 	uint64_t nodes = le64_get(s->node_blocks);
 
-	if (free <= room && data <= room - free && nodes <= room - free - data &&
-	    le64_get(s->free_slots) <= free / g->node_blocks)
+	const char *what = NULL;
+
+	if (free > room || data > room - free || nodes > room - free - data ||
+	    le64_get(s->free_slots) > free / g->node_blocks)
+		what = "the superblock counts more blocks than there are";
+	else if (le64_get(s->shared_extents) && !le64_get(s->roots[TFS_TREE_REFS].addr))
+		what = "files share blocks, and nothing counts how many";
+	if (!what)
 		return 0;
-	snprintf(why, why_len,
-		 "the superblock counts more blocks than there are; fsck.tallyfs -n says more, -o "
-		 "ro shows the files");
+	snprintf(why, why_len, "%s; fsck.tallyfs -n says more, -o ro shows the files", what);
 	return -EUCLEAN;
 }
 

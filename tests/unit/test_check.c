@@ -6,6 +6,7 @@
 #include "core/block/bdev.h"
 #include "fs/disk/geom.h"
 #include "fs/inode/inode.h"
+#include "fs/names/chunks.h"
 #include "fs/vfs/vfs.h"
 #include "fsck/check.h"
 #include "tallyfs/format.h"
@@ -161,6 +162,18 @@ Test(check, pieces_of_different_length)
 
 	lie_fs(ino, TFS_KEY_SYMLINK, 0, "ab", 2);
 	lie_fs(ino, TFS_KEY_SYMLINK, 1, "cd", 2);
+	found("value", CHECK_ERROR);
+}
+
+Test(check, value_without_its_second_piece)
+{
+	static const uint8_t value[TFS_MAX_NODE];
+	uint32_t rest = 100;
+
+	FX_OK(vfs_setxattr(fx.fs, ino_a, "user.long", value, chunk_size(fx.fs) + rest, 0,
+			   &fx_root));
+	lie_fs(ino_a, TFS_KEY_XATTR_VALUE, 1ull << 32 | 1, NULL, 0);
+	lie_fs(ino_a, TFS_KEY_XATTR_VALUE, 1ull << 32 | 2, value, rest);
 	found("value", CHECK_ERROR);
 }
 

@@ -544,6 +544,30 @@ Test(hostile, an_end_in_a_shared_block)
 	cr_assert_eq(check("eof-tail", 0, 0), 1);
 }
 
+static struct tfs_super *super_on_device(void)
+{
+	return (struct tfs_super *)((char *)bdev_mem_data(fx.dev) + TFS_SUPER_OFFSET);
+}
+
+/* What lies on the device has one problem @code, and for @words is mounted for reading only. */
+static void refused_for_writing(const char *code, const char *words)
+{
+	struct tfs_mount_opts o = { .no_threads = true };
+	struct check_opts co = { .report = heard };
+	struct check_result r;
+	char why[300];
+
+	said.code = code;
+	said.hits = 0;
+	FX_OK(tfs_check_device(fx.dev, &co, &r, why, sizeof(why)));
+	cr_assert_eq(said.hits, 1, "%s", code);
+	FX_IS(vfs_mount(fx.dev, &o, &fx.fs, why, sizeof(why)), -EUCLEAN);
+	cr_assert(strstr(why, words), "%s", why);
+	o.ro = true;
+	FX_OK(vfs_mount(fx.dev, &o, &fx.fs, why, sizeof(why)));
+	FX_OK(vfs_unmount(fx.fs));
+}
+
 Test(hostile, counts_that_there_cannot_be)
 {
 	static const struct {
@@ -554,15 +578,8 @@ Test(hostile, counts_that_there_cannot_be)
 		    { offsetof(struct tfs_super, data_blocks), 1ull << 40 },
 		    { offsetof(struct tfs_super, node_blocks), UINT64_MAX },
 		    { offsetof(struct tfs_super, free_slots), 1000 } };
-	struct tfs_super *s = (struct tfs_super *)((char *)bdev_mem_data(fx.dev) +
-						   TFS_SUPER_OFFSET),
-			 good;
-	struct tfs_mount_opts o = { .no_threads = true };
-	struct check_opts co = { .report = heard };
-	struct check_result r;
-	char why[300];
+	struct tfs_super *s = super_on_device(), good;
 
-	said.code = "counter";
 	FX_OK(vfs_unmount(fx.fs));
 	good = *s;
 	for (unsigned int k = 0; k < ARRAY_SIZE(bad); k++) {
@@ -571,16 +588,30 @@ Test(hostile, counts_that_there_cannot_be)
 		*s = good;
 		memcpy((char *)s + bad[k].at, &v, sizeof(v));
 		tfs_super_seal(s);
-		said.hits = 0;
-		FX_OK(tfs_check_device(fx.dev, &co, &r, why, sizeof(why)));
-		cr_assert_eq(said.hits, 1, "number %u", k);
-		o.ro = false;
-		FX_IS(vfs_mount(fx.dev, &o, &fx.fs, why, sizeof(why)), -EUCLEAN);
-		cr_assert(strstr(why, "counts more blocks"), "%s", why);
-		o.ro = true;
-		FX_OK(vfs_mount(fx.dev, &o, &fx.fs, why, sizeof(why)));
-		FX_OK(vfs_unmount(fx.fs));
+		refused_for_writing("counter", "counts more blocks");
 	}
+	*s = good;
+	mount_as(TFS_ERRORS_CONTINUE);
+}
+
+/* One of two files that share all goes, and would take the other's blocks along. */
+Test(hostile, shared_blocks_that_nobody_counts)
+{
+	struct tfs_super *s = super_on_device(), good;
+	struct vfs_file *f, *to;
+
+	fx_file(&fx, "shared", &f);
+	fx_write(&fx, f, 0, 2 * fx.fs->geom.block_size, 1);
+	fx_file(&fx, "copy", &to);
+	FX_IS(vfs_copy_file_range(fx.fs, f, 0, to, 0, 2 * fx.fs->geom.block_size, 0),
+	      2 * fx.fs->geom.block_size);
+	fx_close(&fx, to);
+	fx_close(&fx, f);
+	FX_OK(vfs_unmount(fx.fs));
+	good = *s;
+	s->roots[TFS_TREE_REFS] = (struct tfs_root){ 0 };
+	tfs_super_seal(s);
+	refused_for_writing("refs-missing", "nothing counts");
 	*s = good;
 	mount_as(TFS_ERRORS_CONTINUE);
 }
