@@ -120,7 +120,7 @@ static int run_list(struct differ *d, const struct oplist *l)
 	for (size_t at = 0; at < l->nr && !err; at += d->sh->nr) {
 		d->sh->nr = min_t(size_t, BATCH, l->nr - at);
 		memcpy(d->sh->ops, l->ops + at, d->sh->nr * sizeof(*l->ops));
-		for (size_t i = 0; i < d->sh->nr; i++) /* nor what shrinking made of one */
+		for (size_t i = 0; i < d->sh->nr; i++) /* nor in what shrinking made */
 			differ_avoid(&d->sh->ops[i]);
 		err = run_batch(d);
 	}

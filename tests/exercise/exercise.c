@@ -341,7 +341,7 @@ static const struct names_ops name_ops = {
 
 struct run {
 	const char *dir;
-	bool files;
+	bool files, by_hand; /* --replay */
 	uint64_t seed, ops;
 	unsigned int remount_every;
 };
@@ -379,8 +379,8 @@ static int remove_one(const char *path, const struct stat *st, int what, struct 
 }
 
 /*
- * In a directory of its own.  What cannot begin is a failure of the first run only: a mount that
- * has ended says nothing about a shorter sequence.
+ * In a directory of its own.  What cannot begin is no failure of a run that is to be shorter: a
+ * mount that has ended says nothing about that.
  */
 static int run(void *arg, const struct exercise_steps *steps)
 {
@@ -391,7 +391,7 @@ static int run(void *arg, const struct exercise_steps *steps)
 	snprintf(dir, sizeof(dir), "%s/run-XXXXXX", r->dir);
 	if (err || !mkdtemp(dir)) {
 		fprintf(stderr, "exercise: %s: %s\n", dir, strerror(err ? -err : errno));
-		return steps->replay ? 0 : -1;
+		return steps->replay && !r->by_hand ? 0 : -1;
 	}
 	top = dir;
 	err = r->files ? run_files(r, steps) : run_names(r, steps);
@@ -405,6 +405,7 @@ static int replay(struct run *r, const char *path)
 	struct oplist l = { 0 };
 	int err = oplist_load(&l, path);
 
+	r->by_hand = true;
 	if (!err)
 		err = run(r, &(struct exercise_steps){ .replay = &l });
 	oplist_free(&l);
