@@ -18,6 +18,7 @@ struct fuzz_in {
 	const uint8_t *p;
 	size_t left;
 };
+/* All of it, at its beginning. */
 struct fuzz_in fuzz_start(const uint8_t *data, size_t size);
 uint64_t fuzz_get(struct fuzz_in *in, unsigned int bytes); /* little-endian, at most 8 */
 /* At most @n bytes; how many. */

@@ -475,14 +475,11 @@ int exercise_content(const struct content_opts *o, const struct content_ops *ops
 	struct content_run x = {
 		.o = o, .ops = ops, .be = be, .notes = { .steps = &o->steps, .seed = o->seed }
 	};
-	uint64_t nr = exercise_steps_nr(&o->steps, o->ops);
-	uint64_t seeds = exercise_steps_start(o->seed);
+	struct exercise_walk w = exercise_walk(&o->steps, o->seed, o->ops);
 
 	x.failed = make_files(&x);
-	for (x.op = 1; x.op <= nr && !x.failed; x.op++) {
-		x.rng = exercise_step(&o->steps, x.op - 1, &seeds);
+	while (!x.failed && exercise_next(&w, &x.op, &x.rng))
 		step(&x);
-	}
 	if (!x.failed)
 		check_all(&x);
 	free_files(&x);

@@ -462,8 +462,7 @@ static void step(struct names_run *x)
 int exercise_names(const struct names_opts *o, const struct names_ops *ops, void *be)
 {
 	struct names_run *x = calloc(1, sizeof(*x));
-	uint64_t nr = exercise_steps_nr(&o->steps, o->ops);
-	uint64_t seeds = exercise_steps_start(o->seed);
+	struct exercise_walk w = exercise_walk(&o->steps, o->seed, o->ops);
 	int i, ret;
 
 	if (!x)
@@ -480,10 +479,8 @@ int exercise_names(const struct names_opts *o, const struct names_ops *ops, void
 		x->lists[i].dir = NONE;
 	names_past_changed(x, 0, NONE);
 	names_past_synced(x, NONE);
-	for (x->op = 1; x->op <= nr && !x->failed; x->op++) {
-		x->rng = exercise_step(&o->steps, x->op - 1, &seeds);
+	while (!x->failed && exercise_next(&w, &x->op, &x->rng))
 		step(x);
-	}
 	names_list_close_all(x);
 	ret = x->failed ? -1 : 0;
 	names_past_free(x);

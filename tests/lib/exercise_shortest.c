@@ -25,7 +25,7 @@ static struct {
 	int to, from;
 } observer;
 
-uint64_t exercise_steps_start(uint64_t seed)
+static uint64_t start(uint64_t seed)
 {
 	return seed * 0x9e3779b97f4a7c15ull | 1;
 }
@@ -35,14 +35,22 @@ static unsigned int next(uint64_t *rng)
 	return (unsigned int)(test_rand(rng) >> 32);
 }
 
-uint64_t exercise_step(const struct exercise_steps *s, uint64_t i, uint64_t *rng)
+struct exercise_walk exercise_walk(const struct exercise_steps *s, uint64_t seed, uint64_t ops)
 {
-	return exercise_steps_start((s->replay ? s->replay->ops[i].kind : next(rng)) + 1ull);
+	return (struct exercise_walk){ .steps = s,
+				       .rng = start(seed),
+				       .nr = s->replay ? s->replay->nr : ops };
 }
 
-uint64_t exercise_steps_nr(const struct exercise_steps *s, uint64_t ops)
+bool exercise_next(struct exercise_walk *w, uint64_t *op, uint64_t *rng)
 {
-	return s->replay ? s->replay->nr : ops;
+	const struct oplist *l = w->steps->replay;
+
+	if (w->op == w->nr)
+		return false;
+	*rng = start((l ? l->ops[w->op].kind : next(&w->rng)) + 1ull);
+	*op = ++w->op;
+	return true;
 }
 
 void exercise_say(const struct exercise_steps *s, uint64_t op, const char *fmt, ...)
@@ -91,7 +99,7 @@ static void describe(const struct op *op, char *buf, size_t size)
 static void shorten(struct runner *r, uint64_t seed, uint64_t ops, unsigned int seconds,
 		    struct oplist *l)
 {
-	uint64_t rng = exercise_steps_start(seed);
+	uint64_t rng = start(seed);
 	unsigned int runs;
 
 	while (ops--)

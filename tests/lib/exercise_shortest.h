@@ -7,6 +7,7 @@
 #ifndef TESTS_EXERCISE_SHORTEST_H
 #define TESTS_EXERCISE_SHORTEST_H
 
+#include <stdbool.h>
 #include "tests/lib/oplist.h"
 
 /* Part of the exercisers' options. */
@@ -14,12 +15,15 @@ struct exercise_steps {
 	const struct oplist *replay; /* these operations; NULL: random ones */
 };
 
-/* Where the seeds of a run's operations come from. */
-uint64_t exercise_steps_start(uint64_t seed);
-/* The state of the random numbers for operation @i, from 0: from @replay, or @rng. */
-uint64_t exercise_step(const struct exercise_steps *s, uint64_t i, uint64_t *rng);
-/* How many operations: those of @replay, or @ops. */
-uint64_t exercise_steps_nr(const struct exercise_steps *s, uint64_t ops);
+/* A run's operations, one after the other: those of @replay, or @nr of a seed. */
+struct exercise_walk {
+	const struct exercise_steps *steps;
+	uint64_t rng, op, nr;
+};
+struct exercise_walk exercise_walk(const struct exercise_steps *s, uint64_t seed, uint64_t ops);
+/* The next one: its number, from 1, and the state of its random numbers.  False: that was all, and
+ * *op stays. */
+bool exercise_next(struct exercise_walk *w, uint64_t *op, uint64_t *rng);
 /* What operation @op is about to do: told of a sequence that was made short, on stderr. */
 void exercise_say(const struct exercise_steps *s, uint64_t op, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

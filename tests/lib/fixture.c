@@ -13,6 +13,7 @@
 #include "fs/vfs/vfs.h"
 #include "fsck/check.h"
 #include "tallyfs/format.h"
+#include "tests/lib/faultdev.h"
 #include "tests/lib/fixture.h"
 
 const struct vfs_cred fx_root = { .umask = 022 };
@@ -113,6 +114,14 @@ void fx_create_on(struct fixture *f, struct bdev *dev, enum fx_size size, uint64
 void fx_create(struct fixture *f, enum fx_size size)
 {
 	fx_create_on(f, fx_mem(size), size, 4711, NULL);
+}
+
+struct bdev *fx_create_faulty(struct fixture *f, const struct tfs_mount_opts *opts)
+{
+	struct bdev *mem = fx_mem(FX_SMALL);
+
+	fx_create_on(f, faultdev_create(mem), FX_SMALL, 4711, opts);
+	return mem;
 }
 
 static void report(void *arg, const struct check_problem *p)

@@ -56,7 +56,9 @@ struct bdev *fx_copy_dev(struct bdev *mem);
 struct bdev *fx_mem(enum fx_size size);
 /* On a memory device of its own, formatted and mounted without threads. */
 void fx_create(struct fixture *f, enum fx_size size);
-/* On @dev, which is formatted and becomes its own: a faultdev, say.  @opts: as of fx_mount. */
+/* A small one on a faultdev over memory.  The memory.  @opts: as of fx_mount. */
+struct bdev *fx_create_faulty(struct fixture *f, const struct tfs_mount_opts *opts);
+/* On @dev, which is formatted and becomes its own.  @opts: as of fx_mount. */
 void fx_create_on(struct fixture *f, struct bdev *dev, enum fx_size size, uint64_t seed,
 		  const struct tfs_mount_opts *opts);
 /* On a device passed in, formatted by the caller; @opts NULL: no threads, small cache. */
@@ -91,7 +93,7 @@ void fx_expect_zero(struct fixture *f, struct vfs_file *file, uint64_t pos, uint
 int fx_unshare(struct tfs_fs *fs, struct vfs_file *file, uint64_t pos, uint64_t len);
 uint64_t fx_size_of(struct fixture *f, struct vfs_file *file);
 void fx_set_size(struct fixture *f, struct vfs_file *file, uint64_t size);
-/* A number of vfs_stats(). */
+/* A number of vfs_stats(); those of "space" when no writeback is under way any more. */
 uint64_t fx_stat(struct fixture *f, const char *group, const char *name);
 
 #endif

@@ -405,15 +405,14 @@ static int run_model(void *arg, const struct exercise_steps *steps)
 {
 	const struct run *r = arg;
 	struct model *m = calloc(1, sizeof(*m));
-	uint64_t seeds = exercise_steps_start(r->seed), nr = exercise_steps_nr(steps, r->ops);
+	struct exercise_walk w = exercise_walk(steps, r->seed, r->ops);
 
 	m->steps = steps;
 	m->fs = fx_fs_create(r->bytes, &r->o);
 	model_start(m);
-	for (m->op = 1; m->op <= nr; m->op++) {
-		m->rng = exercise_step(steps, m->op - 1, &seeds);
+	while (exercise_next(&w, &m->op, &m->rng)) {
 		op(m);
-		if (m->op % r->round == 0 || m->op == nr)
+		if (m->op % r->round == 0 || m->op == w.nr)
 			end_round(m);
 	}
 	fx_fs_destroy(m->fs);

@@ -38,7 +38,7 @@ static void teardown(void)
 	fx_fs_destroy(fs);
 }
 
-TestSuite(alloc_data, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(alloc_data, .init = setup, .fini = teardown, .timeout = 900);
 
 static uint64_t slots(void)
 {

@@ -316,15 +316,12 @@ static int run_model(void *arg, const struct exercise_steps *steps)
 {
 	const struct run *r = arg;
 	struct model *m = tl_zalloc(sizeof(*m));
-	uint64_t seeds = exercise_steps_start(r->seed), nr = exercise_steps_nr(steps, r->ops), i;
+	struct exercise_walk w = exercise_walk(steps, r->seed, r->ops);
 
 	m->fs = make(r->node_size);
 	m->steps = steps;
-	for (i = 0; i < nr; i++) {
-		m->rng = exercise_step(steps, i, &seeds);
-		m->op = i + 1;
-		step(m, i / (r->ops / 6 + 1) % 2 ? 30 : 65); /* out of 100: changes */
-	}
+	while (exercise_next(&w, &m->op, &m->rng)) /* out of 100: changes */
+		step(m, (m->op - 1) / (r->ops / 6 + 1) % 2 ? 30 : 65);
 	FX_IS(fx_in_read(m->fs, do_scan, m), -ENOENT);
 	exercise_say(steps, m->op, "and then deletions of all there is");
 	while (m->n)

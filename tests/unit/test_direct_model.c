@@ -508,17 +508,15 @@ static int run_model(void *arg, const struct exercise_steps *steps)
 {
 	const struct run *r = arg;
 	struct model m = { .steps = steps };
-	uint64_t seeds = exercise_steps_start(r->seed), nr = exercise_steps_nr(steps, r->ops);
+	struct exercise_walk w = exercise_walk(steps, r->seed, r->ops);
 
 	fx_init();
 	fx_create(&fx, r->size);
 	m.data = calloc(1, MAX_SIZE);
 	fx_file(&fx, "a", &m.c);
 	m.d = open_direct("a");
-	for (m.op = 1; m.op <= nr; m.op++) {
-		m.rng = exercise_step(steps, m.op - 1, &seeds);
+	while (exercise_next(&w, &m.op, &m.rng))
 		step(&m);
-	}
 	reopen(&m, false);
 	FX_IS(vfs_pread(fx.fs, m.d, mem, MAX_SIZE, 0), m.size);
 	FX_CHECK(!memcmp(mem, m.data, m.size));

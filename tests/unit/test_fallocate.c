@@ -18,10 +18,8 @@ static pthread_t other;
 
 static void setup(void)
 {
-	struct bdev *mem = fx_mem(FX_SMALL);
-
 	fx_init();
-	fx_create_on(&fx, faultdev_create(mem), FX_SMALL, 4711, NULL);
+	fx_create_faulty(&fx, NULL);
 }
 
 static void teardown(void)

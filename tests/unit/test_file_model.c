@@ -182,17 +182,15 @@ static int run_model(void *arg, const struct exercise_steps *steps)
 {
 	const struct run *r = arg;
 	struct model m = { .steps = steps };
-	uint64_t seeds = exercise_steps_start(r->seed), nr = exercise_steps_nr(steps, r->ops);
+	struct exercise_walk w = exercise_walk(steps, r->seed, r->ops);
 
 	fx_init();
 	fx_create(&fx, r->size);
 	m.data = calloc(1, MAX_SIZE);
 	m.buf = malloc(MAX_SIZE);
 	fx_file(&fx, "a", &m.f);
-	for (m.op = 1; m.op <= nr; m.op++) {
-		m.rng = exercise_step(steps, m.op - 1, &seeds);
+	while (exercise_next(&w, &m.op, &m.rng))
 		r->step(&m);
-	}
 	reopen(&m);
 	for (uint64_t pos = 0; pos < m.size; pos += 50000)
 		FX_CHECK(vfs_pread(fx.fs, m.f, m.buf + pos,

@@ -36,8 +36,7 @@ static void setup(void)
 	struct tfs_mount_opts o = { .no_threads = true, .cache_size = 16u << 20, .max_inodes = 4 };
 
 	fx_init();
-	mem = fx_mem(FX_SMALL);
-	fx_create_on(&fx, faultdev_create(mem), FX_SMALL, 4711, &o);
+	mem = fx_create_faulty(&fx, &o);
 }
 
 static void teardown(void)

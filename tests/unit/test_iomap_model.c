@@ -23,8 +23,7 @@ struct model {
 	struct toymap t;
 	unsigned char *want; /* FILE_MAX bytes; zeros behind size */
 	unsigned char *buf;
-	uint64_t size, rng;
-	unsigned int op;
+	uint64_t size, rng, op;
 	bool injected; /* errors were injected into writeback */
 	const struct exercise_steps *steps;
 };
@@ -426,7 +425,7 @@ static void start(struct model *x, const struct shape *s)
 		.inline_max = s->inline_max,
 	};
 
-	x->rng = exercise_steps_start(s->seed);
+	x->rng = s->seed; /* for the shape */
 	x->want = calloc(1, FILE_MAX);
 	x->buf = malloc(FILE_MAX);
 	toymap_init(&x->t, &cfg);
@@ -438,14 +437,12 @@ static int run_model(void *arg, const struct exercise_steps *steps)
 {
 	const struct shape *s = arg;
 	struct model m = { .steps = steps }, *x = &m;
-	uint64_t seeds = exercise_steps_start(s->seed), nr = exercise_steps_nr(steps, s->ops);
+	struct exercise_walk w = exercise_walk(steps, s->seed, s->ops);
 
 	log_set_hook(quiet);
 	start(x, s);
-	for (x->op = 1; x->op <= nr; x->op++) {
-		x->rng = exercise_step(steps, x->op - 1, &seeds);
+	while (exercise_next(&w, &x->op, &x->rng))
 		run_op(x);
-	}
 	sync_all(x);
 	pagecache_shrink(x->t.cache, 0);
 	check_read(x, 0, FILE_MAX, false);

@@ -34,8 +34,7 @@ static struct bdev *mem;
 static void setup(void)
 {
 	fx_init();
-	mem = fx_mem(FX_SMALL);
-	fx_create_on(&fx, faultdev_create(mem), FX_SMALL, 4711, NULL);
+	mem = fx_create_faulty(&fx, NULL);
 }
 
 static void teardown(void)

@@ -261,15 +261,13 @@ static int run_model(void *arg, const struct exercise_steps *steps)
 {
 	const struct run *r = arg;
 	struct model m = { .steps = steps };
-	uint64_t seeds = exercise_steps_start(r->seed), nr = exercise_steps_nr(steps, r->ops);
+	struct exercise_walk w = exercise_walk(steps, r->seed, r->ops);
 
 	fx_init();
 	fx_create(&fx, r->size);
 	start(&m);
-	for (m.op = 1; m.op <= nr; m.op++) {
-		m.rng = exercise_step(steps, m.op - 1, &seeds);
+	while (exercise_next(&w, &m.op, &m.rng))
 		step(&m);
-	}
 	finish(&m);
 	fx_destroy(&fx);
 	fx_exit();

@@ -16,7 +16,7 @@ static struct fixture fx;
 static void setup(void)
 {
 	fx_init();
-	fx_create_on(&fx, faultdev_create(fx_mem(FX_SMALL)), FX_SMALL, 4711, NULL);
+	fx_create_faulty(&fx, NULL);
 }
 
 static void teardown(void)

@@ -44,8 +44,7 @@ static void setup(void)
 	struct tfs_mount_opts o = { .no_threads = true, .cache_size = 16u << 20 };
 
 	fx_init();
-	mem = fx_mem(FX_SMALL);
-	fx_create_on(&fx, faultdev_create(mem), FX_SMALL, 4711, &o);
+	mem = fx_create_faulty(&fx, &o);
 }
 
 static void teardown(void)
@@ -54,7 +53,7 @@ static void teardown(void)
 	fx_exit();
 }
 
-TestSuite(sync_waits, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(sync_waits, .init = setup, .fini = teardown, .timeout = 900);
 
 /* ---- what the linker puts in the place of the functions (tests/CMakeLists.txt) ---- */
 
