@@ -132,6 +132,7 @@ for step in "${steps[@]}"; do
 		for f in run.sh test.sh .ci/run scripts/*.sh tests/external/*.sh completions/tallyfs; do
 			check "$f" bash -n "$f"
 		done
+		check "runners that hang" python3 tests/stuck_forks.py
 		;;
 	release | asan | tsan | debug)
 		build "$step" && counted "$step" python3 tests/run_units.py "$step"

@@ -10,7 +10,7 @@ at how its child ended.  So the sanitizers write to files here, and each file th
 import os, re, subprocess, sys, tempfile
 import xml.etree.ElementTree as ET
 
-import failures
+import failures, stuck_forks
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SYNTHESIS = re.compile(r'Synthesis: Tested: (\d+) \| Passing: (\d+) \| Failing: (\d+)')  # those that crash among them
@@ -37,28 +37,50 @@ def what_failed(name, out, how):
     return cases or [f'{name} ({how})'], '\n'.join(lines)
 
 
+def run_ctest(build, tmp, env, only):
+    """What ctest prints, {program: (its junit element, how it failed)} or None if it did not run, and those to run again."""
+    junit = os.path.join(tmp, 'junit.xml')
+    with stuck_forks.Watch(os.path.join(build, 'bin')) as watch:
+        done = subprocess.run(
+            ['ctest', '--test-dir', build, '-j', str(len(os.sched_getaffinity(0))), '--timeout', '1800', '--output-junit', junit,
+             '--test-output-size-passed', '1000000', '--test-output-size-failed', '1000000', '--output-on-failure', *only],
+            env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace')
+    if not os.path.exists(junit):
+        return done.stdout, None, []
+    how = dict(re.findall(r'^ *\d+/\d+ Test +#\d+: (\S+) [ .]*\*\*\*(.*?) +[\d.]+ sec', done.stdout, re.M))
+    cases = {case.get('name'): (case, how.get(case.get('name'), 'failed')) for case in ET.parse(junit).getroot().iter('testcase')}
+    os.unlink(junit)
+    return done.stdout, cases, watch.freed
+
+
+def run_programs(preset, build, tmp, env):
+    """as run_ctest() does; programs whose runner hung before a test began are run again, twice at most"""
+    said, cases, again = run_ctest(build, tmp, env, [])
+    for _ in range(2):
+        if not again:
+            break
+        print(f'{preset}: {", ".join(again)}: the runner hung in fork(), before the test began; run again')
+        _, more, again = run_ctest(build, tmp, env, ['-R', f'^({"|".join(again)})$'])
+        cases.update(more or {})
+    return said, cases
+
+
 def main():
     preset = sys.argv[1]
     build = os.path.join(ROOT, 'build', preset)
     with tempfile.TemporaryDirectory(prefix='tallyfs-units-') as tmp:
         logdir = os.path.join(tmp, 'sanitizer')
         os.mkdir(logdir)
-        junit = os.path.join(tmp, 'junit.xml')
-        done = subprocess.run(
-            ['ctest', '--test-dir', build, '-j', str(len(os.sched_getaffinity(0))), '--timeout', '1800', '--output-junit', junit,
-             '--test-output-size-passed', '1000000', '--test-output-size-failed', '1000000', '--output-on-failure'],
-            env=sanitizer_env(logdir), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, errors='replace')
+        said, cases = run_programs(preset, build, tmp, sanitizer_env(logdir))
         passed = failed = 0
         names = []
-        if not os.path.exists(junit):
-            print(done.stdout)
+        if cases is None:
+            print(said)
             print(f'{preset}: ctest did not run')
-            failures.keep(f'{preset}: ctest did not run', done.stdout)
+            failures.keep(f'{preset}: ctest did not run', said)
             print('COUNT 0 1')
             return 1
-        how = dict(re.findall(r'^ *\d+/\d+ Test +#\d+: (\S+) [ .]*\*\*\*(.*?) +[\d.]+ sec', done.stdout, re.M))
-        for case in ET.parse(junit).getroot().iter('testcase'):
+        for name, (case, how) in cases.items():
             out = re.sub(r'\x1b\[[0-9;]*m', '', case.findtext('system-out') or '')
             good = case.get('status') == 'run'
             m = SYNTHESIS.search(out)
@@ -66,12 +88,12 @@ def main():
             bad = max(bad, int(not good))
             passed += ok
             failed += bad
-            print(f"{preset}: {case.get('name'):<28} {ok:4d} passed {bad:3d} failed  {float(case.get('time')):6.1f} s")
+            print(f"{preset}: {name:<28} {ok:4d} passed {bad:3d} failed  {float(case.get('time')):6.1f} s")
             if bad:
                 print(out[-8000:])
-                cases, said = what_failed(case.get('name'), out, how.get(case.get('name'), 'failed'))
-                names += cases
-                failures.keep(f'{preset}: {", ".join(cases)}', said)
+                what, text = what_failed(name, out, how)
+                names += what
+                failures.keep(f'{preset}: {", ".join(what)}', text)
         for name, text in reports(logdir):
             failed += 1
             print(f'{preset}: sanitizer report {name}:\n{text[:6000]}')
