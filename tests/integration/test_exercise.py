@@ -79,6 +79,9 @@ def made_short(image, mnt, seed):
         p = run(files, '--replay', f'{image}.replay')
         err = remounting(p, image, mnt)
         assert p.returncode == want, f'exit {p.returncode}, not {want}: {err}'
+    nowhere = subprocess.run([tally.tool('exercise'), 'names', f'{mnt}/nowhere', '--replay', f'{image}.replay', '300'],
+                             stdin=subprocess.DEVNULL, capture_output=True, text=True, errors='replace', timeout=600)
+    assert nowhere.returncode == 1 and 'nowhere' in nowhere.stderr, f'exit {nowhere.returncode}: {nowhere.stderr}'
     print(f'made short: {len(steps)} of 3000 operations')
 
 
