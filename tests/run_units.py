@@ -37,6 +37,10 @@ def what_failed(name, out, how):
     return cases or [f'{name} ({how})'], '\n'.join(lines)
 
 
+def said_by(case):
+    return re.sub(r'\x1b\[[0-9;]*m', '', case.findtext('system-out') or '')
+
+
 def run_ctest(build, tmp, env, only):
     """What ctest prints, {program: (its junit element, how it failed)} or None if it did not run, and those to run again."""
     junit = os.path.join(tmp, 'junit.xml')
@@ -50,11 +54,12 @@ def run_ctest(build, tmp, env, only):
     how = dict(re.findall(r'^ *\d+/\d+ Test +#\d+: (\S+) [ .]*\*\*\*(.*?) +[\d.]+ sec', done.stdout, re.M))
     cases = {case.get('name'): (case, how.get(case.get('name'), 'failed')) for case in ET.parse(junit).getroot().iter('testcase')}
     os.unlink(junit)
-    return done.stdout, cases, watch.freed
+    # of those in which a test had failed before, that is what counts
+    return done.stdout, cases, [name for name in watch.freed if '[FAIL]' not in said_by(cases[name][0])]
 
 
 def run_programs(preset, build, tmp, env):
-    """as run_ctest() does; programs whose runner hung before a test began are run again, twice at most"""
+    """As run_ctest() does; programs whose runner hung before a test began are run again, twice at most."""
     said, cases, again = run_ctest(build, tmp, env, [])
     for _ in range(2):
         if not again:
@@ -81,7 +86,7 @@ def main():
             print('COUNT 0 1')
             return 1
         for name, (case, how) in cases.items():
-            out = re.sub(r'\x1b\[[0-9;]*m', '', case.findtext('system-out') or '')
+            out = said_by(case)
             good = case.get('status') == 'run'
             m = SYNTHESIS.search(out)
             ok, bad = (int(m[2]), int(m[3])) if m else (int(good), int(not good))

@@ -35,7 +35,7 @@ def find(bindir, age):
                 continue
             args = command(parent)
             where, name = os.path.split(os.fsdecode(args[0]))
-            if where == bindir and name.startswith('test_') and args == command(pid):
+            if os.path.realpath(where) == bindir and name.startswith('test_') and args == command(pid):
                 yield int(pid), name
         except (FileNotFoundError, ProcessLookupError):
             continue
@@ -45,7 +45,7 @@ class Watch:
     """While it is entered, ends what hangs in fork() below @bindir; which programs that were: freed."""
 
     def __init__(self, bindir, age=AGE):
-        self.bindir, self.age, self.freed = bindir, age, []
+        self.bindir, self.age, self.freed = os.path.realpath(bindir), age, []
         self.over = threading.Event()
         self.thread = threading.Thread(target=self.look, daemon=True)
 
