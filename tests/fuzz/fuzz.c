@@ -79,6 +79,11 @@ void fuzz_init(void)
 		fuzz_die("no threads: %s", strerror(-err));
 }
 
+bool fuzz_threads(void)
+{
+	return getenv("FUZZ_THREADS") != NULL;
+}
+
 void fuzz_no_poison(const void *data, size_t len, const char *where)
 {
 	if (!brought && len >= sizeof(poison) && memmem(data, len, &poison, sizeof(poison)))

@@ -34,6 +34,11 @@ int64_t fuzz_errno(int64_t ret, const char *what);
 
 /* Once: threads of the block layer, and no log lines. */
 void fuzz_init(void);
+/*
+ * Whether FUZZ_THREADS is set: mounts have their own threads, and two work on them at once.  What
+ * is found then need not be found again by the same input.
+ */
+bool fuzz_threads(void);
 /* Log lines go nowhere, unless FUZZ_LOG is set (again after the checker has had them). */
 void fuzz_quiet(void);
 

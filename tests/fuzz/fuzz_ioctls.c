@@ -159,7 +159,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct tfs_mount_opts o = { .no_threads = true, .cache_size = 2u << 20 };
+	struct tfs_mount_opts o = { .no_threads = !fuzz_threads(), .cache_size = 2u << 20 };
 	struct options opts = { 0 };
 	struct front fr = { .opts = &opts, .status_lock = PTHREAD_MUTEX_INITIALIZER };
 	struct fuzz_in in = fuzz_start(data, size);

@@ -6,6 +6,7 @@
  * after the journal was replayed.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +68,7 @@ static bool repair(struct base *b)
 /* 0, or why not. */
 static int mount(struct base *b, bool ro, unsigned int flags, struct tfs_fs **fs)
 {
-	struct tfs_mount_opts o = { .no_threads = true,
+	struct tfs_mount_opts o = { .no_threads = !fuzz_threads(),
 				    .cache_size = CACHE_BYTES,
 				    .ro = ro,
 				    .errors = flags & ROUNDS_CONTINUE ? TFS_ERRORS_CONTINUE
@@ -96,20 +97,52 @@ static int look(struct base *b, bool sound)
 	return err;
 }
 
-static int work(struct base *b, struct fuzz_in *in, unsigned int flags, bool sound)
-{
-	static struct use u;
-	int err = mount(b, false, flags, &u.fs);
+/* One who looks at everything and then works. */
+struct worker {
+	struct use u;
+	struct fuzz_in in;
+};
 
-	u.sound = sound;
+static void *run(void *arg)
+{
+	struct worker *w = arg;
+
+	use_walk(&w->u);
+	use_work(&w->u, &w->in, STEPS_MAX);
+	return NULL;
+}
+
+/* The operations of @in: by the first alone or, half of them each, by both at once. */
+static void run_both(struct worker *w, const struct fuzz_in *in)
+{
+	size_t half = fuzz_threads() ? in->left / 2 : in->left;
+	pthread_t second;
+
+	w[0].in = (struct fuzz_in){ .p = in->p, .left = half };
+	w[1].in = (struct fuzz_in){ .p = in->p + half, .left = in->left - half };
+	w[1].u.fs = w[0].u.fs;
+	w[1].u.sound = w[0].u.sound;
+	if (fuzz_threads() && pthread_create(&second, NULL, run, &w[1]))
+		fuzz_die("no thread");
+	run(&w[0]);
+	if (fuzz_threads())
+		pthread_join(second, NULL);
+}
+
+static int work(struct base *b, const struct fuzz_in *in, unsigned int flags, bool sound)
+{
+	static struct worker w[2];
+	struct use *u = &w[0].u;
+	int err = mount(b, false, flags, &u->fs);
+
+	u->sound = sound;
 	if (err)
 		return err;
-	use_walk(&u);
-	use_work(&u, in, STEPS_MAX);
+	run_both(w, in);
 	if (flags & ROUNDS_CRASH)
-		vfs_crash(u.fs);
+		vfs_crash(u->fs);
 	else
-		use_ret(&u, vfs_unmount(u.fs), "unmount");
+		use_ret(u, vfs_unmount(u->fs), "unmount");
 	return 0;
 }
 

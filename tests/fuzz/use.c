@@ -11,7 +11,7 @@
 #define READ_MAX (48u << 10)
 #define LIST_MAX 300 /* entries of a directory */
 
-static uint8_t buf[READ_MAX];
+static __thread uint8_t buf[READ_MAX];
 
 int64_t use_ret(const struct use *u, int64_t ret, const char *what)
 {
@@ -57,7 +57,7 @@ static void look_file(const struct use *u, uint64_t ino, uint64_t size)
 
 static void look_xattrs(const struct use *u, uint64_t ino)
 {
-	static char list[4096];
+	static __thread char list[4096];
 	int64_t n = use_ret(u, vfs_listxattr(u->fs, ino, list, sizeof(list)), "listxattr"), len;
 
 	if (n > (int64_t)sizeof(list))

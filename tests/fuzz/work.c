@@ -34,7 +34,7 @@ static uint64_t len_of(const struct step *s)
 
 static void content(struct use *u, const struct step *s, struct vfs_file *f, struct vfs_file *g)
 {
-	static uint8_t buf[WRITE_MAX];
+	static __thread uint8_t buf[WRITE_MAX];
 	uint64_t pos = pos_of(s), len = len_of(s);
 	int64_t n;
 
@@ -150,7 +150,7 @@ static void on_inode(struct use *u, const struct step *s)
 {
 	uint64_t ino = u->inode[s->a % u->nr].ino;
 	struct vfs_attr a = { .size = pos_of(s), .mode = s->pos & 07777, .uid = s->len };
-	static uint8_t value[16384];
+	static __thread uint8_t value[16384];
 	char name[32];
 
 	snprintf(name, sizeof(name), "user.x%u", s->b % 8);
