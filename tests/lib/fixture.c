@@ -218,6 +218,9 @@ struct vfs_file *fx_open(struct fixture *f, const char *name)
 
 void fx_close(struct fixture *f, struct vfs_file *file)
 {
+	/* a writeback that has ended lets go of the inode after waking who waits: ours is to be the
+	 * last hold */
+	iomap_ioend_drain();
 	vfs_release(f->fs, file);
 }
 
