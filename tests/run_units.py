@@ -13,6 +13,8 @@ import xml.etree.ElementTree as ET
 import failures, stuck_forks
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+# on a busy machine one program of ten hung, and one of these again
+AGAIN_MAX = 6
 SYNTHESIS = re.compile(r'Synthesis: Tested: (\d+) \| Passing: (\d+) \| Failing: (\d+)')  # those that crash among them
 
 
@@ -59,9 +61,9 @@ def run_ctest(build, tmp, env, only):
 
 
 def run_programs(preset, build, tmp, env):
-    """As run_ctest() does; programs whose runner hung before a test began are run again, twice at most."""
+    """As run_ctest() does; programs whose runner hung before a test began are run again, AGAIN_MAX times at most."""
     said, cases, again = run_ctest(build, tmp, env, [])
-    for _ in range(2):
+    for _ in range(AGAIN_MAX):
         if not again:
             break
         print(f'{preset}: {", ".join(again)}: the runner hung in fork(), before the test began; run again')
